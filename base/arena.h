@@ -1,0 +1,28 @@
+/* The shared arena: machine state that the monitor and the vCPU processes both touch.
+ *
+ * One anonymous MAP_SHARED mapping, created before the fork, so that every object in it has the
+ * same address in every process (pointers inside it, to it and to code stay valid across the
+ * fork). Objects are carved off its front and live as long as the machine. */
+#ifndef RING3_BASE_ARENA_H
+#define RING3_BASE_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct arena {
+    uint8_t *base;
+    size_t size;
+    size_t used;
+};
+
+/* Maps an arena of `size` bytes. 0, or a negative errno. */
+int arena_create(struct arena *arena, size_t size);
+void arena_destroy(struct arena *arena);
+
+/* `size` zeroed bytes aligned to `align` (a power of two). Running out is a broken invariant
+ * (the sum of what a machine allocates is fixed): it asserts. */
+void *arena_alloc(struct arena *arena, size_t size, size_t align);
+
+#define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type), _Alignof(type)))
+
+#endif

@@ -1,0 +1,82 @@
+/* --help, --version and --help-callouts. */
+#include "cli/help.h"
+
+#include <stdio.h>
+
+#include "base/trace.h"
+#include "translator/callouts.h"
+
+#ifndef RING3_VERSION
+#error "the build defines RING3_VERSION"
+#endif
+
+static const char usage[] =
+    "ring3 runs unmodified x86 operating-system kernels in an ordinary process, by binary\n"
+    "translation.\n"
+    "\n"
+    "  ring3 run --kernel FILE [options]   boot FILE: Linux bzImage, Multiboot 1 or ELF32\n"
+    "  ring3 demo [options]                boot the guest that is built in\n"
+    "  ring3 --version | --help\n"
+    "\n"
+    "Options (one dash will do: -kernel, -initrd, -append, -m, -no-reboot, -nographic):\n"
+    "  --initrd FILE          initial RAM disk, or the Multiboot module\n"
+    "  --append STRING        the guest's command line\n"
+    "  --memory SIZE          guest memory, 4M to 3584M (default 256M; a plain number is MiB)\n"
+    "  --no-reboot            end when the guest resets, instead of starting it again\n"
+    "  --serial stdio|FILE|none   where the first serial port goes (default stdio)\n"
+    "  --stats[=text|json]    print what was counted, to standard error, at the end\n"
+    "  --log CHANNEL,...      trace to standard error (channels below, or all)\n"
+    "  --accel bt             how to run the guest: binary translation\n"
+    "  --callout 'EVENT=library.so:function(types)'\n"
+    "                         call a function of yours when the guest does EVENT (ring3(1))\n"
+    "  --system-map FILE      System.map with the symbols that events may name\n"
+    "  --help-callouts        print the table of callouts, in markdown\n"
+    "  --debug SWITCH,...     no-chain one-insn no-jump-cache flush-always no-prefault\n"
+    "                         cache=BYTES no-sandbox\n"
+    "\n"
+    "On a terminal, Ctrl-A x quits and Ctrl-A h helps.\n"
+    "\n"
+    "Exit status: 0 power-off, reset with --no-reboot, or Ctrl-A x; 1 host failure; 2 bad usage\n"
+    "or a bad image; 3 triple fault; 4 a guest feature that is not supported; (v << 1) | 1 for\n"
+    "a write of v to port 0xf4.\n"
+    "\n"
+    "Trace channels:\n";
+
+void help_print(void) {
+    static const char *const texts[TRACE_CHANNEL_COUNT] = {
+#define CHANNEL_TEXT(name, text) [TRACE_##name] = text,
+        TRACE_CHANNELS(CHANNEL_TEXT)
+#undef CHANNEL_TEXT
+    };
+    fputs(usage, stdout);
+    for (unsigned i = 0; i < TRACE_CHANNEL_COUNT; i++)
+        printf("  %-10s %s\n", trace_channel_name((enum trace_channel)i), texts[i]);
+}
+
+void help_print_version(void) { printf("ring3 %s\n", RING3_VERSION); }
+
+/* A '|' in a cell would end it. */
+static void print_cell(const char *text) {
+    putchar(' ');
+    for (; *text; text++) {
+        if (*text == '|')
+            putchar('\\');
+        putchar(*text);
+    }
+    fputs(" |", stdout);
+}
+
+void help_print_callouts(void) {
+    static const char *const rows[][4] = {
+#define CALLOUT_ROW(id, arg, operand, insns) {#id, arg, operand, insns},
+        CALLOUTS(CALLOUT_ROW)
+#undef CALLOUT_ROW
+    };
+    puts("| class | argument | operand | instructions |\n| --- | --- | --- | --- |");
+    for (unsigned row = 0; row < sizeof rows / sizeof *rows; row++) {
+        putchar('|');
+        for (unsigned cell = 0; cell < 4; cell++)
+            print_cell(rows[row][cell]);
+        putchar('\n');
+    }
+}

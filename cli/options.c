@@ -1,0 +1,286 @@
+/* The command line, parsed with glibc's getopt_long_only: GNU long options, and the same words
+ * with one dash, which QEMU users have in their fingers. One row of `long_options` an option, one
+ * case of `apply_option` what it means. */
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/trace.h"
+
+#define MIB (1024ull * 1024)
+#define MEMORY_DEFAULT (256 * MIB)
+#define MEMORY_MIN (4 * MIB)
+#define MEMORY_MAX (3584 * MIB)
+#define CACHE_MIN (1 * MIB)
+#define CACHE_MAX (1024 * MIB)
+
+enum option_id {
+    OPTION_KERNEL = 256,
+    OPTION_INITRD,
+    OPTION_APPEND,
+    OPTION_MEMORY,
+    OPTION_NO_REBOOT,
+    OPTION_SERIAL,
+    OPTION_NOGRAPHIC,
+    OPTION_STATS,
+    OPTION_LOG,
+    OPTION_ACCEL,
+    OPTION_CALLOUT,
+    OPTION_SYSTEM_MAP,
+    OPTION_DEBUG,
+    OPTION_HELP,
+    OPTION_HELP_CALLOUTS,
+    OPTION_VERSION,
+};
+
+static const struct option long_options[] = {
+    {"kernel", required_argument, NULL, OPTION_KERNEL},
+    {"initrd", required_argument, NULL, OPTION_INITRD},
+    {"append", required_argument, NULL, OPTION_APPEND},
+    {"memory", required_argument, NULL, OPTION_MEMORY},
+    {"m", required_argument, NULL, OPTION_MEMORY},
+    {"no-reboot", no_argument, NULL, OPTION_NO_REBOOT},
+    {"serial", required_argument, NULL, OPTION_SERIAL},
+    {"nographic", no_argument, NULL, OPTION_NOGRAPHIC},
+    {"stats", optional_argument, NULL, OPTION_STATS},
+    {"log", required_argument, NULL, OPTION_LOG},
+    {"accel", required_argument, NULL, OPTION_ACCEL},
+    {"callout", required_argument, NULL, OPTION_CALLOUT},
+    {"system-map", required_argument, NULL, OPTION_SYSTEM_MAP},
+    {"debug", required_argument, NULL, OPTION_DEBUG},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {"h", no_argument, NULL, OPTION_HELP},
+    {"help-callouts", no_argument, NULL, OPTION_HELP_CALLOUTS},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+/* "64M", "1G", "512K"; a plain number counts `unit`s. False when it is none of these or does not
+ * fit 64 bits. */
+static bool parse_size(const char *text, uint64_t unit, uint64_t *bytes) {
+    char *end;
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    uint64_t number = strtoull(text, &end, 10);
+    switch (toupper((unsigned char)*end)) {
+    case 0:
+        break;
+    case 'K':
+        unit = 1024;
+        break;
+    case 'M':
+        unit = MIB;
+        break;
+    case 'G':
+        unit = 1024 * MIB;
+        break;
+    default:
+        return false;
+    }
+    return !errno && !(*end && end[1]) && !__builtin_mul_overflow(number, unit, bytes);
+}
+
+static int parse_memory(struct options *options, const char *text, struct error *error) {
+    uint64_t bytes;
+    if (!parse_size(text, MIB, &bytes))
+        return error_set(error, "--memory '%s': not a size such as 64M, 1G or 256 (MiB)", text);
+    if (bytes < MEMORY_MIN || bytes > MEMORY_MAX)
+        return error_set(error, "--memory '%s': out of range, 4M to 3584M", text);
+    if (bytes % PAGE_SIZE)
+        return error_set(error, "--memory '%s': not a multiple of 4K", text);
+    options->memory = bytes;
+    return 0;
+}
+
+static int parse_serial(struct options *options, const char *text, struct error *error) {
+    options->serial_path = NULL;
+    if (!strcmp(text, "stdio")) {
+        options->serial = SERIAL_STDIO;
+    } else if (!strcmp(text, "none")) {
+        options->serial = SERIAL_NONE;
+    } else {
+        options->serial = SERIAL_FILE;
+        options->serial_path = strncmp(text, "file:", 5) ? text : text + 5;
+        if (!*options->serial_path)
+            return error_set(error, "--serial '%s': empty file name", text);
+    }
+    return 0;
+}
+
+static int parse_stats(struct options *options, const char *text, struct error *error) {
+    if (text && strcmp(text, "json") != 0 && strcmp(text, "text") != 0)
+        return error_set(error, "--stats='%s': unknown format, only text and json", text);
+    options->stats = text && !strcmp(text, "json") ? STATS_JSON : STATS_TEXT;
+    return 0;
+}
+
+static int parse_log(struct options *options, const char *text, struct error *error) {
+    uint32_t bits = 0;
+    const char *bad = text;
+    if (!trace_parse(text, &bits, &bad))
+        return error_set(error, "--log '%s': unknown channel at '%s' (--help lists them)", text,
+                         bad);
+    options->trace_channels |= bits;
+    return 0;
+}
+
+static int add_callout(struct options *options, const char *text, struct error *error) {
+    if (options->callout_count == USER_CALLOUTS_MAX)
+        return error_set(error, "--callout '%s': more than %d of them", text, USER_CALLOUTS_MAX);
+    options->callouts[options->callout_count++] = text;
+    return 0;
+}
+
+/* One word of --debug, `len` bytes long. */
+static int parse_debug_word(struct options *options, const char *word, size_t len,
+                            struct error *error) {
+    struct engine_options *engine = &options->engine;
+    const struct {
+        const char *name;
+        bool *flag;
+        bool value;
+    } flags[] = {
+        {"no-chain", &engine->no_chain, true},
+        {"one-insn", &engine->one_insn, true},
+        {"no-jump-cache", &engine->no_jump_cache, true},
+        {"flush-always", &engine->flush_always, true},
+        {"no-prefault", &engine->no_prefault, true},
+        {"no-sandbox", &engine->sandbox, false},
+    };
+    for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (strlen(flags[i].name) == len && !memcmp(word, flags[i].name, len)) {
+            *flags[i].flag = flags[i].value;
+            return 0;
+        }
+    char size[32];
+    if (len > 6 && len < sizeof size && !memcmp(word, "cache=", 6)) {
+        memcpy(size, word + 6, len - 6);
+        size[len - 6] = 0;
+        if (parse_size(size, 1, &engine->cache_bytes) && engine->cache_bytes >= CACHE_MIN &&
+            engine->cache_bytes <= CACHE_MAX)
+            return 0;
+        return error_set(error, "--debug 'cache=%s': not a size from 1M to 1G", size);
+    }
+    return error_set(error,
+                     "--debug: unknown switch '%.*s' (no-chain one-insn no-jump-cache "
+                     "flush-always no-prefault cache=BYTES no-sandbox)",
+                     (int)(len > 64 ? 64 : len), word);
+}
+
+static int parse_debug(struct options *options, const char *text, struct error *error) {
+    for (;;) {
+        size_t len = strcspn(text, ",");
+        if (parse_debug_word(options, text, len, error))
+            return -1;
+        if (!text[len])
+            return 0;
+        text += len + 1;
+    }
+}
+
+static int set_file(const char **file, const char *option, const char *value, struct error *error) {
+    if (!*value)
+        return error_set(error, "--%s: empty file name", option);
+    *file = value;
+    return 0;
+}
+
+static int apply_option(struct options *options, int option, const char *value,
+                        struct error *error) {
+    bool demo = options->command == COMMAND_DEMO;
+    switch (option) {
+    case OPTION_KERNEL:
+        return demo ? error_set(error, "--kernel: `ring3 demo` brings its own")
+                    : set_file(&options->load.kernel, "kernel", value, error);
+    case OPTION_INITRD:
+        return demo ? error_set(error, "--initrd: `ring3 demo` takes none")
+                    : set_file(&options->load.initrd, "initrd", value, error);
+    case OPTION_APPEND:
+        options->load.append = value;
+        return 0;
+    case OPTION_MEMORY:
+        return parse_memory(options, value, error);
+    case OPTION_NO_REBOOT:
+        options->no_reboot = true;
+        return 0;
+    case OPTION_SERIAL:
+        return parse_serial(options, value, error);
+    case OPTION_NOGRAPHIC:
+        return parse_serial(options, "stdio", error);
+    case OPTION_STATS:
+        return parse_stats(options, value, error);
+    case OPTION_LOG:
+        return parse_log(options, value, error);
+    case OPTION_ACCEL:
+        return strcmp(value, "bt") ? error_set(error, "--accel '%s': only bt is there", value) : 0;
+    case OPTION_CALLOUT:
+        return add_callout(options, value, error);
+    case OPTION_SYSTEM_MAP:
+        return set_file(&options->system_map, "system-map", value, error);
+    case OPTION_DEBUG:
+        return parse_debug(options, value, error);
+    case OPTION_HELP:
+        options->command = COMMAND_HELP;
+        return 0;
+    case OPTION_HELP_CALLOUTS:
+        options->command = COMMAND_HELP_CALLOUTS;
+        return 0;
+    default:
+        options->command = COMMAND_VERSION;
+        return 0;
+    }
+}
+
+/* What getopt refused, in words: `got` is ':' or '?', `word` the argument it stands at. */
+static int refuse_option(int got, int option, const char *word, struct error *error) {
+    if (got == ':')
+        return error_set(error, "option '%s' needs a value", word);
+    if (option >= OPTION_KERNEL)
+        return error_set(error, "option '%s' takes no value", word);
+    return error_set(error, "unknown or ambiguous option '%s' (see ring3 --help)", word);
+}
+
+static int parse_command(struct options *options, const char *word, struct error *error) {
+    if (!strcmp(word, "run"))
+        options->command = COMMAND_RUN;
+    else if (!strcmp(word, "demo"))
+        options->command = COMMAND_DEMO;
+    else if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
+        options->command = COMMAND_HELP;
+    else if (!strcmp(word, "--version") || !strcmp(word, "-version"))
+        options->command = COMMAND_VERSION;
+    else
+        return error_set(error, "unknown command '%s': run or demo (see ring3 --help)", word);
+    return 0;
+}
+
+int options_parse(struct options *options, int argc, char **argv, struct error *error) {
+    *options = (struct options){.memory = MEMORY_DEFAULT, .engine.sandbox = true};
+    if (argc < 2)
+        return error_set(error, "no command: run or demo (see ring3 --help)");
+    if (parse_command(options, argv[1], error))
+        return -1;
+    if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)
+        return 0;
+    int got;
+    optind = 0; /* start anew, whoever parsed before */
+    opterr = 0;
+    while ((got = getopt_long_only(argc - 1, argv + 1, "+:", long_options, NULL)) != -1) {
+        if (got == ':' || got == '?')
+            return refuse_option(got, optopt, argv[optind], error);
+        if (apply_option(options, got, optarg, error))
+            return -1;
+        if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)
+            return 0;
+    }
+    if (optind < argc - 1)
+        return error_set(error, "unexpected argument '%s'", argv[optind + 1]);
+    if (options->command == COMMAND_RUN && !options->load.kernel)
+        return error_set(error, "no kernel: give --kernel FILE");
+    return 0;
+}

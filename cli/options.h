@@ -1,0 +1,43 @@
+/* The command line as a value. Parsing opens nothing but what an option names, prints nothing, and
+ * refuses with one line: what, where and why. */
+#ifndef RING3_CLI_OPTIONS_H
+#define RING3_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "loader/loader.h"
+#include "runtime/engine.h"
+#include "runtime/user_callouts.h"
+
+enum command {
+    COMMAND_RUN,
+    COMMAND_DEMO,
+    COMMAND_HELP,
+    COMMAND_VERSION,
+    COMMAND_HELP_CALLOUTS,
+};
+
+enum serial_kind { SERIAL_STDIO, SERIAL_FILE, SERIAL_NONE };
+enum stats_format { STATS_NONE, STATS_TEXT, STATS_JSON };
+
+struct options {
+    enum command command;
+    struct load_options load;
+    uint64_t memory; /* bytes */
+    bool no_reboot;
+    enum serial_kind serial;
+    const char *serial_path;
+    enum stats_format stats;
+    uint32_t trace_channels;
+    const char *callouts[USER_CALLOUTS_MAX];
+    unsigned callout_count;
+    const char *system_map;
+    struct engine_options engine; /* the debugging switches and `sandbox` */
+};
+
+/* 0, or -1 with `error` filled. The strings in `options` are argv's. */
+int options_parse(struct options *options, int argc, char **argv, struct error *error);
+
+#endif

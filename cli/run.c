@@ -1,0 +1,284 @@
+/* Running machines: build, load, fork, watch, report; once for each boot.
+ *
+ *     machine_create -> machine_load -> fork -+- vCPU process: engine
+ *                                             `- monitor_run -> outcome -> exit status
+ */
+#include "cli/run.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/machine.h"
+#include "cli/monitor.h"
+#include "cli/report.h"
+#include "cli/stats.h"
+#include "cli/terminal.h"
+#include "runtime/sandbox.h"
+
+/* What lasts over the boots of one command. */
+struct session {
+    const struct options *options;
+    engine_fn engine;
+    struct user_callouts user_callouts;
+    int serial_fd; /* -1: serial output vanishes */
+    bool has_input, input_is_tty;
+    int signal_fd;
+    sigset_t old_mask;
+    struct stats stats;
+    bool reboot; /* the last machine asked to be started again */
+    int signal;  /* the signal that ended the session, or 0 */
+};
+
+static int prepare_callouts(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    for (unsigned i = 0; i < options->callout_count; i++)
+        if (user_callouts_parse(&session->user_callouts, options->callouts[i], options->system_map,
+                                error))
+            return -1;
+    return 0;
+}
+
+static int prepare_serial(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    session->serial_fd = -1;
+    if (options->serial == SERIAL_STDIO) {
+        session->serial_fd = STDOUT_FILENO;
+        session->has_input = true;
+        session->input_is_tty = isatty(STDIN_FILENO);
+    } else if (options->serial == SERIAL_FILE) {
+        session->serial_fd =
+            open(options->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        if (session->serial_fd < 0)
+            return error_set(error, "--serial '%s': %s", options->serial_path, strerror(errno));
+    }
+    return 0;
+}
+
+/* The vCPU process from here on ends with its parent, hears no terminal, and has the machine's
+ * descriptors and standard error. 0, or a negative errno. */
+static int settle_in_child(const struct machine *machine, pid_t monitor) {
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGTSTP};
+    int fds[MACHINE_FDS_MAX];
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+        return -errno;
+    if (getppid() != monitor)
+        return -ESRCH;
+    terminal_forget();
+    for (unsigned i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+    return sandbox_close_fds(fds, machine_fds(machine, fds));
+}
+
+static struct sandbox_rules sandbox_rules_for(const struct machine *machine, pid_t monitor) {
+    return (struct sandbox_rules){
+        .write_fds = {STDERR_FILENO, machine->serial.event_fd, machine->debug.event_fd,
+                      machine->trace.notify_fd},
+        .write_fd_count = 4,
+        .signal_pids = {monitor},
+        .signal_pid_count = 1,
+    };
+}
+
+static void poll_devices(void *opaque) { pc_poll(opaque); }
+
+static void fail_in_child(struct vcpu *v, const char *what, int error_number) {
+    if (v->exit != EXIT_NONE)
+        return;
+    vcpu_request_exit(v, EXIT_HOST_FAILURE, 0);
+    snprintf(v->exit_text, sizeof v->exit_text, "%s: %s", what, strerrordesc_np(-error_number));
+}
+
+static _Noreturn void vcpu_process(struct session *session, struct machine *machine,
+                                   pid_t monitor) {
+    struct vcpu *v = &machine->vcpu;
+    int rc = settle_in_child(machine, monitor);
+    if (rc) {
+        fail_in_child(v, "the vCPU process cannot be set up", rc);
+        _exit(0);
+    }
+    struct sandbox_rules rules = sandbox_rules_for(machine, monitor);
+    struct engine_options engine = session->options->engine;
+    engine.sandbox_rules = &rules;
+    engine.poll = poll_devices;
+    engine.poll_opaque = machine->pc;
+    rc = session->engine(v, &engine);
+    if (rc)
+        fail_in_child(v, "the engine failed", rc);
+    _exit(0);
+}
+
+/* How the vCPU process ended, when not by saying so in v->exit. */
+static int report_death(const struct vcpu *v, const struct monitor *monitor) {
+    int status = monitor->wait_status;
+    if (monitor->killed) {
+        report_line("the vCPU process did not stop within %d ms and was killed", STOP_PATIENCE_MS);
+        return STATUS_HOST_FAILURE;
+    }
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        report_line("the vCPU process made a system call that its sandbox forbids, and was killed");
+    else if (WIFSIGNALED(status))
+        report_line("the vCPU process was killed by SIG%s (%s)%s", sigabbrev_np(WTERMSIG(status)),
+                    sigdescr_np(WTERMSIG(status)),
+                    WTERMSIG(status) == SIGBUS ? ": is the host out of memory?" : "");
+    else
+        report_line("the vCPU process ended unexpectedly, status %d", WEXITSTATUS(status));
+    fprintf(stderr, "registers as last stored:\n");
+    report_registers(v);
+    return STATUS_HOST_FAILURE;
+}
+
+/* What the vCPU said, printed and turned into an exit status. */
+static int conclude(struct session *session, const struct vcpu *v) {
+    assert(v->exit != EXIT_NONE);
+    switch (v->exit) {
+    case EXIT_RESET:
+        session->reboot = !session->options->no_reboot;
+        return STATUS_OK;
+    case EXIT_POWER_OFF:
+    case EXIT_QUIT:
+        return STATUS_OK;
+    case EXIT_DEBUG_PORT:
+        return (int)(v->exit_value << 1 | 1) & 0xff;
+    case EXIT_TRIPLE_FAULT:
+        report_line("triple fault: the guest could not handle an exception (last: vector %u, "
+                    "error code %x)",
+                    v->fault.vector, v->fault.error);
+        report_machine(v);
+        return STATUS_TRIPLE_FAULT;
+    case EXIT_UNSUPPORTED:
+        report_line("the guest needs what ring3 does not have: %s", v->exit_text);
+        report_machine(v);
+        return STATUS_UNSUPPORTED;
+    case EXIT_HOST_FAILURE:
+        report_line("host failure: %s", v->exit_text);
+        break;
+    case EXIT_NONE:
+        break; /* told apart before, as a death */
+    }
+    return STATUS_HOST_FAILURE;
+}
+
+static const char *exit_name(const struct vcpu *v, bool died) {
+    static const char *const names[] = {
+        [EXIT_NONE] = "nothing",
+        [EXIT_POWER_OFF] = "power-off",
+        [EXIT_RESET] = "reset",
+        [EXIT_DEBUG_PORT] = "debug port",
+        [EXIT_TRIPLE_FAULT] = "triple fault",
+        [EXIT_UNSUPPORTED] = "unsupported feature",
+        [EXIT_HOST_FAILURE] = "host failure",
+        [EXIT_QUIT] = "request",
+    };
+    assert(died || v->exit < sizeof names / sizeof *names);
+    return died ? "death of the vCPU process" : names[v->exit];
+}
+
+/* Watches a vCPU process to its end. Returns the exit status. */
+static int watch(struct session *session, struct machine *machine, pid_t pid) {
+    struct monitor monitor = {
+        .vcpu_pid = pid,
+        .vcpu = &machine->vcpu,
+        .trace = &machine->trace,
+        .signal_fd = session->signal_fd,
+        .input_fd = session->has_input ? STDIN_FILENO : -1,
+        .input_is_tty = session->input_is_tty,
+        .input_ring = &machine->serial_in,
+        .serial = {.channel = &machine->serial, .fd = session->serial_fd, .name = "serial output"},
+        .debug = {.channel = &machine->debug, .fd = STDERR_FILENO, .name = "debug console"},
+    };
+    uint64_t start = clock_now(&machine->clock);
+    monitor_run(&monitor);
+    const struct vcpu *v = &machine->vcpu;
+    bool died = !WIFEXITED(monitor.wait_status) || WEXITSTATUS(monitor.wait_status) ||
+                v->exit == EXIT_NONE || v->exit > EXIT_QUIT;
+    session->signal = monitor.signal;
+    stats_add(&session->stats, &machine->counters, &v->cpu, &monitor.usage,
+              (double)(clock_now(&machine->clock) - start) / 1e9);
+    session->stats.exit = exit_name(v, died);
+    if (session->input_is_tty && died)
+        fputc('\n', stderr);
+    int status = died ? report_death(v, &monitor) : conclude(session, v);
+    return monitor.write_failed ? STATUS_HOST_FAILURE : status;
+}
+
+/* One boot. Returns the exit status. */
+static int run_once(struct session *session) {
+    const struct options *options = session->options;
+    struct error error;
+    struct machine *machine = machine_create(options->memory, options->trace_channels, &error);
+    if (!machine) {
+        report_line("%s", error.text);
+        return STATUS_HOST_FAILURE;
+    }
+    int status = STATUS_BAD_INPUT;
+    pid_t monitor = getpid(), pid = -1;
+    if (machine_load(machine, &options->load, &error)) {
+        report_line("%s", error.text);
+    } else {
+        if (session->user_callouts.count)
+            machine->vcpu.user_callouts = &session->user_callouts;
+        fflush(NULL);
+        pid = fork();
+        if (!pid)
+            vcpu_process(session, machine, monitor);
+        if (pid < 0)
+            report_line("cannot fork: %s", strerror(errno));
+        status = pid < 0 ? STATUS_HOST_FAILURE : watch(session, machine, pid);
+    }
+    machine_destroy(machine);
+    return status;
+}
+
+static int run_boots(struct session *session) {
+    int status;
+    session->signal_fd = monitor_block_signals(&session->old_mask);
+    if (session->signal_fd < 0) {
+        report_line("cannot make a signal descriptor: %s", strerror(-session->signal_fd));
+        return STATUS_HOST_FAILURE;
+    }
+    if (session->input_is_tty)
+        terminal_enter_raw();
+    do {
+        session->reboot = false;
+        status = run_once(session);
+    } while (session->reboot && !session->signal);
+    terminal_restore();
+    close(session->signal_fd);
+    return status;
+}
+
+/* Ends the process by the signal that it was asked to end by, so that its parent sees that. */
+static void die_of(const struct session *session) {
+    fflush(NULL);
+    signal(session->signal, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &session->old_mask, NULL);
+    raise(session->signal);
+}
+
+int run_machine(const struct options *options, engine_fn engine) {
+    struct session session = {.options = options, .engine = engine};
+    struct error error;
+    int status = STATUS_BAD_INPUT;
+    if (prepare_callouts(&session, &error) || prepare_serial(&session, &error)) {
+        report_line("%s", error.text);
+    } else {
+        status = run_boots(&session);
+        if (session.stats.boots)
+            stats_print(&session.stats, options->stats);
+        if (session.signal)
+            die_of(&session);
+        sigprocmask(SIG_SETMASK, &session.old_mask, NULL);
+        if (session.serial_fd > STDERR_FILENO)
+            close(session.serial_fd);
+    }
+    user_callouts_release(&session.user_callouts);
+    return status;
+}

@@ -1,0 +1,41 @@
+/* The debug console: see debug_console.h. */
+#include "devices/debug_console.h"
+
+#include "devices/port_bytes.h"
+
+#define PORT 0xe9
+
+struct debug_console {
+    struct debug_console_options wiring;
+    uint64_t lost;
+};
+
+static void console_write(void *device, uint16_t port, uint32_t value, unsigned size) {
+    struct debug_console *console = device;
+    (void)port, (void)size;
+    const struct debug_console_options *wiring = &console->wiring;
+    if (!wiring->ring)
+        return;
+    uint8_t byte = (uint8_t)value;
+    bool wake = false;
+    if (ring_write_wake(wiring->ring, &byte, 1, &wake) == 0)
+        console->lost++;
+    if (wake && wiring->notify)
+        wiring->notify(wiring->opaque);
+}
+
+static uint32_t console_read(void *device, uint16_t port, unsigned size) {
+    if (size > 1)
+        return port_read_bytes(console_read, device, port, size);
+    return port == PORT ? PORT : PORT_FLOATING;
+}
+
+uint64_t debug_console_lost(const struct debug_console *console) { return console->lost; }
+
+struct debug_console *debug_console_create(struct arena *arena, struct bus *bus,
+                                           const struct debug_console_options *options) {
+    struct debug_console *console = ARENA_NEW(arena, struct debug_console);
+    console->wiring = *options;
+    bus_claim(bus, "debug console", PORT, 1, console_read, console_write, console);
+    return console;
+}

@@ -1,0 +1,22 @@
+/* The debug console, 0xe9: bytes written go to a ring; reads give 0xe9, so that a guest can
+ * tell it is there. It has no flow control: what a full ring refuses is lost and counted. */
+#ifndef RING3_DEVICES_DEBUG_CONSOLE_H
+#define RING3_DEVICES_DEBUG_CONSOLE_H
+
+#include "base/arena.h"
+#include "base/ring.h"
+#include "runtime/bus.h"
+
+struct debug_console;
+
+struct debug_console_options {
+    struct byte_ring *ring;       /* or NULL: the bytes are thrown away */
+    void (*notify)(void *opaque); /* the ring's reader may be asleep; or NULL */
+    void *opaque;
+};
+
+struct debug_console *debug_console_create(struct arena *arena, struct bus *bus,
+                                           const struct debug_console_options *options);
+uint64_t debug_console_lost(const struct debug_console *console);
+
+#endif

@@ -1,0 +1,264 @@
+/* Shadow page tables: windows, regions, and filling them. */
+#include "memory/shadow.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Pages mapped at once: of a large guest page, and of neighbours that happen to be contiguous. */
+#define FILL_LARGE_RUN 64u
+#define FILL_SMALL_RUN 16u
+
+static void *reserve(size_t size) {
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters) {
+    uint64_t pages = ram->size >> PAGE_SHIFT;
+    memset(s, 0, sizeof *s);
+    s->ram = ram;
+    s->counters = counters;
+    for (unsigned i = 0; i < WINDOW_COUNT; i++) {
+        s->windows[i].number = i;
+        s->windows[i].base = WINDOW_REGION + i * WINDOW_STRIDE + WINDOW_GUARD;
+    }
+    void *probe = mmap((void *)WINDOW_REGION, WINDOW_COUNT * WINDOW_STRIDE, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (probe == MAP_FAILED)
+        return -errno;
+    munmap(probe, WINDOW_COUNT * WINDOW_STRIDE);
+    if (probe != (void *)WINDOW_REGION)
+        return -EEXIST;
+    s->node_max = 8u << 20;
+    s->node_next = 1;
+    s->region_max = 32768;
+    s->page_nodes = reserve(pages * sizeof *s->page_nodes);
+    s->nodes = reserve(s->node_max * sizeof *s->nodes);
+    s->page_code = reserve(pages);
+    s->region_pool = reserve(s->region_max * sizeof *s->region_pool);
+    return s->page_nodes && s->nodes && s->page_code && s->region_pool ? 0 : -ENOMEM;
+}
+
+struct window *shadow_window_at(struct shadow *s, uintptr_t host) {
+    if (host < WINDOW_REGION || host >= WINDOW_REGION + WINDOW_COUNT * WINDOW_STRIDE)
+        return NULL;
+    return &s->windows[(host - WINDOW_REGION) / WINDOW_STRIDE];
+}
+
+uint64_t shadow_read_entry(const struct shadow *s, gpa_t gpa, unsigned size) {
+    const void *entry = ram_ptr(s->ram, gpa, size);
+    if (!entry)
+        return ~0ull;
+    return size == 8 ? *(const volatile uint64_t *)entry : *(const volatile uint32_t *)entry;
+}
+
+gpa_t shadow_pde_gpa(const struct shadow *s, const struct paging *paging, gva_t gva) {
+    (void)s;
+    if (paging->cr4 & CR4_PAE)
+        return (paging->pdpte[gva >> 30] & 0xffffff000ull) + (gva >> 21 & 511u) * 8u;
+    return (paging->cr3 & ~PAGE_MASK) + (gva >> 22) * 4u;
+}
+
+/* Is what the region remembers of the directory still what the walk met? */
+static bool region_agrees(const struct shadow_region *r, const struct walk *walk,
+                          const struct paging *paging) {
+    bool off = !(paging->cr0 & CR0_PG);
+    uint64_t ignored = 0xe00u | (walk->large ? 0u : (uint64_t)PTE_D);
+    return off ? r->entry_size == 0
+               : r->entry_size != 0 && r->pde_gpa == walk->pde_gpa && r->large == walk->large &&
+                     ((r->pde ^ walk->pde) & ~ignored) == 0;
+}
+
+struct shadow_region *shadow_region_get(struct shadow *s, struct window *w,
+                                        const struct paging *paging, gva_t gva,
+                                        const struct walk *walk) {
+    uint32_t index = gva >> REGION_SHIFT;
+    struct shadow_region *r = w->regions[index];
+    bool off = !(paging->cr0 & CR0_PG);
+    if (r && region_agrees(r, walk, paging))
+        return r;
+    if (r && r->recorded) /* a directory entry changed without a flush: the new one wins */
+        shadow_drop_pages(s, w, r, 0, REGION_PAGES);
+    if (!r) {
+        r = s->region_free;
+        if (r)
+            memcpy(&s->region_free, r, sizeof s->region_free); /* the free list's link */
+        else
+            r = &s->region_pool[s->region_next++];
+        assert(s->region_next <= s->region_max);
+        memset(r, 0, sizeof *r);
+        r->index = index;
+        w->regions[index] = r;
+        w->active[w->active_count++] = (uint16_t)index;
+    }
+    r->entry_size = off ? 0 : paging->cr4 & CR4_PAE ? 8 : 4;
+    r->large = walk->large || off;
+    r->pde = walk->pde;
+    r->pde_gpa = walk->pde_gpa;
+    if (!r->large)
+        r->table = walk->pte_gpa - (gva >> PAGE_SHIFT & (REGION_PAGES - 1)) * r->entry_size;
+    return r;
+}
+
+void shadow_region_drop(struct shadow *s, struct window *w, struct shadow_region *r) {
+    assert(r->recorded == 0);
+    for (unsigned i = 0; i < w->active_count; i++) {
+        if (w->active[i] != r->index)
+            continue;
+        w->active[i] = w->active[--w->active_count];
+        break;
+    }
+    w->regions[r->index] = NULL;
+    memcpy(r, &s->region_free, sizeof s->region_free);
+    s->region_free = r;
+}
+
+void shadow_entry_record(struct shadow_region *r, unsigned page, uint64_t pte, uint32_t pfn,
+                         uint8_t flags) {
+    if (!(r->flags[page] & SHADOW_RECORDED)) {
+        r->bitmap[page / 64] |= 1ull << page % 64;
+        r->recorded++;
+        r->locals += !(flags & SHADOW_GLOBAL);
+        r->flags[page] = (uint8_t)(flags | SHADOW_RECORDED);
+    } else {
+        if ((r->flags[page] ^ flags) & SHADOW_GLOBAL)
+            r->locals = flags & SHADOW_GLOBAL ? r->locals - 1 : r->locals + 1;
+        r->flags[page] = (uint8_t)((r->flags[page] & ~SHADOW_GLOBAL) | flags);
+    }
+    r->pte[page] = pte;
+    r->pfn[page] = pfn;
+}
+
+uint8_t shadow_flags(const struct window *w, gva_t gva) {
+    const struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
+    return r ? r->flags[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] : 0;
+}
+
+/* Records the faulting page itself: a changed physical page first drops the old mapping. */
+static void record_page(struct shadow *s, struct window *w, struct shadow_region *r, unsigned page,
+                        const struct walk *walk, uint8_t flags) {
+    uint32_t pfn = (uint32_t)(walk->gpa >> PAGE_SHIFT);
+    if (r->flags[page] & SHADOW_RECORDED && r->pfn[page] != pfn)
+        shadow_drop_pages(s, w, r, page, 1);
+    if (walk->global)
+        flags |= SHADOW_GLOBAL;
+    shadow_entry_record(r, page, walk->pte, pfn, flags);
+}
+
+static bool may_write(const struct shadow *s, const struct walk *walk, bool write, uint32_t pfn) {
+    return (write || (walk->writable && walk->dirty)) && !s->page_code[pfn];
+}
+
+/* Extends a run of a large page over neighbours not yet mapped that get the same rights. */
+static void large_run(struct shadow *s, struct shadow_region *r, unsigned page,
+                      const struct walk *walk, bool writable, unsigned *first, unsigned *count) {
+    unsigned low = page & ~(FILL_LARGE_RUN - 1), high = low + FILL_LARGE_RUN;
+    uint32_t pfn = r->pfn[page];
+    unsigned from = page, to = page + 1;
+    uint8_t flags = walk->global ? SHADOW_GLOBAL : 0;
+    while (from > low && !(r->flags[from - 1] & SHADOW_MAPPED) &&
+           ram_is_page(s->ram, (gpa_t)(pfn - (page - from) - 1) << PAGE_SHIFT) &&
+           may_write(s, walk, false, pfn - (page - from) - 1) == writable)
+        from--;
+    while (to < high && !(r->flags[to] & SHADOW_MAPPED) &&
+           ram_is_page(s->ram, (gpa_t)(pfn + (to - page)) << PAGE_SHIFT) &&
+           may_write(s, walk, false, pfn + (to - page)) == writable)
+        to++;
+    for (unsigned i = from; i < to; i++)
+        if (i != page)
+            shadow_entry_record(r, i, 0, pfn + i - page, flags);
+    *first = from;
+    *count = to - from;
+}
+
+/* Takes a neighbouring 4 KiB entry into the run when it is present, contiguous and alike; its
+ * accessed bit is set as a speculative walk may. */
+static bool take_neighbour(struct shadow *s, struct shadow_region *r, unsigned page, uint64_t like,
+                           uint32_t pfn, bool writable) {
+    if (r->flags[page] & SHADOW_RECORDED)
+        return false;
+    gpa_t at = r->table + page * r->entry_size;
+    uint64_t pte = shadow_read_entry(s, at, r->entry_size);
+    uint64_t alike = PTE_P | PTE_W | PTE_U | PTE_D | PTE_G | PTE_NX | 0xfffffffff000ull;
+    uint64_t expected = (like & ~0xfffffffff000ull) | (uint64_t)pfn << PAGE_SHIFT;
+    if ((pte ^ expected) & alike || !ram_is_page(s->ram, (gpa_t)pfn << PAGE_SHIFT) ||
+        (s->page_code[pfn] && writable))
+        return false;
+    if (!(pte & PTE_A)) {
+        void *entry = ram_ptr(s->ram, at, r->entry_size);
+        uint32_t old = (uint32_t)pte;
+        if (!entry || !__atomic_compare_exchange_n((uint32_t *)entry, &old, old | PTE_A, false,
+                                                   __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+            return false;
+        pte |= PTE_A;
+    }
+    shadow_entry_record(r, page, pte, pfn, r->flags[page] | (pte & PTE_G ? SHADOW_GLOBAL : 0));
+    s->counters->prefaults++;
+    return true;
+}
+
+static void small_run(struct shadow *s, struct shadow_region *r, unsigned page,
+                      const struct walk *walk, bool writable, unsigned *first, unsigned *count) {
+    unsigned low = page & ~(FILL_SMALL_RUN - 1), high = low + FILL_SMALL_RUN;
+    unsigned from = page, to = page + 1;
+    uint32_t pfn = r->pfn[page];
+    while (from > low && take_neighbour(s, r, from - 1, walk->pte, pfn - (page - from) - 1, writable))
+        from--;
+    while (to < high && take_neighbour(s, r, to, walk->pte, pfn + (to - page), writable))
+        to++;
+    *first = from;
+    *count = to - from;
+}
+
+enum fill_result shadow_fill(struct shadow *s, struct window *w, const struct paging *paging,
+                             gva_t gva, const struct walk *walk, bool write) {
+    unsigned page = gva >> PAGE_SHIFT & (REGION_PAGES - 1);
+    if (!ram_is_page(s->ram, walk->gpa & ~(gpa_t)PAGE_MASK))
+        return FILL_NOT_RAM;
+    struct shadow_region *r = shadow_region_get(s, w, paging, gva, walk);
+    record_page(s, w, r, page, walk, r->flags[page] & SHADOW_EXEC);
+    bool writable = may_write(s, walk, write, r->pfn[page]);
+    unsigned first = page, count = 1;
+    if (!(r->flags[page] & SHADOW_MAPPED) && !s->no_prefault) {
+        if (r->large)
+            large_run(s, r, page, walk, writable, &first, &count);
+        else if (walk->writable || !write)
+            small_run(s, r, page, walk, writable, &first, &count);
+    }
+    return shadow_map_run(s, w, r, first, count, writable) ? FILL_OK : FILL_HOST;
+}
+
+void shadow_record_exec(struct shadow *s, struct window *w, const struct paging *paging, gva_t gva,
+                        const struct walk *walk) {
+    unsigned page = gva >> PAGE_SHIFT & (REGION_PAGES - 1);
+    struct shadow_region *r = shadow_region_get(s, w, paging, gva, walk);
+    record_page(s, w, r, page, walk, SHADOW_EXEC);
+}
+
+struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh) {
+    struct window *pick = NULL;
+    *fresh = false;
+    for (unsigned i = 1; i < WINDOW_COUNT; i++) {
+        struct window *w = &s->windows[i];
+        if (w->used && w->cr3 == cr3) {
+            w->last_use = ++s->use_clock;
+            return w;
+        }
+        if (!pick || !w->used || (pick->used && w->last_use < pick->last_use))
+            if (!pick || pick->used)
+                pick = w;
+    }
+    if (pick->used) {
+        shadow_clear_window(s, pick);
+        s->counters->windows_evicted++;
+    }
+    pick->used = true;
+    pick->cr3 = cr3;
+    pick->last_use = ++s->use_clock;
+    s->counters->windows_new++;
+    *fresh = true;
+    return pick;
+}

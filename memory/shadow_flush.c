@@ -1,0 +1,94 @@
+/* Shadow page tables: the entry diff that stands for a TLB flush.
+ *
+ * Directory entries are compared first, but equal ones prove nothing about the tables below, so
+ * every recorded entry is compared too. Global entries survive address space loads, as they do
+ * in a TLB (SDM vol. 3A, 4.10.2.4). */
+#include <sys/mman.h>
+
+#include "memory/shadow.h"
+
+#define IGNORED_BITS 0xe00u /* available to software */
+
+static bool directory_differs(const struct shadow *s, const struct shadow_region *r,
+                              const struct paging *paging) {
+    bool off = !(paging->cr0 & CR0_PG);
+    if (off || r->entry_size == 0)
+        return off != (r->entry_size == 0);
+    unsigned size = paging->cr4 & CR4_PAE ? 8 : 4;
+    gva_t gva = r->index << REGION_SHIFT;
+    if (size != r->entry_size)
+        return true;
+    if (size == 8 && !(paging->pdpte[gva >> 30] & PTE_P))
+        return true;
+    gpa_t at = shadow_pde_gpa(s, paging, gva);
+    uint64_t ignored = IGNORED_BITS | (r->large ? 0u : (uint64_t)PTE_D);
+    uint64_t differing = (shadow_read_entry(s, at, size) ^ r->pde) & ~ignored;
+    if (differing)
+        return true;
+    return false;
+}
+
+static bool entry_differs(const struct shadow *s, const struct shadow_region *r, unsigned page) {
+    uint64_t pte = shadow_read_entry(s, r->table + page * r->entry_size, r->entry_size);
+    return ((pte ^ r->pte[page]) & ~(uint64_t)IGNORED_BITS) != 0;
+}
+
+/* Drops, in runs, the recorded pages that `differs` or all of them (`whole`). */
+static void flush_region(struct shadow *s, struct window *w, struct shadow_region *r, bool whole,
+                         bool global_too) {
+    unsigned run = 0, start = 0;
+    for (unsigned word = 0; word < REGION_PAGES / 64; word++) {
+        uint64_t bits = r->bitmap[word];
+        while (bits) {
+            unsigned page = word * 64 + (unsigned)__builtin_ctzll(bits);
+            bits &= bits - 1;
+            if (!global_too && r->flags[page] & SHADOW_GLOBAL)
+                continue;
+            s->counters->entries_compared++;
+            if (!whole && (r->large || !entry_differs(s, r, page)))
+                continue;
+            if (run && start + run == page) {
+                run++;
+                continue;
+            }
+            if (run)
+                shadow_drop_pages(s, w, r, start, run);
+            start = page;
+            run = 1;
+        }
+    }
+    if (run)
+        shadow_drop_pages(s, w, r, start, run);
+}
+
+void shadow_flush_window(struct shadow *s, struct window *w, const struct paging *paging,
+                         bool global_too) {
+    for (unsigned i = w->active_count; i-- > 0;) {
+        struct shadow_region *r = w->regions[w->active[i]];
+        if (!global_too && r->locals == 0)
+            continue;
+        bool whole = directory_differs(s, r, paging);
+        flush_region(s, w, r, whole, global_too);
+        if (!r->recorded)
+            shadow_region_drop(s, w, r);
+        else if (!whole && r->entry_size)
+            r->pde_gpa = shadow_pde_gpa(s, paging, r->index << REGION_SHIFT);
+    }
+}
+
+void shadow_flush_page(struct shadow *s, struct window *w, const struct paging *paging, gva_t gva) {
+    struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
+    unsigned page = gva >> PAGE_SHIFT & (REGION_PAGES - 1);
+    if (!r)
+        return;
+    if (directory_differs(s, r, paging)) {
+        if (r->large) /* INVLPG drops the whole page that holds the address */
+            shadow_drop_pages(s, w, r, 0, REGION_PAGES);
+        else if (r->flags[page] & SHADOW_RECORDED)
+            shadow_drop_pages(s, w, r, page, 1);
+    } else if (!r->large && r->flags[page] & SHADOW_RECORDED && entry_differs(s, r, page)) {
+        shadow_drop_pages(s, w, r, page, 1);
+    }
+    if (!r->recorded)
+        shadow_region_drop(s, w, r);
+}

@@ -1,0 +1,171 @@
+/* Shadow page tables: host mappings and the reverse map. */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "memory/shadow.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+static void node_add(struct shadow *s, uint32_t pfn, unsigned window, uint32_t page) {
+    uint32_t n = s->node_free;
+    if (n)
+        s->node_free = s->nodes[n].next;
+    else
+        n = s->node_next++;
+    assert(n < s->node_max);
+    s->nodes[n] = (struct shadow_node){s->page_nodes[pfn], page, (uint16_t)window};
+    s->page_nodes[pfn] = n;
+}
+
+static void node_remove(struct shadow *s, uint32_t pfn, unsigned window, uint32_t page) {
+    for (uint32_t *link = &s->page_nodes[pfn]; *link; link = &s->nodes[*link].next) {
+        uint32_t n = *link;
+        if (s->nodes[n].page != page || s->nodes[n].window != window)
+            continue;
+        *link = s->nodes[n].next;
+        s->nodes[n].next = s->node_free;
+        s->node_free = n;
+        return;
+    }
+    assert(!"a mapped page is missing from the reverse map");
+}
+
+static gva_t region_gva(const struct shadow_region *r, unsigned page) {
+    return r->index << REGION_SHIFT | page << PAGE_SHIFT;
+}
+
+static void evict_oldest(struct shadow *s, const struct window *keep) {
+    struct window *oldest = NULL;
+    for (unsigned i = 1; i < WINDOW_COUNT; i++) {
+        struct window *w = &s->windows[i];
+        if (w != keep && w->vmas && (!oldest || w->last_use < oldest->last_use))
+            oldest = w;
+    }
+    if (!oldest)
+        return;
+    shadow_clear_window(s, oldest);
+    s->counters->windows_evicted++;
+}
+
+/* mmap at its limit fails with ENOMEM, and so does malloc: room is made before that happens, and
+ * once more if it happens all the same. */
+static bool map(struct shadow *s, struct window *w, gva_t gva, uint32_t pfn, unsigned count,
+                bool writable, bool replace) {
+    int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    int flags = MAP_SHARED | MAP_POPULATE | (replace ? MAP_FIXED : MAP_FIXED_NOREPLACE);
+    void *at = (void *)(w->base + gva);
+    gpa_t gpa = (gpa_t)pfn << PAGE_SHIFT;
+    int status = ram_allocate(s->ram, gpa, (size_t)count << PAGE_SHIFT);
+    if (status) {
+        s->host_error = -status;
+        return false;
+    }
+    if (s->vmas >= SHADOW_VMA_LIMIT)
+        evict_oldest(s, w);
+    for (int attempt = 0; attempt < (int)WINDOW_COUNT; attempt++) {
+        void *got = mmap(at, (size_t)count << PAGE_SHIFT, prot, flags, s->ram->fd, (off_t)gpa);
+        if (got == at) {
+            w->vmas++;
+            s->vmas++;
+            s->counters->map_calls++;
+            s->counters->pages_mapped += count;
+            return true;
+        }
+        if (got != MAP_FAILED) { /* an old kernel took NOREPLACE for a hint: not in our place */
+            munmap(got, (size_t)count << PAGE_SHIFT);
+            errno = EEXIST;
+        }
+        if (errno != ENOMEM)
+            break;
+        evict_oldest(s, w);
+    }
+    s->host_error = errno;
+    return false;
+}
+
+bool shadow_map_run(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
+                    unsigned count, bool writable) {
+    bool replace = (r->flags[first] & SHADOW_MAPPED) != 0;
+    assert(count >= 1 && first + count <= REGION_PAGES && (!replace || count == 1));
+    if (!map(s, w, region_gva(r, first), r->pfn[first], count, writable, replace))
+        return false;
+    for (unsigned i = first; i < first + count; i++) {
+        if (!(r->flags[i] & SHADOW_MAPPED))
+            node_add(s, r->pfn[i], w->number, region_gva(r, i) >> PAGE_SHIFT);
+        r->flags[i] |= SHADOW_MAPPED;
+        r->flags[i] = (uint8_t)(writable ? r->flags[i] | SHADOW_WRITABLE
+                                         : r->flags[i] & ~SHADOW_WRITABLE);
+    }
+    return true;
+}
+
+static void forget(struct shadow *s, struct window *w, struct shadow_region *r, unsigned page) {
+    uint8_t flags = r->flags[page];
+    gva_t gva = region_gva(r, page);
+    if (flags & SHADOW_MAPPED)
+        node_remove(s, r->pfn[page], w->number, gva >> PAGE_SHIFT);
+    r->flags[page] = 0;
+    r->bitmap[page / 64] &= ~(1ull << page % 64);
+    r->recorded--;
+    if (!(flags & SHADOW_GLOBAL))
+        r->locals--;
+    s->counters->entries_dropped++;
+    if (flags & SHADOW_EXEC)
+        s->dropped(s->opaque, w->number, gva, (gpa_t)r->pfn[page] << PAGE_SHIFT);
+}
+
+void shadow_drop_pages(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
+                       unsigned count) {
+    bool mapped = false;
+    for (unsigned i = first; i < first + count; i++) {
+        if (!(r->flags[i] & SHADOW_RECORDED))
+            continue;
+        mapped |= (r->flags[i] & SHADOW_MAPPED) != 0;
+        forget(s, w, r, i);
+    }
+    if (mapped)
+        munmap((void *)(w->base + region_gva(r, first)), (size_t)count << PAGE_SHIFT);
+}
+
+void shadow_clear_window(struct shadow *s, struct window *w) {
+    while (w->active_count) {
+        struct shadow_region *r = w->regions[w->active[w->active_count - 1]];
+        for (unsigned i = 0; i < REGION_PAGES; i++)
+            if (r->flags[i] & SHADOW_RECORDED)
+                forget(s, w, r, i);
+        shadow_region_drop(s, w, r);
+    }
+    munmap((void *)w->base, WINDOW_SIZE);
+    s->vmas -= w->vmas;
+    w->vmas = 0;
+}
+
+void shadow_protect_code(struct shadow *s, gpa_t gpa) {
+    uint32_t pfn = (uint32_t)(gpa >> PAGE_SHIFT);
+    if (s->page_code[pfn])
+        return;
+    s->page_code[pfn] = 1;
+    for (uint32_t n = s->page_nodes[pfn]; n; n = s->nodes[n].next) {
+        struct window *w = &s->windows[s->nodes[n].window];
+        gva_t gva = s->nodes[n].page << PAGE_SHIFT;
+        struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
+        unsigned page = gva >> PAGE_SHIFT & (REGION_PAGES - 1);
+        assert(r && r->flags[page] & SHADOW_MAPPED);
+        if (!(r->flags[page] & SHADOW_WRITABLE))
+            continue;
+        if (mprotect((void *)(w->base + gva), PAGE_SIZE, PROT_READ)) {
+            /* Splitting failed at the limit of mappings: unmapping serves as well. */
+            s->host_error = errno;
+            munmap((void *)(w->base + gva), PAGE_SIZE);
+        }
+        r->flags[page] &= (uint8_t)~SHADOW_WRITABLE;
+        w->vmas += 2;
+        s->vmas += 2;
+    }
+}
+
+void shadow_release_code(struct shadow *s, gpa_t gpa) { s->page_code[gpa >> PAGE_SHIFT] = 0; }

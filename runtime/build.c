@@ -1,0 +1,222 @@
+/* Find or build: the fragment for the current EIP.
+ *
+ * An instruction fetch is a guest page walk here, without a signal. The page is write-protected
+ * before its bytes are copied, once; the copy is what is translated. */
+#include <assert.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "runtime/engine_private.h"
+#include "runtime/system.h"
+#include "runtime/user_callouts.h"
+#include "runtime/vector_state.h"
+
+#define COPY_MAX 512u
+
+struct fetched {
+    uint8_t bytes[COPY_MAX + 16];
+    uint32_t len, page_bytes;
+    gpa_t gpa, gpa2;
+};
+
+struct hint_context {
+    struct engine *engine;
+    const struct user_callouts *callouts;
+    gpa_t gpa;
+    uint32_t eip;
+};
+
+static uint32_t hint_slot(gpa_t gpa) {
+    return (uint32_t)((uint32_t)gpa * 0x9e3779b1u) >> 18 & (HINT_SLOTS - 1);
+}
+
+void build_hint(struct engine *e, gpa_t gpa, uint8_t hint) {
+    uint32_t slot = hint_slot(gpa);
+    e->hints[slot].gpa = (uint32_t)gpa;
+    e->hints[slot].hint = hint;
+}
+
+uint8_t build_get_hint(const struct engine *e, gpa_t gpa) {
+    uint32_t slot = hint_slot(gpa);
+    return e->hints[slot].gpa == (uint32_t)gpa ? e->hints[slot].hint : 0;
+}
+
+static uint8_t hint_at(void *opaque, uint32_t eip) {
+    const struct hint_context *context = opaque;
+    return build_get_hint(context->engine, context->gpa + (eip - context->eip));
+}
+
+static int watch_at(void *opaque, uint32_t linear) {
+    return user_callouts_entry(((const struct hint_context *)opaque)->callouts, linear);
+}
+
+/* Fetch rights and the physical page; recorded in the window, so that the entry diff covers what
+ * will be translated from it. False: v->fault is the fetch's #PF. */
+static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
+    struct engine *e = v->engine;
+    struct window *w = mmu_window(v);
+    if (shadow_flags(w, gva) & SHADOW_EXEC) {
+        const struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
+        *gpa = (gpa_t)r->pfn[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] << PAGE_SHIFT |
+               (gva & PAGE_MASK);
+        return true;
+    }
+    struct walk walk = walk_page(v->ram, &v->cpu.paging, gva, ACCESS_FETCH, cpu_cpl(&v->cpu) == 3,
+                                 true);
+    if (!walk.ok) {
+        v->fault = (struct guest_fault){.vector = VEC_PF, .has_error = true, .error = walk.error,
+                                        .cr2 = gva};
+        return false;
+    }
+    *gpa = walk.gpa;
+    if (ram_is_page(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK))
+        shadow_record_exec(&e->shadow, w, &v->cpu.paging, gva, &walk);
+    return true;
+}
+
+/* Copies what may be translated from one page on. Where there is no RAM, fetches read all ones. */
+static void copy_bytes(struct vcpu *v, gpa_t gpa, uint8_t *to, uint32_t len, bool protect) {
+    const void *from = ram_ptr(v->ram, gpa, len);
+    if (!from) {
+        memset(to, 0xff, len);
+        return;
+    }
+    if (protect) {
+        guest_tlb_drop_writable(v->engine);
+        shadow_protect_code(&v->engine->shadow, gpa);
+    }
+    memcpy(to, from, len);
+}
+
+static void copy_first(struct vcpu *v, struct fetched *code, gva_t linear, bool protect) {
+    uint32_t left = PAGE_SIZE - (linear & PAGE_MASK);
+    code->page_bytes = code->len = left < COPY_MAX ? left : COPY_MAX;
+    copy_bytes(v, code->gpa, code->bytes, code->len, protect);
+}
+
+/* The first instruction goes on in the next page. False: its fetch faults. */
+static bool copy_second(struct vcpu *v, struct fetched *code, gva_t linear, bool protect) {
+    gva_t next = (linear | PAGE_MASK) + 1;
+    if (!fetch_page(v, next, &code->gpa2))
+        return false;
+    copy_bytes(v, code->gpa2, code->bytes + code->len, 15, protect);
+    code->len += 15;
+    return true;
+}
+
+static struct translate_request request_for(struct vcpu *v, const struct fetched *code,
+                                            struct hint_context *context, bool one_shot) {
+    struct engine *e = v->engine;
+    struct cpu *cpu = &v->cpu;
+    uint32_t stepwise = MODE_TF | MODE_DEBUG | MODE_GENERAL_CS | MODE_REAL | MODE_VM86 | MODE_CODE16;
+    bool single = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.one_insn;
+    *context = (struct hint_context){e, v->user_callouts, code->gpa, cpu->eip};
+    return (struct translate_request){
+        .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
+        .linear = cpu->seg[SEG_CS].base + cpu->eip, .mode = cpu->mode,
+        .max_insns = single ? 1 : 0,
+        .no_links = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.no_chain,
+        .direct_cross_page = cpu_cpl(cpu) != 3,
+        .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
+        .hint = cpu_cpl(cpu) == 3 ? NULL : hint_at,
+        .watch = v->user_callouts ? watch_at : NULL,
+        .opaque = context,
+    };
+}
+
+/* Translates into `room` bytes of the cache at `at`. False: a fetch fault in v->fault. */
+static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool one_shot,
+                         struct translation *t) {
+    struct engine *e = v->engine;
+    struct hint_context context;
+    struct translate_request req = request_for(v, code, &context, one_shot);
+    uint64_t start = clock_host_tsc();
+    vector_save(e->vector_area, e->use_xsave); /* the decoder is not ours */
+    enum translate_status status =
+        translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
+    if (status == TRANSLATE_MORE) {
+        vector_restore(e->vector_area, e->use_xsave);
+        if (!copy_second(v, code, req.linear, !one_shot))
+            return false;
+        req.len = code->len;
+        vector_save(e->vector_area, e->use_xsave);
+        status = translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
+    }
+    vector_restore(e->vector_area, e->use_xsave);
+    assert(status == TRANSLATE_OK);
+    v->counters->translate_cycles += clock_host_tsc() - start;
+    return true;
+}
+
+static struct fragment *translate_new(struct vcpu *v, struct fetched *code) {
+    struct engine *e = v->engine;
+    struct cpu *cpu = &v->cpu;
+    struct translation t;
+    struct fragment *f = fragment_new(v);
+    if (!f) {
+        fragments_flush_all(v);
+        f = fragment_new(v);
+        assert(f);
+    }
+    gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
+    copy_first(v, code, linear, true);
+    if (!translate_at(v, code, f->code, false, &t))
+        return NULL;
+    f->gpa = code->gpa;
+    f->gpa2 = t.guest_len > code->page_bytes ? code->gpa2 : 0;
+    f->linear = linear;
+    f->eip = cpu->eip;
+    f->mode = cpu->mode;
+    fragment_commit(v, f, &t);
+    TRACE6(v->trace, translate, "%llx (physical %llx mode %llx): %lld guest bytes, %lld host bytes at %llx\n",
+           linear, f->gpa, f->mode, f->guest_len, f->code_len, e->cache_exec + f->code);
+    return f;
+}
+
+struct fragment *build_one_shot(struct vcpu *v) {
+    struct engine *e = v->engine;
+    struct fetched code = {0};
+    struct translation t;
+    gva_t linear = v->cpu.seg[SEG_CS].base + v->cpu.eip;
+    if (!fetch_page(v, linear, &code.gpa))
+        return NULL;
+    copy_first(v, &code, linear, false);
+    if (!translate_at(v, &code, 0, true, &t))
+        return NULL;
+    e->scratch = (struct fragment){.gpa = code.gpa, .linear = linear, .eip = v->cpu.eip,
+                                   .mode = v->cpu.mode, .code_len = t.code_len,
+                                   .guest_len = t.guest_len, .map_count = t.insn_count};
+    memcpy(e->scratch_map, t.map, t.insn_count * sizeof *t.map);
+    v->counters->one_shots++;
+    return &e->scratch;
+}
+
+struct fragment *build_find(struct vcpu *v) {
+    struct engine *e = v->engine;
+    struct cpu *cpu = &v->cpu;
+    struct fetched code;
+    gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
+    code.gpa2 = 0;
+    if (cpu->interrupt_shadow)
+        return build_one_shot(v);
+    if (!fetch_page(v, linear, &code.gpa))
+        return NULL;
+    if (!ram_is_page(v->ram, code.gpa & ~(gpa_t)PAGE_MASK))
+        return build_one_shot(v);
+    struct fragment *f = fragment_find(e, code.gpa, linear, cpu->eip, cpu->mode);
+    if (f && f->gpa2) { /* its second page must be this address space's */
+        gpa_t second;
+        if (!fetch_page(v, (linear | PAGE_MASK) + 1, &second))
+            return NULL;
+        if (second >> PAGE_SHIFT != f->gpa2 >> PAGE_SHIFT) {
+            v->counters->lookup_misses++;
+            return build_one_shot(v);
+        }
+    }
+    if (f) {
+        v->counters->lookup_hits++;
+        return f;
+    }
+    v->counters->lookup_misses++;
+    return translate_new(v, &code);
+}

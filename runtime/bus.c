@@ -1,0 +1,69 @@
+/* The port bus: see bus.h. One byte a port names the range that owns it. */
+#include "runtime/bus.h"
+
+#include <assert.h>
+
+#define PORT_COUNT 0x10000u
+
+void bus_init(struct bus *bus, struct arena *arena, struct trace *trace,
+              struct counters *counters) {
+    assert(trace && counters);
+    *bus = (struct bus){
+        .owner = arena_alloc(arena, PORT_COUNT, 1),
+        .trace = trace,
+        .counters = counters,
+    };
+}
+
+void bus_claim(struct bus *bus, const char *name, uint16_t first, uint16_t count, port_read_fn read,
+               port_write_fn write, void *device) {
+    assert(bus->range_count < BUS_RANGES_MAX);
+    assert(count != 0 && (uint32_t)first + count <= PORT_COUNT);
+    assert(read && write);
+    unsigned index = bus->range_count++;
+    bus->ranges[index] = (struct port_range){
+        .first = first,
+        .count = count,
+        .name = name,
+        .read = read,
+        .write = write,
+        .device = device,
+    };
+    for (uint32_t port = first; port < (uint32_t)first + count; port++) {
+        assert(bus->owner[port] == 0 && "port claimed twice");
+        bus->owner[port] = (uint8_t)(index + 1);
+    }
+}
+
+static const struct port_range *find_range(const struct bus *bus, uint16_t port) {
+    uint8_t owner = bus->owner[port];
+    return owner == 0 ? 0 : &bus->ranges[owner - 1];
+}
+
+static uint32_t size_mask(unsigned size) {
+    assert(size == 1 || size == 2 || size == 4);
+    return UINT32_MAX >> (32 - 8 * size);
+}
+
+uint32_t bus_read(struct bus *bus, uint16_t port, unsigned size) {
+    uint32_t mask = size_mask(size);
+    bus->counters->port_reads++;
+    const struct port_range *range = find_range(bus, port);
+    if (!range) {
+        TRACE2(bus->trace, port, "read of unclaimed port %#lx, %lu bytes", port, size);
+        return mask;
+    }
+    return range->read(range->device, port, size) & mask;
+}
+
+void bus_write(struct bus *bus, uint16_t port, uint32_t value, unsigned size) {
+    value &= size_mask(size);
+    bus->counters->port_writes++;
+    const struct port_range *range = find_range(bus, port);
+    if (!range) {
+        TRACE3(bus->trace, port, "write of %#lx to unclaimed port %#lx, %lu bytes", value, port,
+               size);
+        return;
+    }
+    range->write(range->device, port, value, size);
+}

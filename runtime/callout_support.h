@@ -1,0 +1,39 @@
+/* What most callout handlers begin and end with. */
+#ifndef RING3_RUNTIME_CALLOUT_SUPPORT_H
+#define RING3_RUNTIME_CALLOUT_SUPPORT_H
+
+#include "runtime/system.h"
+
+static inline bool callout_is_16bit(uint32_t arg) { return arg & CALLOUT_ARG16; }
+/* The operand size in bytes. */
+static inline uint32_t callout_unit(uint32_t arg) { return callout_is_16bit(arg) ? 2 : 4; }
+
+static inline unsigned cpu_iopl(const struct cpu *cpu) { return cpu->sys_flags >> 12 & 3u; }
+static inline bool cpu_is_protected(const struct cpu *cpu) { return cpu->paging.cr0 & CR0_PE; }
+
+/* After IF may have been set: an interrupt that waits must be seen. */
+static inline void cpu_check_interrupts(struct cpu *cpu) {
+    if (cpu->iflag && cpu->irq_pending)
+        cpu->attention = 1;
+}
+
+/* The instruction is done; execution leaves the fragment. */
+static inline enum callout_result callout_jump(struct vcpu *v, uint32_t eip) {
+    v->cpu.eip = eip;
+    return CALLOUT_JUMP;
+}
+
+/* The instruction is done and may have changed the mode: the fragment goes on only when what it
+ * was translated for still holds. */
+static inline enum callout_result callout_continue(struct vcpu *v) {
+    struct cpu *cpu = &v->cpu;
+    uint32_t before = cpu->mode;
+    cpu_update_mode(cpu, before & MODE_CPL);
+    return cpu->mode == before ? CALLOUT_NEXT : callout_jump(v, cpu->next_eip);
+}
+
+static inline void cpu_set_zf(struct cpu *cpu, bool set) {
+    cpu->flags = set ? cpu->flags | FL_ZF : cpu->flags & ~FL_ZF;
+}
+
+#endif

@@ -1,0 +1,24 @@
+/* Offsets of struct cpu for assembly; checked against the C struct in stub_checks.c. */
+#ifndef RING3_RUNTIME_CPU_OFFSETS_H
+#define RING3_RUNTIME_CPU_OFFSETS_H
+
+#define CPU_EAX 0
+#define CPU_ECX 4
+#define CPU_EDX 8
+#define CPU_EBX 12
+#define CPU_ESP 16
+#define CPU_EBP 20
+#define CPU_ESI 24
+#define CPU_EDI 28
+#define CPU_EIP 32
+#define CPU_FLAGS 40
+#define CPU_USER_WINDOW 72
+#define CPU_JUMP_CACHE 80
+#define CPU_CHAIN_SITE 96
+#define CPU_HOST_RSP 104
+
+#define LEAVE_CHAIN 3
+#define LEAVE_LOOKUP 4
+#define LEAVE_ATTENTION 5
+
+#endif

@@ -1,0 +1,199 @@
+/* The run loop.
+ *
+ *   1. attention: devices, timers, interrupts        (attention.c)
+ *   2. find or build the fragment for EIP            (build.c)
+ *   3. link the exit we came from                    (fragments.c)
+ *   4. enter translated code                         (stubs.S)
+ *   5. act on the reason it came back
+ *   6. deliver what the instruction raised           (exception.c) */
+#include "runtime/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+
+#include "runtime/engine_private.h"
+#include "runtime/sandbox.h"
+#include "runtime/system.h"
+#include "runtime/vector_state.h"
+#include "runtime/stepping.h"
+
+#define HWCAP2_FSGSBASE_BIT (1ul << 1)
+
+void engine_host_failure(struct vcpu *v, const char *what, int error_number) {
+    if (!v->exit_text[0]) {
+        size_t len = strlen(what) < sizeof v->exit_text - 1 ? strlen(what) : sizeof v->exit_text - 1;
+        memcpy(v->exit_text, what, len);
+        v->exit_text[len] = 0;
+        v->exit_value = (uint32_t)error_number;
+    }
+    vcpu_request_exit(v, EXIT_HOST_FAILURE, (uint32_t)error_number);
+}
+
+static void set_stubs(struct cpu *cpu) {
+    cpu->stubs[STUB_CALLOUT] = (uint64_t)(uintptr_t)stub_callout;
+    cpu->stubs[STUB_CHAIN] = (uint64_t)(uintptr_t)stub_chain;
+    cpu->stubs[STUB_MISS] = (uint64_t)(uintptr_t)stub_miss;
+    cpu->stubs[STUB_ATTENTION] = (uint64_t)(uintptr_t)stub_attention;
+}
+
+static int set_up(struct vcpu *v, const struct engine_options *options) {
+    struct engine *e = mmap(NULL, sizeof *e, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint32_t eax = 1, ebx, ecx = 0, edx;
+    if (e == MAP_FAILED)
+        return -errno;
+    if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT))
+        return -ENOTSUP;
+    v->engine = e;
+    e->options = *options;
+    __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    e->use_xsave = ecx >> 27 & 1;
+    e->vector_area = mmap(NULL, VECTOR_AREA_SIZE, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (e->vector_area == MAP_FAILED)
+        return -errno;
+    set_stubs(&v->cpu);
+    int status = mmu_init(v);
+    if (!status)
+        status = fragments_init(v, options->cache_bytes);
+    if (!status)
+        status = jump_caches_init(e);
+    if (!status)
+        status = signals_init(v);
+    if (!status)
+        status = attention_init(v);
+    if (!status && options->sandbox)
+        status = sandbox_enter(options->sandbox_rules);
+    return status;
+}
+
+/* The instruction at EIP writes to a page with translated code: that code goes, and the write is
+ * done by a fragment of its own, beside any cache. */
+static int run_one_shot(struct vcpu *v) {
+    struct fragment *f = build_one_shot(v);
+    return f ? engine_enter(&v->cpu, v->engine->cache_exec + f->code) : LEAVE_FAULT;
+}
+
+static int write_to_code(struct vcpu *v) {
+    fragments_invalidate_page(v, v->engine->written_gpa, &v->counters->invalidate_write);
+    return run_one_shot(v);
+}
+
+/* No RAM and no device: reads are all ones, writes vanish. For one instruction a private page of
+ * ones stands there. */
+static int access_unclaimed(struct vcpu *v) {
+    struct engine *e = v->engine;
+    struct window *w = mmu_window(v);
+    void *at = (void *)(w->base + (e->unclaimed_gva & ~PAGE_MASK));
+    TRACE2(v->trace, port, "unclaimed memory at %llx, eip %llx\n", e->unclaimed_gva, v->cpu.eip);
+    void *got = mmap(at, PAGE_SIZE, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (got != at) {
+        engine_host_failure(v, "a page for unclaimed memory", errno);
+        return LEAVE_STOP;
+    }
+    memset(at, 0xff, PAGE_SIZE);
+    int reason = run_one_shot(v);
+    munmap(at, PAGE_SIZE);
+    return reason;
+}
+
+static void deliver_fault(struct vcpu *v) {
+    TRACE4(v->trace, fault, "vector %lld error %llx at %llx cr2 %llx\n", v->fault.vector,
+           v->fault.error, v->cpu.eip, v->fault.cr2);
+    v->engine->delivered = true;
+    exception_deliver(v);
+}
+
+/* What an instruction under EFLAGS.TF or armed breakpoints owes when it is done (SDM vol. 3B,
+ * 17.3). */
+static void after_step(struct vcpu *v, uint32_t mode) {
+    if (v->engine->delivered || v->exit)
+        return;
+    debug_after_instruction(v, (mode & MODE_TF) != 0);
+}
+
+static void prepare(struct vcpu *v) {
+    struct cpu *cpu = &v->cpu;
+    if (cpu->mode_dirty)
+        cpu_update_mode(cpu, cpu_cpl(cpu));
+    if (v->engine->flush_cache)
+        fragments_flush_all(v);
+    mmu_activate(v);
+    if (cpu->irq_pending && cpu->iflag && !cpu->interrupt_shadow)
+        cpu->attention = 1;
+    v->engine->delivered = false;
+}
+
+/* Finds, links and enters; returns the reason for coming back. */
+static int step(struct vcpu *v, int last) {
+    struct engine *e = v->engine;
+    struct cpu *cpu = &v->cpu;
+    uint32_t mode = cpu->mode;
+    bool shadow = cpu->interrupt_shadow;
+    uint32_t generation = (uint32_t)v->counters->cache_flushes;
+    if (mode & MODE_DEBUG && debug_before_instruction(v))
+        return LEAVE_STOP;
+    struct fragment *f = build_find(v);
+    if (!f)
+        return LEAVE_FAULT;
+    bool chainable = !e->options.no_chain && f != &e->scratch && generation == v->counters->cache_flushes;
+    if (chainable && last == LEAVE_CHAIN_)
+        fragment_link(v, (uintptr_t)cpu->chain_site, f);
+    else if (chainable && last == LEAVE_LOOKUP_)
+        jump_cache_set(v, f);
+    cpu->interrupt_shadow = false;
+    cpu->debug_shadow = false;
+    int reason = engine_enter(cpu, e->cache_exec + f->code);
+    if (shadow && cpu->irq_pending)
+        cpu->attention = 1;
+    if (reason == LEAVE_CODE_WRITE)
+        reason = write_to_code(v);
+    else if (reason == LEAVE_UNCLAIMED)
+        reason = access_unclaimed(v);
+    if (mode & (MODE_TF | MODE_DEBUG) && (reason == LEAVE_LOOKUP_ || reason == LEAVE_STOP))
+        after_step(v, mode);
+    return reason;
+}
+
+static void run(struct vcpu *v) {
+    int last = LEAVE_STOP;
+    while (!v->exit) {
+        if (v->cpu.attention || v->engine->sync_wanted) {
+            attention_pay(v);
+            last = LEAVE_STOP;
+        }
+        if (v->cpu.halted)
+            attention_halt(v);
+        if (v->exit)
+            break;
+        prepare(v);
+        if (v->cpu.attention)
+            continue;
+        last = step(v, last);
+        TRACE2(v->trace, run, "left for %lld at %llx\n", last, v->cpu.eip);
+        if (last == LEAVE_LOOKUP_)
+            v->counters->jump_cache_misses++;
+        else if (last == LEAVE_CHAIN_)
+            v->counters->exits_chain++;
+        else if (last == LEAVE_FAULT)
+            deliver_fault(v);
+        else if (last == LEAVE_STOP && v->engine->why_dead)
+            engine_host_failure(v, v->engine->why_dead, v->engine->shadow.host_error);
+    }
+}
+
+int engine_run(struct vcpu *v, const struct engine_options *options) {
+    int status = set_up(v, options);
+    if (status) {
+        engine_host_failure(v, status == -ENOTSUP ? "this host lacks FSGSBASE (Linux 5.9 or later)"
+                                                  : "setting up the engine",
+                            -status);
+        return status;
+    }
+    cpu_update_mode(&v->cpu, cpu_cpl(&v->cpu));
+    run(v);
+    return v->exit == EXIT_HOST_FAILURE ? -EIO : 0;
+}

@@ -1,0 +1,36 @@
+/* The engine: binary translation of one vCPU, from entry until it stops.
+ *
+ * Runs in the vCPU process, which does nothing else. On entry every asynchronous signal is
+ * blocked and SIGUSR1 has its default action: the engine installs its handlers (SIGUSR1 means
+ * "pay attention") before it unblocks them. It sets up what it needs with libc at hand, then
+ * enters the sandbox when asked to, and from there on neither allocates nor opens anything. */
+#ifndef RING3_RUNTIME_ENGINE_H
+#define RING3_RUNTIME_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/vcpu.h"
+
+struct sandbox_rules;
+
+struct engine_options {
+    uint64_t cache_bytes; /* size of the translation cache; 0: the engine's choice */
+    /* Debugging: each takes a mechanism away and must change nothing but speed. */
+    bool no_chain;              /* every exit goes through the dispatcher */
+    bool one_insn;              /* one guest instruction a fragment */
+    bool no_jump_cache;         /* indirect transfers always miss */
+    bool flush_always;          /* every shadow entry is dropped at every flush */
+    bool no_prefault;           /* hidden faults map one page */
+    bool sandbox;               /* call sandbox_enter(sandbox_rules) once set up */
+    void (*poll)(void *opaque); /* called by the run loop when told to pay attention */
+    void *poll_opaque;
+    const struct sandbox_rules
+        *sandbox_rules; /* what the process was given to write and signal to */
+};
+
+/* Runs the vCPU until v->exit says why it stopped, and returns 0. A host failure is a negative
+ * errno, with EXIT_HOST_FAILURE and its text in the vCPU. */
+int engine_run(struct vcpu *v, const struct engine_options *options);
+
+#endif

@@ -1,0 +1,125 @@
+/* Where fragments' callouts arrive, and the callouts that are the engine's own. */
+#include <assert.h>
+
+#include "runtime/engine_private.h"
+#include "runtime/fpu_state.h"
+#include "runtime/stepping.h"
+#include "runtime/system.h"
+#include "runtime/user_callouts.h"
+#include "runtime/vector_state.h"
+
+/* May translated code go on through the jump cache, without the run loop? */
+static bool may_jump(const struct vcpu *v) {
+    const struct cpu *cpu = &v->cpu;
+    const uint32_t slow = MODE_TF | MODE_DEBUG | MODE_GENERAL_CS | MODE_REAL | MODE_VM86 | MODE_CODE16;
+    return !cpu->halted && !cpu->interrupt_shadow && !v->exit && !(cpu->mode & slow) &&
+           !v->engine->flush_cache && !v->engine->options.no_chain;
+}
+
+static unsigned jump(struct vcpu *v) {
+    struct cpu *cpu = &v->cpu;
+    if (cpu->mode_dirty)
+        cpu_update_mode(cpu, cpu_cpl(cpu));
+    if (cpu->irq_pending && cpu->iflag)
+        cpu->attention = 1;
+    if (!(cpu->mode & MODE_DEBUG))
+        cpu->sys_flags &= ~FL_RF;
+    if (!may_jump(v))
+        return LEAVE_STOP;
+    mmu_activate(v);
+    return LEAVE_JUMP_;
+}
+
+static void fire_user(struct vcpu *v, enum callout_id id, uint32_t arg, uint32_t operand) {
+    vector_save(v->engine->vector_area, v->engine->use_xsave);
+    user_callouts_fire(v, id, arg, operand);
+    vector_restore(v->engine->vector_area, v->engine->use_xsave);
+}
+
+static bool is_event(uint32_t id) {
+    return id == CALLOUT_int_n || id == CALLOUT_int3 || id == CALLOUT_into || id == CALLOUT_int1 ||
+           id == CALLOUT_sysenter;
+}
+
+unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
+    struct cpu *cpu = &v->cpu;
+    assert(id < CALLOUT_COUNT);
+    cpu->callout_counts[id]++;
+    TRACE4(v->trace, callout, "%s arg %llx operand %llx at %llx\n", (uintptr_t)callout_name(id), arg,
+           operand, cpu->eip);
+    if (user_callouts_want(v->user_callouts, id))
+        fire_user(v, id, arg, operand);
+    enum callout_result result = callout_handlers[id](v, arg, operand);
+    v->engine->delivered |= is_event(id);
+    if (v->timers->changed)
+        attention_arm_timer(v);
+    switch (result) {
+    case CALLOUT_NEXT:
+        if (v->exit) {
+            cpu->eip = cpu->next_eip;
+            return LEAVE_STOP;
+        }
+        if (!cpu->mode_dirty)
+            return LEAVE_NEXT_;
+        cpu->eip = cpu->next_eip;
+        return jump(v);
+    case CALLOUT_FAULT:
+        v->engine->delivered = true;
+        exception_deliver(v);
+        return v->exit ? LEAVE_STOP : jump(v);
+    case CALLOUT_JUMP: return jump(v);
+    case CALLOUT_EXIT: return LEAVE_STOP;
+    }
+    return LEAVE_STOP;
+}
+
+static bool inside_limit(const struct segment *s, uint32_t offset, uint32_t size) {
+    uint32_t last = offset + (size - 1);
+    if (last < offset)
+        return false;
+    bool down = (s->attr & (SEG_ATTR_CODE | SEG_ATTR_DOWN)) == SEG_ATTR_DOWN;
+    if (!down)
+        return last <= s->limit;
+    uint32_t top = s->attr & SEG_ATTR_DB ? UINT32_MAX : 0xffff;
+    return offset > s->limit && last <= top;
+}
+
+/* Rights and limit (SDM vol. 3A, 5.3-5.5), alignment (6.15, #AC), data breakpoints (17.2.4). */
+enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    struct cpu *cpu = &v->cpu;
+    uint32_t size = arg & 0xff, kind = arg >> 8 & 0xff;
+    unsigned index = arg >> 16 & 0xff;
+    const struct segment *s = &cpu->seg[index];
+    enum vector vector = index == SEG_SS ? VEC_SS : VEC_GP;
+    bool code = s->attr & SEG_ATTR_CODE;
+    if (!s->usable || !inside_limit(s, operand, size ? size : 1))
+        return fault_raise_error(v, vector, 0);
+    if (kind == ACCESS_WRITE ? code || !(s->attr & SEG_ATTR_WRITABLE)
+                             : code && !(s->attr & SEG_ATTR_WRITABLE))
+        return fault_raise_error(v, vector, 0);
+    uint32_t linear = s->base + operand;
+    bool natural = size == 2 || size == 4 || size == 8;
+    if (cpu->mode & MODE_ALIGN && natural && linear & (size - 1))
+        return fault_raise_error(v, VEC_AC, 0);
+    if (cpu->mode & MODE_DEBUG)
+        debug_data_access(v, linear, size, kind == ACCESS_WRITE);
+    cpu->result2 = linear;
+    return CALLOUT_NEXT;
+}
+
+enum callout_result callout_refuse(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)operand;
+    return vcpu_refuse(v, refusal_text(arg));
+}
+
+/* Entry to a watched address: the functions are called, then the instruction runs. */
+enum callout_result callout_probe(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)v, (void)arg, (void)operand;
+    return CALLOUT_NEXT; /* engine_callout has fired them */
+}
+
+uint32_t engine_guest_fip(struct vcpu *v, uint64_t host_ip) {
+    struct engine *e = v->engine;
+    struct fragment *f = fragment_at(e, (uintptr_t)host_ip);
+    return f ? f->eip + fragment_insn(e, f, (uintptr_t)host_ip)->guest : 0;
+}

@@ -1,0 +1,195 @@
+/* The engine's parts, private to runtime/: fragments, links, jump caches, the signal side.
+ *
+ * All of it lies in the vCPU process's own memory and is made before the sandbox closes. */
+#ifndef RING3_RUNTIME_ENGINE_PRIVATE_H
+#define RING3_RUNTIME_ENGINE_PRIVATE_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "memory/shadow.h"
+#include "runtime/engine.h"
+#include "runtime/vcpu.h"
+#include "translator/translate.h"
+
+/* Why engine_enter came back; 0 and 1 are engine_callout's NEXT and JUMP. */
+enum leave {
+    LEAVE_NEXT_ = 0,
+    LEAVE_JUMP_ = 1,
+    LEAVE_STOP = 2,      /* a callout wants the run loop: exit, halt, shadow, step */
+    LEAVE_CHAIN_ = 3,    /* values of cpu_offsets.h */
+    LEAVE_LOOKUP_ = 4,
+    LEAVE_ATTENTION_ = 5,
+    LEAVE_FAULT = 6,     /* v->fault is to be delivered at cpu->eip */
+    LEAVE_RETRY = 7,     /* translate and run cpu->eip again */
+    LEAVE_CODE_WRITE = 8, /* cpu->eip writes to e->written_gpa, which holds translated code */
+    LEAVE_UNCLAIMED = 9,  /* cpu->eip accesses e->unclaimed_gva, which is no RAM */
+};
+
+#define NO_FRAGMENT 0u /* index 0 is never a fragment */
+
+struct fragment_exit {
+    uint32_t site;   /* cache offset of the rel32 */
+    uint32_t target; /* eip */
+    uint32_t to;     /* fragment that it is linked to, or NO_FRAGMENT */
+    uint32_t stub_rel; /* the rel32 that leads back to its own stub */
+    uint32_t next;   /* next in `to`'s list of incoming links: fragment << 2 | exit, 0 ends */
+};
+
+struct fragment {
+    gpa_t gpa, gpa2; /* first byte; second page of a straddling one, or 0 */
+    uint32_t linear, eip, mode;
+    uint32_t code, code_len, guest_len; /* offset in the cache */
+    uint32_t map, map_count;            /* entries in the map pool */
+    uint32_t pad;                       /* cache offset of its landing pad, 0: none yet */
+    uint32_t hash_next, page_next, page2_next;
+    uint32_t incoming; /* fragment << 2 | exit */
+    struct fragment_exit exits[TRANSLATION_EXITS_MAX];
+    uint8_t exit_count;
+    bool flags_dead, dead;
+};
+
+#define HASH_SIZE 65536u
+#define HINT_SLOTS 16384u
+#define JUMP_CACHES 96u
+#define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
+
+struct jump_cache {
+    uint64_t *slots;
+    uint32_t mode;
+    uint16_t window;
+    bool used;
+    uint64_t last_use;
+};
+
+struct tlb_entry {
+    uint32_t tag; /* page | 1 */
+    bool writable, global;
+    uint8_t *host;
+};
+#define TLB_SIZE 64u
+
+struct engine {
+    struct engine_options options;
+    struct shadow shadow;
+    struct window *user; /* of the current address space */
+
+    uint8_t *cache_exec, *cache_write; /* two mappings of one memfd: never both in one */
+    uint32_t cache_size, cache_used;
+    struct fragment *fragments; /* in the order of their code */
+    uint32_t fragment_count, fragment_max;
+    struct insn_map *maps;
+    uint32_t map_count, map_max;
+    uint32_t hash[HASH_SIZE];
+    uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
+    struct fragment scratch; /* what the scratch area holds */
+    struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
+
+    struct jump_cache jump_caches[JUMP_CACHES];
+    uint64_t use_clock;
+
+    struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
+    bool granule_user[256];
+    uint32_t rights[3]; /* CR0, CR4, EFER bits that mappings were made under */
+
+    struct tlb_entry tlb[2][TLB_SIZE]; /* supervisor, user */
+    bool tlb_has_writable;
+
+    bool flush_cache;       /* throw every translation away before the next look-up */
+    bool sync_wanted;       /* monitor or timer signal: devices want to run */
+    bool delivered;         /* an event was delivered since the fragment was entered */
+    bool gs_user;           /* which window GS stands at */
+    uint32_t data_hits;     /* DR6 bits of data breakpoints hit by the current instruction */
+    gpa_t written_gpa;
+    gva_t unclaimed_gva;
+    bool unclaimed_write;
+    gva_t last_fault_gva;
+    uint64_t last_fault_pc;
+    unsigned fault_repeats;
+
+    timer_t timer;
+    uint64_t timer_armed; /* deadline the host timer stands at */
+    sigset_t wait_mask;   /* signals let in while waiting */
+    const char *why_dead; /* set in a signal handler before giving up */
+
+    uint8_t *vector_area; /* XSAVE or FXSAVE image, 64-byte aligned */
+    bool use_xsave;
+};
+
+/* stubs.S */
+int engine_enter(struct cpu *cpu, const void *code);
+void engine_leave_saved(void);
+void stub_callout(void);
+void stub_chain(void);
+void stub_miss(void);
+void stub_attention(void);
+unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand);
+
+/* fragments.c */
+int fragments_init(struct vcpu *v, uint64_t cache_bytes);
+void fragments_flush_all(struct vcpu *v);
+struct fragment *fragment_new(struct vcpu *v); /* NULL: the cache is full */
+void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t);
+struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t linear, uint32_t eip,
+                               uint32_t mode);
+struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fragment */
+const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
+/* Every fragment with code on the page goes; `counter` counts them. */
+void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
+/* Links into fragments of a page whose mapping at `gva` is gone are undone. */
+void fragments_unlink_page(struct vcpu *v, gpa_t gpa, gva_t gva);
+/* Patches the exit whose rel32 is at host address `site` to go to `to`. */
+void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to);
+/* The landing pad's host address, made when first asked for; 0: the cache is full. */
+uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
+static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
+    return (uint32_t)(f - e->fragments);
+}
+
+/* jump_cache.c */
+int jump_caches_init(struct engine *e);
+uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode);
+void jump_cache_set(struct vcpu *v, struct fragment *f);
+void jump_caches_forget_page(struct engine *e, unsigned window, gva_t gva);
+void jump_caches_forget_window(struct engine *e, unsigned window);
+void jump_caches_forget_pad(struct engine *e, uint32_t eip, uint64_t pad);
+void jump_caches_reset(struct engine *e);
+
+/* build.c: the fragment for cpu->eip in the current mode, translated if need be. NULL with
+ * v->fault set: an instruction fetch fault. */
+struct fragment *build_find(struct vcpu *v);
+/* The same instruction alone, translated into the scratch area and registered nowhere. */
+struct fragment *build_one_shot(struct vcpu *v);
+void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);
+uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
+
+/* signals.c, memory_fault.c */
+int signals_init(struct vcpu *v);
+/* A data fault in translated code. Returns LEAVE_NEXT_ to retry the access, LEAVE_JUMP_ to
+ * restart the instruction, or why to leave. */
+enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn_gpa);
+
+/* attention.c */
+int attention_init(struct vcpu *v);
+void attention_arm_timer(struct vcpu *v);
+void attention_pay(struct vcpu *v);
+void attention_halt(struct vcpu *v);
+
+/* mmu.c */
+int mmu_init(struct vcpu *v);
+struct window *mmu_window(struct vcpu *v); /* of the current privilege level */
+/* After a mode or address space change: jump cache, windows and GS base of the CPU. */
+void mmu_activate(struct vcpu *v);
+void mmu_user_window_changed(struct vcpu *v);
+
+/* guest_access.c */
+void guest_tlb_flush(struct engine *e, bool global_too);
+void guest_tlb_flush_page(struct engine *e, gva_t gva);
+void guest_tlb_drop_writable(struct engine *e);
+
+/* engine.c */
+void engine_host_failure(struct vcpu *v, const char *what, int error_number);
+
+#endif

@@ -1,0 +1,13 @@
+/* What saving the x87 state needs of the engine. */
+#ifndef RING3_RUNTIME_FPU_STATE_H
+#define RING3_RUNTIME_FPU_STATE_H
+
+#include <stdint.h>
+
+#include "runtime/vcpu.h"
+
+/* The guest EIP of the x87 instruction whose host address is `host_ip`, or 0 when it is unknown
+ * (its fragment is gone). */
+uint32_t engine_guest_fip(struct vcpu *v, uint64_t host_ip);
+
+#endif

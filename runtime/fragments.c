@@ -1,0 +1,313 @@
+/* Fragments: the translation cache, its index, links between fragments.
+ *
+ * The cache is one memfd mapped twice, writable here and executable there. It only grows; when it
+ * is full, everything goes (a generation ends). Fragments lie in the order of their code, so a
+ * host address is found by bisection. A link is an incoming-list entry of its target, so that a
+ * fragment that goes can send everybody who jumps to it back to their stubs. */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "runtime/engine_private.h"
+
+#define CACHE_DEFAULT (48u << 20)
+#define CACHE_MINIMUM (64u << 10)
+#define FRAGMENTS_MAX (512u * 1024u)
+#define MAPS_MAX (4u << 20)
+
+static void *reserve(size_t size) {
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
+    struct engine *e = v->engine;
+    uint64_t pages = v->ram->size >> PAGE_SHIFT;
+    if (!cache_bytes)
+        cache_bytes = CACHE_DEFAULT;
+    if (cache_bytes < CACHE_MINIMUM)
+        cache_bytes = CACHE_MINIMUM;
+    e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
+    int fd = memfd_create("ring3-cache", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, e->cache_size))
+        return -errno;
+    void *exec = mmap(NULL, e->cache_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    void *write = mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (exec == MAP_FAILED || write == MAP_FAILED)
+        return -errno;
+    e->cache_exec = exec;
+    e->cache_write = write;
+    e->fragment_max = FRAGMENTS_MAX;
+    e->map_max = MAPS_MAX;
+    e->fragments = reserve(e->fragment_max * sizeof *e->fragments);
+    e->maps = reserve(e->map_max * sizeof *e->maps);
+    e->page_fragments = reserve(pages * sizeof(uint32_t));
+    e->page2_fragments = reserve(pages * sizeof(uint32_t));
+    if (!e->fragments || !e->maps || !e->page_fragments || !e->page2_fragments)
+        return -ENOMEM;
+    e->cache_used = SCRATCH_CODE;
+    e->fragment_count = 1;
+    return 0;
+}
+
+static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
+
+void fragments_flush_all(struct vcpu *v) {
+    struct engine *e = v->engine;
+    for (uint32_t i = 1; i < e->fragment_count; i++) {
+        struct fragment *f = &e->fragments[i];
+        if (f->dead)
+            continue;
+        uint32_t pages[2] = {page_of(f->gpa), page_of(f->gpa2)};
+        for (unsigned k = 0; k < (f->gpa2 ? 2u : 1u); k++) {
+            e->page_fragments[pages[k]] = e->page2_fragments[pages[k]] = NO_FRAGMENT;
+            shadow_release_code(&e->shadow, (gpa_t)pages[k] << PAGE_SHIFT);
+        }
+    }
+    memset(e->hash, 0, sizeof e->hash);
+    e->fragment_count = 1;
+    e->map_count = 0;
+    e->cache_used = SCRATCH_CODE;
+    jump_caches_reset(e);
+    e->flush_cache = false;
+    v->counters->cache_flushes++;
+}
+
+static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
+    uint64_t key = (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
+    return (uint32_t)(key >> 48) & (HASH_SIZE - 1);
+}
+
+struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t linear, uint32_t eip,
+                               uint32_t mode) {
+    for (uint32_t i = e->hash[hash_of(gpa, mode)]; i; i = e->fragments[i].hash_next) {
+        struct fragment *f = &e->fragments[i];
+        if (f->gpa == gpa && f->linear == linear && f->mode == mode && f->eip == eip)
+            return f;
+    }
+    return NULL;
+}
+
+struct fragment *fragment_new(struct vcpu *v) {
+    struct engine *e = v->engine;
+    /* Room for a block, and behind it for a few pads and thunks. */
+    if (e->cache_used + TRANSLATION_CODE_MAX + 256 > e->cache_size ||
+        e->fragment_count >= e->fragment_max || e->map_count + TRANSLATION_INSNS_MAX > e->map_max)
+        return NULL;
+    struct fragment *f = &e->fragments[e->fragment_count];
+    memset(f, 0, sizeof *f);
+    f->code = e->cache_used;
+    f->map = e->map_count;
+    return f;
+}
+
+void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
+    struct engine *e = v->engine;
+    uint32_t index = fragment_index(e, f);
+    assert(index == e->fragment_count);
+    f->code_len = t->code_len;
+    f->guest_len = t->guest_len;
+    f->flags_dead = t->flags_dead;
+    f->map_count = t->insn_count;
+    memcpy(&e->maps[f->map], t->map, t->insn_count * sizeof *t->map);
+    f->exit_count = (uint8_t)t->exit_count;
+    for (unsigned i = 0; i < t->exit_count; i++) {
+        struct fragment_exit *exit = &f->exits[i];
+        exit->site = f->code + t->exits[i].site;
+        exit->target = t->exits[i].target;
+        memcpy(&exit->stub_rel, e->cache_write + exit->site, sizeof exit->stub_rel);
+    }
+    e->fragment_count++;
+    e->map_count += t->insn_count;
+    e->cache_used += (t->code_len + 15u) & ~15u;
+    uint32_t *bucket = &e->hash[hash_of(f->gpa, f->mode)];
+    f->hash_next = *bucket;
+    *bucket = index;
+    f->page_next = e->page_fragments[page_of(f->gpa)];
+    e->page_fragments[page_of(f->gpa)] = index;
+    if (f->gpa2) {
+        f->page2_next = e->page2_fragments[page_of(f->gpa2)];
+        e->page2_fragments[page_of(f->gpa2)] = index;
+    }
+    v->counters->fragments++;
+    v->counters->fragment_bytes += t->code_len;
+    v->counters->guest_bytes += t->guest_len;
+    v->counters->guest_insns += t->insn_count;
+}
+
+struct fragment *fragment_at(struct engine *e, uintptr_t pc) {
+    uintptr_t offset = pc - (uintptr_t)e->cache_exec;
+    if (offset >= e->cache_size)
+        return NULL;
+    if (offset < SCRATCH_CODE)
+        return offset < e->scratch.code_len ? &e->scratch : NULL;
+    uint32_t low = 1, high = e->fragment_count;
+    while (low < high) { /* the last fragment that starts at or before `offset` */
+        uint32_t middle = low + (high - low) / 2;
+        if (e->fragments[middle].code <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 1)
+        return NULL;
+    struct fragment *f = &e->fragments[low - 1];
+    return offset < f->code + f->code_len ? f : NULL;
+}
+
+const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc) {
+    const struct insn_map *map = f == &e->scratch ? e->scratch_map : &e->maps[f->map];
+    uint32_t offset = (uint32_t)(pc - (uintptr_t)e->cache_exec - f->code);
+    const struct insn_map *found = map;
+    for (uint32_t i = 1; i < f->map_count && map[i].host <= offset; i++)
+        found = &map[i];
+    return found;
+}
+
+static void patch(struct engine *e, uint32_t site, uint32_t rel) {
+    __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
+}
+
+static void unlink_exit(struct vcpu *v, struct fragment_exit *exit) {
+    patch(v->engine, exit->site, exit->stub_rel);
+    exit->to = NO_FRAGMENT;
+    v->counters->links_undone++;
+}
+
+static void unlink_incoming(struct vcpu *v, struct fragment *f) {
+    struct engine *e = v->engine;
+    while (f->incoming) {
+        struct fragment_exit *exit = &e->fragments[f->incoming >> 2].exits[f->incoming & 3];
+        f->incoming = exit->next;
+        unlink_exit(v, exit);
+    }
+    if (f->pad)
+        jump_caches_forget_pad(e, f->eip, (uint64_t)(uintptr_t)(e->cache_exec + f->pad));
+}
+
+static void unlink_outgoing(struct engine *e, struct fragment *f) {
+    for (unsigned i = 0; i < f->exit_count; i++) {
+        struct fragment_exit *exit = &f->exits[i];
+        if (exit->to == NO_FRAGMENT)
+            continue;
+        uint32_t self = fragment_index(e, f) << 2 | i;
+        uint32_t *link = &e->fragments[exit->to].incoming;
+        while (*link != self) {
+            assert(*link);
+            link = &e->fragments[*link >> 2].exits[*link & 3].next;
+        }
+        *link = exit->next;
+        exit->to = NO_FRAGMENT;
+    }
+}
+
+/* A thunk (translate_thunk) for a target that may not be linked directly. */
+static void link_thunk(struct engine *e, struct fragment_exit *exit) {
+    uint32_t at = e->cache_used;
+    uint32_t len = translate_thunk(e->cache_write + at, e->cache_size - at, exit->target);
+    if (!len)
+        return;
+    e->cache_used += (len + 15u) & ~15u;
+    patch(e, exit->site, at - (exit->site + 4));
+}
+
+void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
+    struct engine *e = v->engine;
+    struct fragment *from = fragment_at(e, site);
+    uint32_t offset = (uint32_t)(site - (uintptr_t)e->cache_exec);
+    if (!from || from == &e->scratch || from->dead || to == &e->scratch)
+        return; /* what it stood in is gone */
+    for (unsigned i = 0; i < from->exit_count; i++) {
+        struct fragment_exit *exit = &from->exits[i];
+        if (exit->site != offset || exit->to != NO_FRAGMENT || exit->target != to->eip)
+            continue;
+        assert(from->mode == to->mode);
+        /* User code: a straddling fragment's second page is the address space's own. */
+        if (to->gpa2 && (to->mode & MODE_CPL) == 3) {
+            link_thunk(e, exit);
+            return;
+        }
+        exit->to = fragment_index(e, to);
+        exit->next = to->incoming;
+        to->incoming = fragment_index(e, from) << 2 | i;
+        patch(e, exit->site, to->code - (exit->site + 4));
+        v->counters->links_made++;
+        return;
+    }
+}
+
+uint64_t fragment_pad(struct vcpu *v, struct fragment *f) {
+    struct engine *e = v->engine;
+    if (!f->pad) {
+        uint32_t at = e->cache_used;
+        uint32_t len = translate_pad(e->cache_write + at, e->cache_size - at, e->cache_exec + at,
+                                     f->eip, e->cache_exec + f->code, f->flags_dead);
+        if (!len)
+            return 0;
+        e->cache_used += (len + 15u) & ~15u;
+        f->pad = at;
+    }
+    return (uint64_t)(uintptr_t)(e->cache_exec + f->pad);
+}
+
+static void remove_from(uint32_t *head, struct engine *e, uint32_t index, size_t next_field) {
+    uint32_t *link = head;
+    while (*link != index) {
+        assert(*link);
+        link = (uint32_t *)(void *)((uint8_t *)&e->fragments[*link] + next_field);
+    }
+    *link = *(uint32_t *)(void *)((uint8_t *)&e->fragments[index] + next_field);
+}
+
+static void kill_fragment(struct vcpu *v, struct fragment *f) {
+    struct engine *e = v->engine;
+    uint32_t index = fragment_index(e, f);
+    unlink_incoming(v, f);
+    unlink_outgoing(e, f);
+    remove_from(&e->hash[hash_of(f->gpa, f->mode)], e, index,
+                __builtin_offsetof(struct fragment, hash_next));
+    remove_from(&e->page_fragments[page_of(f->gpa)], e, index,
+                __builtin_offsetof(struct fragment, page_next));
+    if (f->gpa2)
+        remove_from(&e->page2_fragments[page_of(f->gpa2)], e, index,
+                    __builtin_offsetof(struct fragment, page2_next));
+    f->dead = true;
+}
+
+void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
+    struct engine *e = v->engine;
+    uint32_t page = page_of(gpa);
+    TRACE2(v->trace, code, "invalidate page %llx at eip %llx\n", gpa, v->cpu.eip);
+    while (e->page_fragments[page]) {
+        kill_fragment(v, &e->fragments[e->page_fragments[page]]);
+        ++*counter;
+    }
+    while (e->page2_fragments[page]) {
+        kill_fragment(v, &e->fragments[e->page2_fragments[page]]);
+        ++*counter;
+    }
+    shadow_release_code(&e->shadow, gpa);
+}
+
+void fragments_unlink_page(struct vcpu *v, gpa_t gpa, gva_t gva) {
+    struct engine *e = v->engine;
+    uint32_t page = page_of(gpa);
+    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
+        struct fragment *f = &e->fragments[i];
+        if (f->linear >> PAGE_SHIFT == gva >> PAGE_SHIFT && (f->mode & MODE_CPL) != 3) {
+            unlink_incoming(v, f);
+            v->counters->invalidate_remap++;
+        }
+    }
+    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next) {
+        struct fragment *f = &e->fragments[i];
+        if ((f->linear >> PAGE_SHIFT) + 1 == gva >> PAGE_SHIFT && (f->mode & MODE_CPL) != 3) {
+            unlink_incoming(v, f);
+            v->counters->invalidate_remap++;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+/* The monitor's own accesses to guest memory (guest_access.h).
+ *
+ * A small translation look-aside buffer of our own stands before the page walk; like a
+ * processor's it is stale until the guest flushes. Writable entries never name pages with
+ * translated code. */
+#include "runtime/guest_access.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "runtime/engine_private.h"
+
+void guest_tlb_flush(struct engine *e, bool global_too) {
+    for (unsigned i = 0; i < 2 * TLB_SIZE; i++)
+        if (global_too || !e->tlb[i / TLB_SIZE][i % TLB_SIZE].global)
+            e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
+}
+
+void guest_tlb_flush_page(struct engine *e, gva_t gva) {
+    for (unsigned user = 0; user < 2; user++) {
+        struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
+        if (entry->tag >> PAGE_SHIFT == gva >> PAGE_SHIFT)
+            entry->tag = 0;
+    }
+}
+
+void guest_tlb_drop_writable(struct engine *e) {
+    if (!e->tlb_has_writable)
+        return;
+    for (unsigned i = 0; i < 2 * TLB_SIZE; i++)
+        if (e->tlb[i / TLB_SIZE][i % TLB_SIZE].writable)
+            e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
+    e->tlb_has_writable = false;
+}
+
+/* Host address of a byte for a read or write; the rest of its page lies behind it. */
+struct place {
+    uint8_t *host; /* NULL: no RAM there */
+    bool fault;
+};
+
+static struct place walk_place(struct vcpu *v, gva_t gva, bool write, bool user) {
+    struct engine *e = v->engine;
+    struct walk walk =
+        walk_page(v->ram, &v->cpu.paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
+    if (!walk.ok) {
+        v->fault = (struct guest_fault){.vector = VEC_PF, .has_error = true, .error = walk.error,
+                                        .cr2 = gva};
+        return (struct place){.fault = true};
+    }
+    gpa_t page = walk.gpa & ~(gpa_t)PAGE_MASK;
+    if (!ram_is_page(v->ram, page))
+        return (struct place){0};
+    if (ram_allocate(v->ram, page, PAGE_SIZE)) {
+        engine_host_failure(v, "guest memory", ENOMEM);
+        return (struct place){0};
+    }
+    if (write && e->shadow.page_code[page >> PAGE_SHIFT])
+        fragments_invalidate_page(v, page, &v->counters->invalidate_device);
+    struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
+    bool writable = write;
+    *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .writable = writable,
+                                .global = walk.global, .host = v->ram->base + page};
+    e->tlb_has_writable |= writable;
+    return (struct place){.host = v->ram->base + walk.gpa};
+}
+
+static struct place find_place(struct vcpu *v, gva_t gva, bool write, bool system) {
+    bool user = !system && cpu_cpl(&v->cpu) == 3;
+    const struct tlb_entry *entry = &v->engine->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
+    if (entry->tag == ((gva & ~PAGE_MASK) | 1) && (!write || entry->writable))
+        return (struct place){.host = entry->host + (gva & PAGE_MASK)};
+    return walk_place(v, gva, write, user);
+}
+
+static uint32_t room(gva_t gva, uint32_t len) {
+    uint32_t left = PAGE_SIZE - (gva & PAGE_MASK);
+    return left < len ? left : len;
+}
+
+/* Small copies dominate: descriptors, frames. */
+static void copy_out(uint8_t *to, const uint8_t *host, uint32_t len) {
+    if (!host)
+        memset(to, 0xff, len);
+    else if (len == 4)
+        *(uint32_t *)(void *)to = *(const volatile uint32_t *)(const void *)host;
+    else if (len == 8)
+        *(uint64_t *)(void *)to = *(const volatile uint64_t *)(const void *)host;
+    else
+        memcpy(to, host, len);
+}
+
+bool guest_read(struct vcpu *v, gva_t gva, void *to, uint32_t len, bool system) {
+    uint32_t first = room(gva, len);
+    struct place place = find_place(v, gva, false, system);
+    if (place.fault)
+        return false;
+    if (first == len) {
+        copy_out(to, place.host, len);
+        return true;
+    }
+    /* Every page must allow it before anything is reported as read. */
+    for (uint32_t done = first; done < len; done += room(gva + done, len - done))
+        if (find_place(v, gva + done, false, system).fault)
+            return false;
+    for (uint32_t done = 0; done < len;) {
+        uint32_t part = room(gva + done, len - done);
+        place = find_place(v, gva + done, false, system);
+        copy_out((uint8_t *)to + done, place.host, part);
+        done += part;
+    }
+    return true;
+}
+
+bool guest_probe_write(struct vcpu *v, gva_t gva, uint32_t len, bool system) {
+    for (uint32_t done = 0; done < len; done += room(gva + done, len - done))
+        if (find_place(v, gva + done, true, system).fault)
+            return false;
+    return true;
+}
+
+bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool system) {
+    if (room(gva, len) != len && !guest_probe_write(v, gva, len, system))
+        return false;
+    for (uint32_t done = 0; done < len;) {
+        uint32_t part = room(gva + done, len - done);
+        struct place place = find_place(v, gva + done, true, system);
+        if (place.fault)
+            return false;
+        if (place.host)
+            memcpy(place.host, (const uint8_t *)from + done, part);
+        done += part;
+    }
+    return true;
+}

@@ -1,0 +1,32 @@
+/* The monitor's own accesses to guest memory, through the guest page walk.
+ *
+ * Addresses are linear. `system` makes the access a supervisor access whatever the CPL (implicit
+ * accesses to descriptor tables, TSS and inner stacks; SDM vol. 3A, 4.6.1); otherwise the
+ * current CPL decides. They cross pages, set A and D, report code that they overwrite, and never
+ * trust a guest pointer. On failure nothing at all was read or written: v->fault holds the
+ * #PF and false comes back. Values wider than their callers' checks must be copied once and
+ * then checked (no double fetch). */
+#ifndef RING3_RUNTIME_GUEST_ACCESS_H
+#define RING3_RUNTIME_GUEST_ACCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/vcpu.h"
+
+bool guest_read(struct vcpu *v, gva_t gva, void *to, uint32_t len, bool system);
+bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool system);
+/* Would a write of `len` bytes succeed? Sets A and D as the write would. */
+bool guest_probe_write(struct vcpu *v, gva_t gva, uint32_t len, bool system);
+
+static inline bool guest_read16(struct vcpu *v, gva_t gva, uint16_t *to, bool system) {
+    return guest_read(v, gva, to, 2, system);
+}
+static inline bool guest_read32(struct vcpu *v, gva_t gva, uint32_t *to, bool system) {
+    return guest_read(v, gva, to, 4, system);
+}
+static inline bool guest_write32(struct vcpu *v, gva_t gva, uint32_t value, bool system) {
+    return guest_write(v, gva, &value, 4, system);
+}
+
+#endif

@@ -1,0 +1,185 @@
+/* Instructions that 64-bit mode no longer has: decimal adjustment, SALC, BOUND, and ENTER with a
+ * nesting level (SDM vol. 2). Flags that the manual leaves undefined are what processors give. */
+#include <string.h>
+
+#include "runtime/callout_support.h"
+#include "runtime/descriptor.h"
+#include "runtime/guest_access.h"
+#include "runtime/stack.h"
+
+static uint32_t get_al(const struct cpu *cpu) { return cpu->gpr[EAX] & 0xffu; }
+static uint32_t get_ah(const struct cpu *cpu) { return cpu->gpr[EAX] >> 8 & 0xffu; }
+static void set_ax(struct cpu *cpu, uint32_t ah, uint32_t al) {
+    cpu->gpr[EAX] = (cpu->gpr[EAX] & 0xffff0000u) | (ah & 0xffu) << 8 | (al & 0xffu);
+}
+
+/* SF, ZF and PF of a byte, with the carries given; OF is cleared. */
+static void set_flags(struct cpu *cpu, uint32_t al, bool cf, bool af) {
+    uint32_t flags = cpu->flags & ~FL_ARITH;
+    al &= 0xffu;
+    flags |= (cf ? FL_CF : 0) | (af ? FL_AF : 0);
+    flags |= (al & 0x80u ? FL_SF : 0) | (al == 0 ? FL_ZF : 0);
+    flags |= __builtin_parity(al) ? 0 : FL_PF;
+    cpu->flags = flags;
+}
+
+/* DAA adds, DAS subtracts, what the two digits need. */
+static enum callout_result adjust_packed(struct vcpu *v, bool subtract) {
+    struct cpu *cpu = &v->cpu;
+    uint32_t al = get_al(cpu);
+    bool cf = cpu->flags & FL_CF;
+    bool af = (al & 15u) > 9 || (cpu->flags & FL_AF);
+    bool high = al > 0x99 || cf;
+    uint32_t correction = (af ? 0x06u : 0) + (high ? 0x60u : 0);
+    uint32_t result = subtract ? al - correction : al + correction;
+    /* Below 6, DAS's low correction borrows even where the high one is not made. */
+    bool borrow = subtract && af && al < 6;
+    set_ax(cpu, get_ah(cpu), result);
+    set_flags(cpu, result, high || borrow, af);
+    return CALLOUT_NEXT;
+}
+
+enum callout_result callout_daa(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)arg, (void)operand;
+    return adjust_packed(v, false);
+}
+
+enum callout_result callout_das(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)arg, (void)operand;
+    return adjust_packed(v, true);
+}
+
+/* AAA and AAS correct AX as a whole, then keep AL's low digit. */
+static enum callout_result adjust_unpacked(struct vcpu *v, bool subtract) {
+    struct cpu *cpu = &v->cpu;
+    uint32_t ax = cpu->gpr[EAX] & 0xffffu;
+    bool af = (ax & 15u) > 9 || (cpu->flags & FL_AF);
+    if (af)
+        ax = subtract ? ax - 0x106u : ax + 0x106u;
+    set_ax(cpu, ax >> 8, ax & 15u);
+    set_flags(cpu, ax & 15u, af, af);
+    return CALLOUT_NEXT;
+}
+
+enum callout_result callout_aaa(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)arg, (void)operand;
+    return adjust_unpacked(v, false);
+}
+
+enum callout_result callout_aas(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)arg, (void)operand;
+    return adjust_unpacked(v, true);
+}
+
+enum callout_result callout_aam(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)operand;
+    struct cpu *cpu = &v->cpu;
+    uint32_t base = arg & 0xffu, al = get_al(cpu);
+    if (base == 0)
+        return fault_raise(v, VEC_DE);
+    set_ax(cpu, al / base, al % base);
+    set_flags(cpu, al % base, false, false);
+    return CALLOUT_NEXT;
+}
+
+enum callout_result callout_aad(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)operand;
+    struct cpu *cpu = &v->cpu;
+    uint32_t result = (get_al(cpu) + get_ah(cpu) * (arg & 0xffu)) & 0xffu;
+    set_ax(cpu, 0, result);
+    set_flags(cpu, result, false, false);
+    return CALLOUT_NEXT;
+}
+
+enum callout_result callout_salc(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)arg, (void)operand;
+    struct cpu *cpu = &v->cpu;
+    set_ax(cpu, get_ah(cpu), cpu->flags & FL_CF ? 0xffu : 0);
+    return CALLOUT_NEXT;
+}
+
+enum callout_result callout_bound(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    int32_t index = (int32_t)v->cpu.result, lower, upper;
+    if (callout_is_16bit(arg)) {
+        int16_t bounds[2];
+        if (!guest_read(v, operand, bounds, sizeof bounds, false))
+            return CALLOUT_FAULT;
+        index = (int16_t)index;
+        lower = bounds[0];
+        upper = bounds[1];
+    } else {
+        int32_t bounds[2];
+        if (!guest_read(v, operand, bounds, sizeof bounds, false))
+            return CALLOUT_FAULT;
+        lower = bounds[0];
+        upper = bounds[1];
+    }
+    return index < lower || index > upper ? fault_raise(v, VEC_BR) : CALLOUT_NEXT;
+}
+
+#define ENTER_LEVELS_MAX 31
+#define ENTER_ITEMS (ENTER_LEVELS_MAX + 1)
+
+/* ENTER's frame while it is built: `items` downwards from the old top of the stack. It is written
+ * at the end, so a frame pointer that is read back may lie in what is not written yet. */
+struct enter_frame {
+    uint8_t bytes[ENTER_ITEMS * 4]; /* the last byte is the first pushed item's highest */
+    uint32_t len, unit;
+    uint32_t mask, top; /* of the stack segment's offsets; where SP was */
+};
+
+static void frame_push(struct enter_frame *f, uint32_t value) {
+    f->len += f->unit;
+    memcpy(f->bytes + sizeof f->bytes - f->len, &value, f->unit);
+}
+
+/* Reads the frame pointer at SS:offset as it will be once `f` is written. */
+static bool frame_read(struct vcpu *v, const struct enter_frame *f, uint32_t offset,
+                       uint32_t *value) {
+    const struct segment *ss = &v->cpu.seg[SEG_SS];
+    uint8_t bytes[4] = {0, 0, 0, 0};
+    offset &= f->mask;
+    if (!segment_holds(ss, offset, f->unit)) {
+        fault_raise_error(v, VEC_SS, 0);
+        return false;
+    }
+    if (!guest_read(v, ss->base + offset, bytes, f->unit, false))
+        return false;
+    for (uint32_t i = 0; i < f->unit; i++) {
+        uint32_t below_top = (f->top - (offset + i)) & f->mask; /* 1: the first pushed byte */
+        if (below_top >= 1 && below_top <= f->len)
+            bytes[i] = f->bytes[sizeof f->bytes - below_top];
+    }
+    memcpy(value, bytes, 4);
+    return true;
+}
+
+enum callout_result callout_enter(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    (void)operand;
+    struct cpu *cpu = &v->cpu;
+    const struct segment *ss = &cpu->seg[SEG_SS];
+    uint32_t levels = arg & 31u, size = arg >> 8 & 0xffffu;
+    struct enter_frame f = {.unit = callout_unit(arg), .mask = stack_mask(ss)};
+    f.top = cpu->gpr[ESP];
+    frame_push(&f, cpu->gpr[EBP]);
+    uint32_t frame = f.top - f.unit;
+    for (uint32_t i = 1; i < levels; i++) {
+        uint32_t pointer;
+        if (!frame_read(v, &f, cpu->gpr[EBP] - i * f.unit, &pointer))
+            return CALLOUT_FAULT;
+        frame_push(&f, pointer);
+    }
+    if (levels > 0)
+        frame_push(&f, (cpu->gpr[ESP] & ~f.mask) | (frame & f.mask));
+
+    /* The new top of the stack must be writable (SDM vol. 2, ENTER: exceptions). */
+    uint32_t bottom = f.top - f.len, esp = (bottom - size) & f.mask;
+    if (!segment_holds(ss, esp, f.unit))
+        return fault_raise_error(v, VEC_SS, 0);
+    if (!guest_probe_write(v, ss->base + esp, f.unit, false) ||
+        !stack_write(v, ss, bottom, f.bytes + sizeof f.bytes - f.len, f.len, f.unit, 0, false))
+        return CALLOUT_FAULT;
+    cpu->gpr[EBP] = (cpu->gpr[EBP] & ~f.mask) | (frame & f.mask);
+    stack_set_pointer(cpu, esp);
+    return CALLOUT_NEXT;
+}

@@ -1,0 +1,112 @@
+/* A data access of translated code met no mapping: hidden fault, wrong window, or a true fault.
+ *
+ * Runs in the SIGSEGV handler. At CPL 3 there is one window. Below, a page with U=1 belongs to
+ * the user window and any other to the supervisor's; a site that was translated for the wrong
+ * one is retranslated, and one that needs both looks its window up by address. */
+#include <assert.h>
+
+#include "runtime/engine_private.h"
+
+/* Does this supervisor access go through the user window? */
+static bool wants_user(const struct vcpu *v, const struct walk *walk, bool write) {
+    return (v->cpu.paging.cr0 & CR0_PG) && walk->user && (!write || walk->writable);
+}
+
+static uint8_t set_field(uint8_t hint, unsigned shift, unsigned value) {
+    return (uint8_t)((hint & ~(3u << shift)) | value << shift);
+}
+
+/* Super -> user -> both. The second operand is the stack's (or a string's destination): it is
+ * taken when the address lies on the page that ESP or EDI points at. */
+static void change_hint(struct vcpu *v, gpa_t insn, gva_t gva, bool to_user) {
+    struct engine *e = v->engine;
+    uint8_t hint = build_get_hint(e, insn);
+    gva_t page = gva >> PAGE_SHIFT;
+    uint32_t esp = v->cpu.gpr[ESP], edi = v->cpu.gpr[EDI], ebp = v->cpu.gpr[EBP];
+    bool second = page == esp >> PAGE_SHIFT || page == (esp - 4) >> PAGE_SHIFT ||
+                  page == (esp - 32) >> PAGE_SHIFT || page == (esp + 32) >> PAGE_SHIFT ||
+                  page == edi >> PAGE_SHIFT || page == ebp >> PAGE_SHIFT;
+    if (second && HINT_SECOND(hint) == WINDOW_BOTH)
+        second = false; /* that operand is settled: it was the other one */
+    else if (!second && HINT_OPERAND(hint) == WINDOW_BOTH)
+        second = true;
+    unsigned shift = second ? 2 : 0;
+    unsigned old = hint >> shift & 3u;
+    unsigned value = old == WINDOW_SUPER && to_user ? WINDOW_USER : WINDOW_BOTH;
+    build_hint(e, insn, set_field(hint, shift, value));
+    v->counters->retranslations++;
+    TRACE4(v->trace, shadow, "site %llx at %llx: hint %llx -> %llx\n", insn, gva, hint,
+           build_get_hint(e, insn));
+}
+
+static bool uses_both(const struct vcpu *v, gpa_t insn) {
+    uint8_t hint = build_get_hint(v->engine, insn);
+    return HINT_OPERAND(hint) == WINDOW_BOTH || HINT_SECOND(hint) == WINDOW_BOTH;
+}
+
+/* The same access faults again and again: say so rather than spin. */
+static bool repeats(struct engine *e, gva_t gva) {
+    if (e->last_fault_gva == gva)
+        return ++e->fault_repeats > 64;
+    e->last_fault_gva = gva;
+    e->fault_repeats = 0;
+    return false;
+}
+
+static enum leave wrong_window(struct vcpu *v, gva_t gva, gpa_t insn, bool to_user) {
+    struct engine *e = v->engine;
+    unsigned granule = gva >> 24;
+    uint64_t right = to_user ? v->cpu.user_window : v->cpu.super_window;
+    bool looked_up = uses_both(v, insn) && v->cpu.granule_window[granule] != right;
+    v->cpu.granule_window[granule] = right;
+    e->granule_user[granule] = to_user;
+    if (looked_up)
+        return LEAVE_JUMP_;
+    change_hint(v, insn, gva, to_user);
+    return LEAVE_RETRY;
+}
+
+enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn) {
+    struct engine *e = v->engine;
+    struct cpu *cpu = &v->cpu;
+    struct window *w = shadow_window_at(&e->shadow, address);
+    gva_t gva = (gva_t)(address - w->base); /* beyond 4 GiB it wraps, as the guest's sum does */
+    bool user = cpu_cpl(cpu) == 3;
+    struct walk walk =
+        walk_page(v->ram, &cpu->paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
+    if (!walk.ok) {
+        v->fault = (struct guest_fault){.vector = VEC_PF, .has_error = true, .error = walk.error,
+                                        .cr2 = gva};
+        v->counters->true_faults++;
+        return LEAVE_FAULT;
+    }
+    if (repeats(e, gva)) {
+        e->why_dead = "the same access faults without end";
+        return LEAVE_STOP;
+    }
+    gpa_t page = walk.gpa & ~(gpa_t)PAGE_MASK;
+    if (!ram_is_page(v->ram, page)) {
+        e->unclaimed_gva = gva;
+        e->unclaimed_write = write;
+        return LEAVE_UNCLAIMED;
+    }
+    if (!user) {
+        bool to_user = wants_user(v, &walk, write);
+        if (to_user != (w->number != WINDOW_SUPERVISOR))
+            return wrong_window(v, gva, insn, to_user);
+    }
+    if (address - w->base >= WINDOW_SIZE)
+        return LEAVE_RETRY; /* a string ran past 4 GiB: go on at 0 */
+    if (write && e->shadow.page_code[page >> PAGE_SHIFT]) {
+        e->written_gpa = page;
+        return LEAVE_CODE_WRITE;
+    }
+    v->counters->hidden_faults++;
+    TRACE4(v->trace, shadow, "fill window %lld %llx -> %llx write %lld\n", w->number, gva, walk.gpa,
+           write);
+    if (shadow_fill(&e->shadow, w, &cpu->paging, gva, &walk, write) != FILL_OK) {
+        e->why_dead = "the host refused a mapping";
+        return LEAVE_STOP;
+    }
+    return LEAVE_NEXT_;
+}

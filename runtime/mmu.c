@@ -1,0 +1,125 @@
+/* The CPU's side of the shadow engine: address spaces, flushes, which windows are live. */
+#include "runtime/mmu.h"
+
+#include <string.h>
+
+#include "runtime/engine_private.h"
+
+#define CR3_UNPAGED 0xffffffffu
+
+static void on_dropped(void *opaque, unsigned window, gva_t gva, gpa_t gpa) {
+    struct vcpu *v = opaque;
+    jump_caches_forget_page(v->engine, window, gva);
+    if (window == WINDOW_SUPERVISOR)
+        fragments_unlink_page(v, gpa, gva);
+}
+
+int mmu_init(struct vcpu *v) {
+    struct engine *e = v->engine;
+    int status = shadow_init(&e->shadow, v->ram, v->counters);
+    if (status)
+        return status;
+    e->shadow.dropped = on_dropped;
+    e->shadow.opaque = v;
+    e->shadow.no_prefault = e->options.no_prefault;
+    v->cpu.super_window = e->shadow.windows[WINDOW_SUPERVISOR].base;
+    for (unsigned i = 0; i < 256; i++)
+        v->cpu.granule_window[i] = v->cpu.super_window;
+    mmu_user_window_changed(v);
+    return 0;
+}
+
+struct window *mmu_window(struct vcpu *v) {
+    struct engine *e = v->engine;
+    return cpu_cpl(&v->cpu) == 3 ? e->user : &e->shadow.windows[WINDOW_SUPERVISOR];
+}
+
+static uint64_t read_gs_base(void) {
+    uint64_t base;
+    __asm__ volatile("rdgsbase %0" : "=r"(base));
+    return base;
+}
+
+static void write_gs_base(uint64_t base) { __asm__ volatile("wrgsbase %0" : : "r"(base)); }
+
+/* GS follows the privilege level; r13 and r14 are loaded from the struct by the stubs. */
+void mmu_activate(struct vcpu *v) {
+    struct engine *e = v->engine;
+    struct window *w = mmu_window(v);
+    bool user = w != &e->shadow.windows[WINDOW_SUPERVISOR];
+    if (read_gs_base() != w->base)
+        write_gs_base(w->base);
+    e->gs_user = user;
+    v->cpu.jump_cache = (uint64_t)(uintptr_t)jump_cache_get(v, w->number, v->cpu.mode);
+}
+
+void mmu_user_window_changed(struct vcpu *v) {
+    struct engine *e = v->engine;
+    uint32_t cr3 = v->cpu.paging.cr0 & CR0_PG ? v->cpu.paging.cr3 : CR3_UNPAGED;
+    bool fresh;
+    e->user = shadow_user_window(&e->shadow, cr3, &fresh);
+    if (fresh)
+        jump_caches_forget_window(e, e->user->number);
+    v->cpu.user_window = e->user->base;
+    for (unsigned i = 0; i < 256; i++)
+        if (e->granule_user[i])
+            v->cpu.granule_window[i] = e->user->base;
+}
+
+static struct window *super(struct vcpu *v) {
+    return &v->engine->shadow.windows[WINDOW_SUPERVISOR];
+}
+
+void mmu_cr3_loaded(struct vcpu *v) {
+    struct engine *e = v->engine;
+    bool global_survive = v->cpu.paging.cr4 & CR4_PGE;
+    v->counters->flush_cr3++;
+    TRACE1(v->trace, shadow, "cr3 %llx\n", v->cpu.paging.cr3);
+    if (!(v->cpu.paging.cr0 & CR0_PG))
+        return;
+    mmu_user_window_changed(v);
+    if (e->options.flush_always) {
+        shadow_clear_window(&e->shadow, super(v));
+        shadow_clear_window(&e->shadow, e->user);
+    }
+    shadow_flush_window(&e->shadow, super(v), &v->cpu.paging, !global_survive);
+    shadow_flush_window(&e->shadow, e->user, &v->cpu.paging, !global_survive);
+    guest_tlb_flush(e, !global_survive);
+}
+
+/* Rights may mean something else now: every user window goes, and the supervisor's too. */
+void mmu_paging_changed(struct vcpu *v) {
+    struct engine *e = v->engine;
+    v->counters->flush_all++;
+    TRACE3(v->trace, shadow, "paging cr0 %llx cr3 %llx cr4 %llx\n", v->cpu.paging.cr0,
+           v->cpu.paging.cr3, v->cpu.paging.cr4);
+    uint32_t rights0 = v->cpu.paging.cr0 & (CR0_PG | CR0_WP);
+    uint32_t rights4 = v->cpu.paging.cr4 & (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP);
+    uint32_t nx = v->cpu.paging.efer & EFER_NXE;
+    bool same = e->rights[0] == rights0 && e->rights[1] == rights4 && e->rights[2] == nx;
+    e->rights[0] = rights0;
+    e->rights[1] = rights4;
+    e->rights[2] = nx;
+    for (unsigned i = 0; i < WINDOW_COUNT; i++) {
+        struct window *w = &e->shadow.windows[i];
+        if (!same || e->options.flush_always)
+            shadow_clear_window(&e->shadow, w);
+    }
+    guest_tlb_flush(e, true);
+    mmu_user_window_changed(v);
+    /* Only PGE was toggled: a flush of everything, global entries too. */
+    shadow_flush_window(&e->shadow, super(v), &v->cpu.paging, true);
+    shadow_flush_window(&e->shadow, e->user, &v->cpu.paging, true);
+}
+
+void mmu_invlpg(struct vcpu *v, gva_t gva) {
+    struct engine *e = v->engine;
+    v->counters->flush_page++;
+    if (!(v->cpu.paging.cr0 & CR0_PG))
+        return;
+    shadow_flush_page(&e->shadow, super(v), &v->cpu.paging, gva);
+    shadow_flush_page(&e->shadow, e->user, &v->cpu.paging, gva);
+    guest_tlb_flush_page(e, gva);
+}
+
+void mmu_retranslate_all(struct vcpu *v) { v->engine->flush_cache = true; }

@@ -1,0 +1,138 @@
+/* The signal side of the vCPU process.
+ *
+ * SIGSEGV, SIGFPE, SIGILL and SIGBUS come from translated code (or from a bug of ours, which is
+ * reported); SIGUSR1 and SIGALRM only ask for attention. Handlers call nothing that allocates or
+ * touches vector registers. The kernel clears DF and AC before a handler runs; guest AC never
+ * is in host flags, which the entry asserts. */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include <ucontext.h>
+
+#include "runtime/engine_private.h"
+
+/* The one machine of this process: a handler gets no argument. */
+static struct vcpu *handled;
+
+#define TRAP_DE 0
+#define TRAP_UD 6
+#define TRAP_GP 13
+#define TRAP_PF 14
+#define TRAP_MF 16
+#define TRAP_XM 19
+
+static const int guest_regs[8] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R12, REG_RBP, REG_RSI,
+                                  REG_RDI};
+
+static void save_guest(struct cpu *cpu, const greg_t *regs) {
+    for (unsigned i = 0; i < 8; i++)
+        cpu->gpr[i] = (uint32_t)regs[guest_regs[i]];
+    cpu->flags = ((uint32_t)regs[REG_EFL] & FL_HOST) | FL_ONE;
+}
+
+static void undo(const struct insn_map *insn, greg_t *regs) {
+    if (!(insn->undo & UNDO_SWAP_BYTES))
+        return;
+    greg_t *reg = &regs[guest_regs[insn->undo & 3u]];
+    uint64_t value = (uint64_t)*reg;
+    *reg = (greg_t)((value & ~0xffffull) | (value & 0xff) << 8 | (value >> 8 & 0xff));
+}
+
+/* Resume in the run loop, guest state already saved. */
+static void leave(greg_t *regs, enum leave reason) {
+    regs[REG_RAX] = reason;
+    regs[REG_R15] = (greg_t)(uintptr_t)&handled->cpu;
+    regs[REG_RIP] = (greg_t)(uintptr_t)engine_leave_saved;
+    regs[REG_EFL] &= ~(greg_t)FL_DF;
+}
+
+/* Run the instruction again from its first host byte. */
+static void restart(const struct engine *e, const struct fragment *f, const struct insn_map *insn,
+                    greg_t *regs) {
+    for (unsigned i = 0; i < 8; i++)
+        regs[guest_regs[i]] = (uint32_t)regs[guest_regs[i]];
+    regs[REG_RIP] = (greg_t)(uintptr_t)(e->cache_exec + f->code + insn->host);
+}
+
+static void host_bug(const char *why, const greg_t *regs, uintptr_t address) {
+    struct engine *e = handled->engine;
+    e->why_dead = why;
+    TRACE4(handled->trace, fault, "host fault: trap %lld rip %llx address %llx err %llx\n",
+           regs[REG_TRAPNO], regs[REG_RIP], address, regs[REG_ERR]);
+    engine_host_failure(handled, why, 0);
+    _exit(1);
+}
+
+static enum leave raised(struct vcpu *v, uint8_t vector, bool has_error) {
+    v->fault = (struct guest_fault){.vector = vector, .has_error = has_error};
+    v->counters->other_faults++;
+    return LEAVE_FAULT;
+}
+
+static enum leave classify(struct vcpu *v, const greg_t *regs, uintptr_t address, gpa_t insn) {
+    switch (regs[REG_TRAPNO]) {
+    case TRAP_PF:
+        if (!shadow_window_at(&v->engine->shadow, address))
+            host_bug("translated code left its window", regs, address);
+        return memory_fault(v, address, (regs[REG_ERR] & PF_WRITE) != 0, insn);
+    case TRAP_GP: return raised(v, VEC_GP, true); /* a misaligned SSE operand, reserved MXCSR bits */
+    case TRAP_DE: return raised(v, VEC_DE, false);
+    case TRAP_UD: return raised(v, VEC_UD, false);
+    case TRAP_MF: return raised(v, VEC_MF, false);
+    case TRAP_XM:
+        return raised(v, v->cpu.paging.cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD, false);
+    default: host_bug("an unexpected trap in translated code", regs, address);
+    }
+    return LEAVE_STOP;
+}
+
+static void on_fault(int signal, siginfo_t *info, void *context) {
+    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+    struct vcpu *v = handled;
+    struct engine *e = v->engine;
+    uintptr_t pc = (uintptr_t)regs[REG_RIP];
+    uintptr_t address = regs[REG_TRAPNO] == TRAP_PF ? (uintptr_t)regs[REG_CR2] : 0;
+    (void)info;
+    assert(!(regs[REG_EFL] & FL_AC));
+    struct fragment *f = fragment_at(e, pc);
+    if (!f || signal == SIGBUS)
+        host_bug(signal == SIGBUS ? "guest memory is gone (is the host out of memory?)"
+                                  : "a fault in the monitor's own code",
+                 regs, address);
+    const struct insn_map *insn = fragment_insn(e, f, pc);
+    undo(insn, regs);
+    save_guest(&v->cpu, regs);
+    v->cpu.eip = f->eip + insn->guest;
+    gpa_t at = f->gpa + insn->guest;
+    enum leave reason = classify(v, regs, address, at);
+    if (reason == LEAVE_NEXT_ && !(insn->undo & UNDO_SWAP_BYTES))
+        return; /* the access is tried again just where it was */
+    if (reason == LEAVE_NEXT_ || reason == LEAVE_JUMP_)
+        restart(e, f, insn, regs);
+    else
+        leave(regs, reason);
+}
+
+static void on_attention(int signal) {
+    (void)signal;
+    handled->cpu.attention = 1;
+    handled->engine->sync_wanted = true;
+    handled->counters->host_signals++;
+}
+
+int signals_init(struct vcpu *v) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    struct sigaction action = {.sa_flags = SA_SIGINFO};
+    handled = v;
+    sigfillset(&action.sa_mask);
+    action.sa_sigaction = on_fault;
+    for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++)
+        if (sigaction(faults[i], &action, NULL))
+            return -errno;
+    struct sigaction attention = {.sa_handler = on_attention};
+    sigfillset(&attention.sa_mask);
+    if (sigaction(SIGUSR1, &attention, NULL) || sigaction(SIGALRM, &attention, NULL))
+        return -errno;
+    return 0;
+}

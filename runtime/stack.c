@@ -1,0 +1,88 @@
+/* Frames on the guest's stack. See stack.h. */
+#include "runtime/stack.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "runtime/descriptor.h"
+#include "runtime/guest_access.h"
+
+/* Does the frame stay on one side of the point where SP wraps? */
+static bool is_contiguous(uint32_t mask, uint32_t offset, uint32_t len) {
+    return mask == UINT32_MAX || offset + len <= mask + 1;
+}
+
+static bool holds_frame(const struct segment *ss, uint32_t offset, uint32_t len, uint32_t unit) {
+    uint32_t mask = stack_mask(ss);
+    if (is_contiguous(mask, offset, len))
+        return segment_holds(ss, offset, len);
+    for (uint32_t i = 0; i < len; i += unit)
+        if (!segment_holds(ss, (offset + i) & mask, unit))
+            return false;
+    return true;
+}
+
+bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t unit) {
+    assert(len % unit == 0);
+    const struct segment *ss = &v->cpu.seg[SEG_SS];
+    uint32_t mask = stack_mask(ss), offset = (v->cpu.gpr[ESP] + skip) & mask;
+    if (ss->cls == SEGMENT_GENERAL && !holds_frame(ss, offset, len, unit)) {
+        fault_raise_error(v, VEC_SS, 0);
+        return false;
+    }
+    if (is_contiguous(mask, offset, len))
+        return guest_read(v, ss->base + offset, to, len, false);
+    for (uint32_t i = 0; i < len; i += unit)
+        if (!guest_read(v, ss->base + ((offset + i) & mask), (uint8_t *)to + i, unit, false))
+            return false;
+    return true;
+}
+
+/* All items are probed before the first is written. */
+static bool write_wrapped(struct vcpu *v, const struct segment *ss, uint32_t offset,
+                          const uint8_t *from, uint32_t len, uint32_t unit, bool inner) {
+    uint32_t mask = stack_mask(ss);
+    for (uint32_t i = 0; i < len; i += unit)
+        if (!guest_probe_write(v, ss->base + ((offset + i) & mask), unit, inner))
+            return false;
+    for (uint32_t i = 0; i < len; i += unit) {
+        bool written = guest_write(v, ss->base + ((offset + i) & mask), from + i, unit, inner);
+        assert(written);
+        (void)written;
+    }
+    return true;
+}
+
+bool stack_write(struct vcpu *v, const struct segment *ss, uint32_t esp, const void *from,
+                 uint32_t len, uint32_t unit, uint32_t ss_error, bool inner) {
+    assert(len % unit == 0);
+    uint32_t mask = stack_mask(ss), offset = esp & mask;
+    if (ss->cls == SEGMENT_GENERAL && !holds_frame(ss, offset, len, unit)) {
+        fault_raise_error(v, VEC_SS, ss_error);
+        return false;
+    }
+    if (is_contiguous(mask, offset, len))
+        return guest_write(v, ss->base + offset, from, len, inner);
+    return write_wrapped(v, ss, offset, from, len, unit, inner);
+}
+
+uint32_t stack_pack(uint32_t *items, uint32_t count, uint32_t unit) {
+    assert(unit == 2 || unit == 4);
+    if (unit == 2)
+        for (uint32_t i = 0; i < count; i++) {
+            uint16_t item = (uint16_t)items[i];
+            memcpy((uint8_t *)items + i * 2, &item, 2);
+        }
+    return count * unit;
+}
+
+void stack_unpack(uint32_t *items, uint32_t count, uint32_t unit) {
+    assert(unit == 2 || unit == 4);
+    if (unit == 4)
+        return;
+    for (uint32_t i = count; i-- > 0;) {
+        uint16_t item;
+        memcpy(&item, (const uint8_t *)items + i * 2, 2);
+        items[i] = item;
+    }
+}

@@ -1,0 +1,141 @@
+/* Between C and fragments: entering, leaving, calling out.
+ *
+ * Inside a fragment: guest eax ecx edx ebx ebp esi edi in their own host registers, esp in r12d,
+ * the arithmetic flags and DF in the host's; r13 the jump cache, r14 the user window, r15 the
+ * cpu struct; rsp is what engine_enter left (16-byte aligned). Nothing here touches a vector
+ * register. C code runs with DF clear. */
+#include "runtime/cpu_offsets.h"
+
+#define DF 0x400
+#define HOST_FLAGS 0xcd5 /* CF PF AF ZF SF DF OF */
+
+    .text
+    .intel_syntax noprefix
+
+    .macro save_guest
+    mov [r15 + CPU_EAX], eax
+    mov [r15 + CPU_ECX], ecx
+    mov [r15 + CPU_EDX], edx
+    mov [r15 + CPU_EBX], ebx
+    mov [r15 + CPU_ESP], r12d
+    mov [r15 + CPU_EBP], ebp
+    mov [r15 + CPU_ESI], esi
+    mov [r15 + CPU_EDI], edi
+    pushfq
+    pop rax
+    cld
+    and eax, HOST_FLAGS
+    or eax, 2
+    mov [r15 + CPU_FLAGS], eax
+    .endm
+
+/* POPF costs more than the rest together: it is taken for DF only. ADD sets OF, SAHF the others. */
+    .macro load_guest
+    mov r13, [r15 + CPU_JUMP_CACHE]
+    mov r14, [r15 + CPU_USER_WINDOW]
+    mov eax, [r15 + CPU_FLAGS]
+    mov ecx, [r15 + CPU_ECX]
+    mov edx, [r15 + CPU_EDX]
+    mov ebx, [r15 + CPU_EBX]
+    mov r12d, [r15 + CPU_ESP]
+    mov ebp, [r15 + CPU_EBP]
+    mov esi, [r15 + CPU_ESI]
+    mov edi, [r15 + CPU_EDI]
+    test eax, DF
+    jz 1f
+    push rax
+    popfq
+    jmp 2f
+1:  mov r8d, eax
+    shr r8d, 11
+    and r8d, 1
+    shl eax, 8
+    or eax, r8d
+    add al, 0x7f
+    sahf
+2:  mov eax, [r15 + CPU_EAX]
+    .endm
+
+/* r11d: eip. Through the jump cache, as every indirect transfer. */
+    .macro jump_guest
+    mov r11d, [r15 + CPU_EIP]
+    lea r10d, [r11 * 8]
+    movzx r10d, r10w
+    jmp [r13 + r10]
+    .endm
+
+/* int engine_enter(struct cpu *cpu, const void *code): why it came back. */
+    .globl engine_enter
+    .type engine_enter, @function
+engine_enter:
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    sub rsp, 8
+    mov r15, rdi
+    mov r10, rsi
+    mov [r15 + CPU_HOST_RSP], rsp
+    load_guest
+    jmp r10
+
+    .globl engine_leave_saved
+engine_leave_saved: /* rax: the reason; guest registers are in the struct; r15 holds */
+    mov rsp, [r15 + CPU_HOST_RSP]
+    add rsp, 8
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    ret
+    .size engine_enter, . - engine_enter
+
+/* r9d id, r10d argument, r11d operand; the fragment's return address is on the stack. */
+    .globl stub_callout
+    .type stub_callout, @function
+stub_callout:
+    save_guest
+    sub rsp, 8
+    mov rdi, r15
+    mov esi, r9d
+    mov edx, r10d
+    mov ecx, r11d
+    call engine_callout
+    cmp eax, 1
+    ja engine_leave_saved
+    je 3f
+    add rsp, 8
+    load_guest
+    ret
+3:  add rsp, 16
+    load_guest
+    jump_guest
+    .size stub_callout, . - stub_callout
+
+    .globl stub_chain
+stub_chain: /* r10 site, r11d target */
+    save_guest
+    mov [r15 + CPU_CHAIN_SITE], r10
+    mov [r15 + CPU_EIP], r11d
+    mov eax, LEAVE_CHAIN
+    jmp engine_leave_saved
+
+    .globl stub_miss
+stub_miss: /* r11d target */
+    save_guest
+    mov [r15 + CPU_EIP], r11d
+    mov eax, LEAVE_LOOKUP
+    jmp engine_leave_saved
+
+    .globl stub_attention
+stub_attention: /* r11d where to go on */
+    save_guest
+    mov [r15 + CPU_EIP], r11d
+    mov eax, LEAVE_ATTENTION
+    jmp engine_leave_saved
+
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,115 @@
+#!/bin/bash
+# Bad usage, bad kernels and bad initrds: each gets exactly one line on standard error, none on
+# standard output, and exit status 2.
+#   bad_options.sh RING3 BAD_IMAGES GOOD_KERNEL SOUND_STATUS
+set -u
+ring3=$1 bad_images=$2 good=$3 sound_status=$4
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+checked=0 failed=0
+
+# refuse ARGUMENT...: runs ring3 with the arguments and looks at what it says.
+refuse() {
+    local status lines
+    timeout 20 "$ring3" "$@" >"$work/out" 2>"$work/err" </dev/null
+    status=$?
+    lines=$(wc -l <"$work/err")
+    checked=$((checked + 1))
+    if [[ $status != 2 || $lines != 1 || -s $work/out ]]; then
+        failed=$((failed + 1))
+        printf 'status %s, %s lines:' "$status" "$lines"
+        printf ' %q' "$@"
+        printf '\n'
+        head -c 2000 "$work/err"
+    fi
+}
+
+long=$(printf 'x%.0s' {1..5000})
+hostile=("" " " "-" "--" "-1" "0x10" "1e3" "99999999999999999999" "$long" $'a\nb' $'\e[31m' $'\x7f'
+    "%s%n" "'" "ä" "." "..")
+
+# No command, unknown commands and options.
+refuse
+for word in "${hostile[@]}" RUN runn kernel --kernel; do refuse "$word"; done
+for word in "${hostile[@]}" x --x -x -- -: -+ --kernels --no-reboot=1 --nographic=x \
+    --help-callouts=1 --help=x -k -s -n --s --no --stat=x --version=1; do
+    [[ $word = -- ]] || refuse run --kernel "$good" "$word"
+done
+refuse run --kernel "$good" -- extra
+for option in kernel initrd append memory m serial log accel callout system-map debug; do
+    refuse run "--$option"
+    refuse run "-$option"
+    refuse demo "--$option"
+done
+refuse run
+refuse run --no-reboot
+refuse demo --kernel "$good"
+refuse demo --initrd "$good"
+refuse demo extra
+
+# Values.
+for value in "${hostile[@]}" 1 3 4095K 3585 3585M 4G 5G 1T 64MB 64m8 +64 " 64" "64 " M K 0 0M \
+    4097K 18446744073709551615 18446744073709551616 17592186044416M 18014398509481984K; do
+    refuse run --kernel "$good" --memory "$value"
+done
+for value in "${hostile[@]}" kvm tcg BT "bt," ",bt"; do refuse run --kernel "$good" --accel "$value"; done
+for value in "${hostile[@]}" "," "run," ",run" "run,,fault" RUN "run,nothing" allx; do
+    refuse run --kernel "$good" --log "$value"
+done
+for value in "${hostile[@]}" "," "no-chain," ",no-chain" cache cache= cache=0 cache=x cache=1 \
+    cache=2G cache=99999999999999999999 no-chain=1 NO-CHAIN one-insn,x; do
+    refuse run --kernel "$good" --debug "$value"
+done
+for value in "${hostile[@]}" xml JSON "json,"; do refuse run --kernel "$good" "--stats=$value"; done
+for value in "" file: /nowhere/x file:/nowhere/x / file:/; do
+    refuse run --kernel "$good" --serial "$value"
+done
+for value in "${hostile[@]}" x=y x=y:z x=y:z\( hlt=y:z\(\) hlt=/nowhere.so:f\(u32\) \
+    'hlt=libc.so.6:nothing_here()' 'hlt=libc.so.6:abs(u32,u32,u32,u32)' 'hlt=libc.so.6:abs(int)' \
+    'entry@abs=libc.so.6:abs(u32)' 'entry@0x=libc.so.6:abs(u32)' 'entry@=libc.so.6:abs(u32)' \
+    "$good" "hlt=$good:f()"; do
+    refuse run --kernel "$good" --callout "$value"
+done
+refuse run --kernel "$good" --system-map ''
+refuse run --kernel "$good" --system-map /nowhere --callout 'entry@abs=libc.so.6:abs(u32)'
+refuse run --kernel "$good" --system-map / --callout 'entry@abs=libc.so.6:abs(u32)'
+refuse run --kernel "$good" --system-map "$good" --callout 'entry@abs=libc.so.6:abs(u32)'
+many=()
+for _ in {1..33}; do many+=(--callout 'hlt=libc.so.6:abs(u32)'); done
+refuse run --kernel "$good" "${many[@]}"
+
+# Files that are no kernels.
+for file in "${hostile[@]}" / /dev/null /nowhere/x /proc/self/mem /etc/passwd "$0" "$ring3"; do
+    refuse run --kernel "$file"
+done
+mkdir "$work/images"
+"$bad_images" "$work/images" || exit 1
+# What they were made of is sound: it writes 16 to the debug-exit port, which is status 33.
+for file in "$work"/images/sound-*; do
+    timeout 20 "$ring3" run --memory 8M --kernel "$file" >"$work/out"
+    status=$?
+    [[ $status = "$sound_status" ]] || { echo "$file ended with $status"; failed=$((failed + 1)); }
+    rm "$file"
+done
+for file in "$work"/images/*; do refuse run --memory 8M --kernel "$file"; done
+for size in 0 1 511 512 4096 1048576; do
+    head -c "$size" /dev/urandom | tr 'A-Z\177\353' a >"$work/noise"
+    refuse run --kernel "$work/noise"
+    truncate -s "$size" "$work/zeroes-$size"
+    refuse run --kernel "$work/zeroes-$size"
+done
+truncate -s 8G "$work/huge"
+refuse run --kernel "$work/huge"
+
+# Initial RAM disks that cannot be loaded.
+for file in "" / /nowhere/x /proc/self/mem "$work/huge"; do
+    refuse run --kernel "$good" --initrd "$file"
+done
+for size in 8M 9M 100M 1G 4G; do
+    truncate -s "$size" "$work/initrd"
+    refuse run --memory 8M --kernel "$good" --initrd "$work/initrd"
+done
+
+echo "bad options: $checked tried, $failed not refused in one line"
+[[ $failed = 0 ]]

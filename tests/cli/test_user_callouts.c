@@ -1,0 +1,205 @@
+/* User callouts: descriptions taken and refused, values marshalled, events told apart. */
+#include <check.h>
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/user_callouts.h"
+
+struct recorded {
+    unsigned calls;
+    uint64_t values[9];
+    char text[256];
+};
+
+static struct user_callouts callouts;
+static struct vcpu vcpu;
+static struct ram ram;
+static struct recorded *recorded;
+static char map_path[] = "/tmp/ring3-system-map-XXXXXX";
+
+static void setup(void) {
+    ck_assert_int_eq(ram_create(&ram, 1 << 20), 0);
+    vcpu.ram = &ram;
+    vcpu.user_callouts = &callouts;
+    void *library = dlopen(RECORDER, RTLD_NOW);
+    ck_assert_ptr_nonnull(library);
+    recorded = dlsym(library, "recorded");
+    ck_assert_ptr_nonnull(recorded);
+    int fd = mkstemp(map_path);
+    static const char map[] = "c1000000 T _text\nc1234567 t do_one\nc1234600 T start_kernel\n"
+                              "ffffffff81000000 T too_high\n";
+    ck_assert_int_eq(write(fd, map, sizeof map - 1), sizeof map - 1);
+    close(fd);
+}
+
+static void teardown(void) {
+    user_callouts_release(&callouts);
+    ram_destroy(&ram);
+    unlink(map_path);
+}
+
+static void add(const char *event, const char *function) {
+    struct error error;
+    char spec[512];
+    snprintf(spec, sizeof spec, "%s=%s:%s", event, RECORDER, function);
+    ck_assert_msg(user_callouts_parse(&callouts, spec, map_path, &error) == 0, "%s: %s", spec,
+                  error.text);
+}
+
+START_TEST(cr3_write_passes_old_and_new_value) {
+    add("cr3-write", "on_two(u32,u32)");
+    vcpu.cpu.paging.cr3 = 0x1000;
+    ck_assert(user_callouts_want(&callouts, CALLOUT_mov_to_cr));
+    user_callouts_fire(&vcpu, CALLOUT_mov_to_cr, 0, 0x80000011);
+    ck_assert_uint_eq(recorded->calls, 0);
+    user_callouts_fire(&vcpu, CALLOUT_mov_to_cr, 3, 0xfffff000);
+    ck_assert_uint_eq(recorded->calls, 1);
+    ck_assert_uint_eq(recorded->values[0], 0x1000);
+    ck_assert_uint_eq(recorded->values[1], 0xfffff000);
+}
+END_TEST
+
+START_TEST(class_event_passes_argument_operand_and_eip) {
+    add("mov-to-seg", "on_wide(i64,u64,i32)");
+    vcpu.cpu.eip = 0x80000000;
+    user_callouts_fire(&vcpu, CALLOUT_mov_to_seg, 0xffffffff, 0xffffffff);
+    ck_assert_uint_eq(recorded->calls, 1);
+    ck_assert_uint_eq(recorded->values[0], UINT64_MAX); /* sign extended */
+    ck_assert_uint_eq(recorded->values[1], UINT32_MAX);
+    ck_assert_uint_eq(recorded->values[2], 0xffffffff80000000u);
+    user_callouts_fire(&vcpu, CALLOUT_wrmsr, 0, 0);
+    ck_assert_uint_eq(recorded->calls, 1);
+}
+END_TEST
+
+START_TEST(narrow_types_take_the_low_bits) {
+    add("out", "on_narrow(u8,i8,u16)");
+    vcpu.cpu.eip = 0x12345678;
+    user_callouts_fire(&vcpu, CALLOUT_out, 0x1ff, 0x1fe);
+    ck_assert_uint_eq(recorded->values[0], 0xff);
+    ck_assert_uint_eq(recorded->values[1], (uint64_t)-2);
+    ck_assert_uint_eq(recorded->values[2], 0x5678);
+}
+END_TEST
+
+START_TEST(entry_passes_the_registers_to_every_function_at_the_address) {
+    add("entry@0xC1234567", "on_nine(u32,u32,u32,u32,u32,u32,u32,u32,u32)");
+    add("entry@start_kernel", "on_nothing()");
+    add("entry@do_one", "on_nothing()");
+    vcpu.cpu.eip = 0xc1234567;
+    for (unsigned i = 0; i < 8; i++)
+        vcpu.cpu.gpr[i] = 0x11111111 * (i + 1);
+    int index = user_callouts_entry(&callouts, 0xc1234567);
+    ck_assert_int_eq(index, 0);
+    ck_assert_int_eq(user_callouts_entry(&callouts, 0xc1234600), 1);
+    ck_assert_int_eq(user_callouts_entry(&callouts, 0xc1234601), -1);
+    user_callouts_fire(&vcpu, CALLOUT_probe, (uint32_t)index, 0);
+    ck_assert_uint_eq(recorded->calls, 2);
+    ck_assert_uint_eq(recorded->values[0], 0xc1234567);
+    for (unsigned i = 0; i < 8; i++)
+        ck_assert_uint_eq(recorded->values[1 + i], 0x11111111 * (i + 1));
+}
+END_TEST
+
+START_TEST(string_is_copied_across_pages_and_stops_at_the_end_of_ram) {
+    add("entry@0x10", "on_text(u32,str)");
+    char *at = ram_ptr(&ram, PAGE_SIZE - 3, 8);
+    strcpy(at, "abcdefg");
+    vcpu.cpu.gpr[EAX] = PAGE_SIZE - 3;
+    user_callouts_fire(&vcpu, CALLOUT_probe, 0, 0);
+    ck_assert_str_eq(recorded->text, "abcdefg");
+    memset(ram_ptr(&ram, (1 << 20) - 4, 4), 'z', 4);
+    vcpu.cpu.gpr[EAX] = (1 << 20) - 4;
+    memset(recorded->text, 0, sizeof recorded->text);
+    user_callouts_fire(&vcpu, CALLOUT_probe, 0, 0);
+    ck_assert_str_eq(recorded->text, "zzzz");
+    memset(ram_ptr(&ram, 0x2000, 1024), 'y', 1024);
+    vcpu.cpu.gpr[EAX] = 0x2000;
+    user_callouts_fire(&vcpu, CALLOUT_probe, 0, 0);
+    ck_assert_uint_eq(strlen(recorded->text), USER_STRING_MAX - 1);
+}
+END_TEST
+
+static const struct {
+    const char *spec, *why;
+} refused[] = {
+    {"", "no '='"},
+    {"cr3-write", "no '='"},
+    {"cr3-write=", "(types)"},
+    {"cr3-write=" RECORDER, "(types)"},
+    {"cr3-write=" RECORDER "(u32)", "library:function"},
+    {"cr3-write=:on_two(u32)", "library:function"},
+    {"cr3-write=" RECORDER ":(u32)", "library:function"},
+    {"cr3-write=" RECORDER ":on_two(u32", "(types)"},
+    {"cr3-write=" RECORDER ":on_two(u32)x", "(types)"},
+    {"cr3-write=" RECORDER ":on_two(u33)", "unknown type 'u33'"},
+    {"cr3-write=" RECORDER ":on_two(u32,)", "unknown type ''"},
+    {"cr3-write=" RECORDER ":on_two(,u32)", "unknown type ''"},
+    {"cr3-write=" RECORDER ":on_two( u32)", "unknown type ' u32'"},
+    {"cr3-write=" RECORDER ":on_two(u32,u32,u32,u32)", "'cr3-write': more types than the 3"},
+    {"entry@0x1=" RECORDER ":on_two(u8,u8,u8,u8,u8,u8,u8,u8,u8,u8)", "more types than the 9"},
+    {"cr3-write=" RECORDER ":absent(u32)", "no function 'absent'"},
+    {"cr3-write=/nowhere/none.so:f(u32)", "/nowhere/none.so"},
+    {"cr1-write=" RECORDER ":on_two(u32)", "unknown event 'cr1-write'"},
+    {"cr=" RECORDER ":on_two(u32)", "unknown event 'cr'"},
+    {"probe=" RECORDER ":on_two(u32)", "unknown event 'probe'"},
+    {"=" RECORDER ":on_two(u32)", "unknown event ''"},
+    {"entry@0x=" RECORDER ":on_two(u32)", "not a 32-bit address"},
+    {"entry@0x100000000=" RECORDER ":on_two(u32)", "not a 32-bit address"},
+    {"entry@0x-1=" RECORDER ":on_two(u32)", "not a 32-bit address"},
+    {"entry@0x10zz=" RECORDER ":on_two(u32)", "not a 32-bit address"},
+    {"entry@absent=" RECORDER ":on_two(u32)", "no symbol 'absent'"},
+    {"entry@too_high=" RECORDER ":on_two(u32)", "above 4 GiB"},
+};
+
+START_TEST(bad_description_is_refused_with_its_reason) {
+    struct error error = {""};
+    ck_assert_int_eq(user_callouts_parse(&callouts, refused[_i].spec, map_path, &error), -1);
+    ck_assert_msg(strstr(error.text, refused[_i].why) != NULL, "'%s' does not say '%s'", error.text,
+                  refused[_i].why);
+    ck_assert_uint_eq(callouts.count, 0);
+}
+END_TEST
+
+START_TEST(symbol_without_a_map_is_refused) {
+    struct error error;
+    ck_assert_int_eq(
+        user_callouts_parse(&callouts, "entry@x=" RECORDER ":on_two(u32)", NULL, &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "--system-map"));
+}
+END_TEST
+
+START_TEST(no_more_callouts_than_there_is_room_for) {
+    for (unsigned i = 0; i < USER_CALLOUTS_MAX; i++)
+        add("hlt", "on_nothing()");
+    struct error error;
+    ck_assert_int_eq(user_callouts_parse(&callouts, "hlt=" RECORDER ":on_nothing()", NULL, &error),
+                     -1);
+    user_callouts_fire(&vcpu, CALLOUT_hlt, 0, 0);
+    ck_assert_uint_eq(recorded->calls, USER_CALLOUTS_MAX);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("user callouts");
+    TCase *tests = tcase_create("all");
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, cr3_write_passes_old_and_new_value);
+    tcase_add_test(tests, class_event_passes_argument_operand_and_eip);
+    tcase_add_test(tests, narrow_types_take_the_low_bits);
+    tcase_add_test(tests, entry_passes_the_registers_to_every_function_at_the_address);
+    tcase_add_test(tests, string_is_copied_across_pages_and_stops_at_the_end_of_ram);
+    tcase_add_loop_test(tests, bad_description_is_refused_with_its_reason, 0,
+                        sizeof refused / sizeof *refused);
+    tcase_add_test(tests, symbol_without_a_map_is_refused);
+    tcase_add_test(tests, no_more_callouts_than_there_is_room_for);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,111 @@
+/* A block while it is being translated: shared by the emitters, invisible outside.
+ *
+ * Contracts of every emitter: guest registers are in their host registers before and after; the
+ * host flags hold the guest's; r8-r11 are scratch; nothing guest-visible changes before the
+ * instruction's last possible fault, unless `undo` says how to take it back. */
+#ifndef RING3_TRANSLATOR_BLOCK_H
+#define RING3_TRANSLATOR_BLOCK_H
+
+#include <Zydis/Zydis.h>
+
+#include "translator/cpu.h"
+#include "translator/emit.h"
+#include "translator/insn_table.h"
+#include "translator/translate.h"
+
+struct insn {
+    ZydisDecodedInstruction z;
+    const struct insn_row *row;
+    const struct operand_kinds *kinds;
+    const uint8_t *bytes;
+    uint32_t eip, next_eip; /* offsets in CS */
+    uint8_t len;
+    uint8_t segment;  /* of the memory operand, override applied; enum segment_index */
+    bool override;    /* a segment prefix was there */
+    bool opsize16, addr16, rep, repne, lock;
+    uint8_t imm_at, imm_len;
+    uint8_t hint; /* how its operands reach memory (HINT_*) */
+};
+
+struct pending_exit {
+    uint8_t *site; /* the rel32 field */
+    uint32_t target;
+};
+
+#define BLOCK_EXITS_MAX TRANSLATION_EXITS_MAX
+
+struct block {
+    struct emit e;
+    const struct translate_request *req;
+    struct translation *out;
+    struct pending_exit exits[BLOCK_EXITS_MAX];
+    unsigned exit_count;
+    uint32_t pc;      /* eip of the instruction being emitted */
+    bool ended;
+    bool check_exits; /* an STI stands before: every exit tests for attention */
+    uint8_t undo;     /* of the instruction being emitted */
+};
+
+/* decode.c. 0 and *in filled; or a vector (>= 1) to raise; or DECODE_MORE: bytes missing. */
+#define DECODE_MORE 0x100
+int insn_decode(const struct translate_request *req, uint32_t offset, struct insn *in);
+/* Host flags (FL_ARITH bits) read and surely written by an instruction. */
+void insn_flags(const struct insn *in, uint32_t *read, uint32_t *written);
+bool insn_touches_memory(const struct insn *in);
+
+/* operand.c: where an operand lies. May emit code that computes an address (r10, r11). */
+struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias);
+/* [esp + disp] through SS; `size` and `write` serve the checked path. */
+struct memref operand_stack(struct block *b, const struct insn *in, int32_t disp, unsigned size,
+                            enum access_kind kind);
+/* The same effective address as a plain sum of registers (LEA, and linear addresses). */
+struct memref operand_effective(struct block *b, const struct insn *in, int32_t esp_bias);
+/* Any sum of registers through the instruction's segment (XLAT). */
+struct memref operand_sum(struct block *b, const struct insn *in, struct memref ea, unsigned size,
+                          enum access_kind kind);
+/* Loads the linear address of the memory operand into r11d. */
+void operand_linear(struct block *b, const struct insn *in);
+/* 64-bit base of the window that linear addresses in `reg` go through, by hint, into `to`. */
+void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint);
+enum segment_class block_segment_class(const struct block *b, unsigned segment);
+static inline unsigned host_gpr(unsigned guest) {
+    return guest == ESP ? REG_GUEST_ESP : guest;
+}
+static inline bool block_checked(const struct block *b) {
+    return (b->req->mode & (MODE_ALIGN | MODE_DEBUG)) != 0;
+}
+
+/* exits.c: how control leaves a block. Each ends it. */
+void exit_to(struct block *b, uint32_t target);       /* a known eip */
+void exit_indirect(struct block *b);                  /* r11d */
+void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fall);
+/* `opcode` is a host LOOPcc/JECXZ opcode, used with 67h. */
+void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fall);
+void exits_finish(struct block *b);
+
+/* callout.c */
+void block_callout(struct block *b, const struct insn *in, unsigned id, uint32_t arg);
+void block_raise(struct block *b, uint32_t eip, uint32_t next_eip, uint32_t vector);
+void block_refuse(struct block *b, const struct insn *in, enum refusal reason);
+
+/* emit_ident.c: the row's instruction with another register form or memory operand. */
+void emit_identical(struct block *b, const struct insn *in);
+
+#define EMITTER(name) void name(struct block *b, const struct insn *in)
+EMITTER(e_ident); EMITTER(e_incdec); EMITTER(e_alias82); EMITTER(e_lea); EMITTER(e_moffs);
+EMITTER(e_xlat); EMITTER(e_maskmov); EMITTER(e_string); EMITTER(e_nop);
+EMITTER(e_push_reg); EMITTER(e_push_imm); EMITTER(e_push_rm); EMITTER(e_push_seg);
+EMITTER(e_pop_reg); EMITTER(e_pop_rm); EMITTER(e_pusha); EMITTER(e_popa); EMITTER(e_pushf);
+EMITTER(e_enter); EMITTER(e_leave);
+EMITTER(e_call_rel); EMITTER(e_call_rm); EMITTER(e_jmp_rel); EMITTER(e_jmp_rm); EMITTER(e_jcc);
+EMITTER(e_loop); EMITTER(e_ret); EMITTER(e_into);
+EMITTER(e_callout); EMITTER(e_callout_imm); EMITTER(e_callout_size); EMITTER(e_callout_mem);
+EMITTER(e_callout_mem_to); EMITTER(e_callout_rm); EMITTER(e_callout_to_rm);
+EMITTER(e_callout_to_reg); EMITTER(e_far_ptr);
+EMITTER(e_ret_far); EMITTER(e_mov_to_seg); EMITTER(e_mov_from_seg); EMITTER(e_pop_seg);
+EMITTER(e_load_far); EMITTER(e_cli); EMITTER(e_sti); EMITTER(e_mov_to_sys);
+EMITTER(e_mov_from_cr); EMITTER(e_mov_from_dr); EMITTER(e_rdtsc); EMITTER(e_arpl);
+EMITTER(e_bound); EMITTER(e_port); EMITTER(e_port_string); EMITTER(e_undefined);
+#undef EMITTER
+
+#endif

@@ -1,0 +1,244 @@
+/* Calls out of a fragment, and the emitters of instructions that are nothing but a callout. */
+#include <assert.h>
+
+#include "translator/block.h"
+
+#define VECTOR_UD 6
+#define VECTOR_NM 7
+
+static void call_stub(struct block *b, uint32_t eip, uint32_t next_eip, unsigned id, uint32_t arg) {
+    struct memref eip_field = CPU_FIELD(eip), next = CPU_FIELD(next_eip);
+    struct memref entry =
+        mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_CALLOUT * 8u);
+    assert(id < CALLOUT_COUNT);
+    emit_store_imm(&b->e, &eip_field, eip);
+    emit_store_imm(&b->e, &next, next_eip);
+    emit_mov_reg_imm(&b->e, R9, id);
+    emit_mov_reg_imm(&b->e, R10, arg);
+    emit_call_mem(&b->e, &entry);
+}
+
+void block_callout(struct block *b, const struct insn *in, unsigned id, uint32_t arg) {
+    call_stub(b, in->eip, in->next_eip, id, arg);
+}
+
+void block_raise(struct block *b, uint32_t eip, uint32_t next_eip, uint32_t vector) {
+    call_stub(b, eip, next_eip, CALLOUT_raise, vector);
+    b->ended = true;
+}
+
+void block_refuse(struct block *b, const struct insn *in, enum refusal reason) {
+    block_callout(b, in, CALLOUT_refuse, reason);
+    b->ended = true;
+}
+
+static uint32_t size_arg(const struct insn *in) { return in->opsize16 ? CALLOUT_ARG16 : 0; }
+
+/* A callout that may change the mode or the mapping of code is followed by a fresh look-up. */
+static void after(struct block *b, const struct insn *in) {
+    if (!in->row->ends)
+        return;
+    if (b->ended)
+        return;
+    struct memref miss = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_MISS * 8u);
+    emit_mov_reg_imm(&b->e, REG_TARGET, in->next_eip);
+    if (b->req->no_links)
+        emit_jump_mem(&b->e, &miss);
+    else
+        exit_indirect(b);
+    b->ended = true;
+}
+
+void e_callout(struct block *b, const struct insn *in) {
+    unsigned id = in->row->callout;
+    if (id == CALLOUT_xgetbv && in->z.raw.modrm.rm == 1)
+        id = CALLOUT_xsetbv;
+    else if (id == CALLOUT_xgetbv && in->z.raw.modrm.rm != 0) {
+        block_raise(b, in->eip, in->next_eip, VECTOR_UD);
+        return;
+    }
+    block_callout(b, in, id, 0);
+    after(b, in);
+}
+
+void e_callout_size(struct block *b, const struct insn *in) {
+    block_callout(b, in, in->row->callout, size_arg(in));
+    after(b, in);
+}
+
+void e_callout_imm(struct block *b, const struct insn *in) {
+    block_callout(b, in, in->row->callout, in->bytes[in->imm_at]);
+    after(b, in);
+}
+
+/* The operand is the linear address of the memory operand. */
+void e_callout_mem(struct block *b, const struct insn *in) {
+    uint32_t arg = size_arg(in);
+    bool fpu = in->row->unit == UNIT_X87 || in->row->callout == CALLOUT_fxsave ||
+               in->row->callout == CALLOUT_fxrstor;
+    if (fpu && b->req->mode & MODE_NO_FPU) {
+        block_raise(b, in->eip, in->next_eip, VECTOR_NM);
+        return;
+    }
+    if (in->row->callout == CALLOUT_xsave)
+        arg = in->z.raw.modrm.reg == 6;
+    struct memref ea;
+    if (in->row->callout == CALLOUT_invlpg || block_segment_class(b, in->segment) == SEGMENT_FLAT) {
+        /* The handler's own accesses are checked; INVLPG makes none. */
+        ea = operand_effective(b, in, 0);
+        emit_lea(&b->e, R11, &ea);
+    } else {
+        operand_linear(b, in);
+    }
+    block_callout(b, in, in->row->callout, arg);
+    after(b, in);
+}
+
+/* Loads the value of a 16-bit r/m operand into r11d. */
+static void load_rm16(struct block *b, const struct insn *in) {
+    struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R11};
+    struct memref m;
+    if (in->z.raw.modrm.mod == 3) {
+        movzx.rm = (uint8_t)host_gpr(in->z.raw.modrm.rm);
+    } else {
+        m = operand_memory(b, in, 0);
+        movzx.mem = &m;
+    }
+    emit_insn(&b->e, &movzx);
+}
+
+void e_callout_rm(struct block *b, const struct insn *in) {
+    load_rm16(b, in);
+    block_callout(b, in, in->row->callout, 0);
+    after(b, in);
+}
+
+/* The result goes to a register (16 or 32 bits by operand size) or to 16 bits of memory. */
+void e_callout_to_rm(struct block *b, const struct insn *in) {
+    struct memref result = CPU_FIELD(result);
+    block_callout(b, in, in->row->callout, 0);
+    struct encoding mov = {.opcode = 0x8b, .has_modrm = true};
+    if (in->z.raw.modrm.mod == 3) {
+        mov.reg = (uint8_t)host_gpr(in->z.raw.modrm.rm);
+        mov.mem = &result;
+        if (in->opsize16)
+            mov.legacy[mov.legacy_count++] = 0x66;
+        emit_insn(&b->e, &mov);
+        return;
+    }
+    struct memref m = operand_memory(b, in, 0);
+    emit_load(&b->e, R9, &result);
+    struct encoding store = {.opcode = 0x89, .has_modrm = true, .reg = R9, .mem = &m,
+                             .legacy = {0x66}, .legacy_count = 1};
+    emit_insn(&b->e, &store);
+}
+
+/* LAR, LSL: the register changes only when ZF says so. The handler puts the new flags in place,
+ * they are the host's when it returns. */
+void e_callout_to_reg(struct block *b, const struct insn *in) {
+    struct memref result = CPU_FIELD(result);
+    load_rm16(b, in);
+    block_callout(b, in, in->row->callout, 0);
+    struct encoding cmovz = {.map = MAP_0F, .opcode = 0x44, .has_modrm = true,
+                             .reg = (uint8_t)host_gpr(in->z.raw.modrm.reg), .mem = &result};
+    if (in->opsize16)
+        cmovz.legacy[cmovz.legacy_count++] = 0x66;
+    emit_insn(&b->e, &cmovz);
+}
+
+void e_arpl(struct block *b, const struct insn *in) {
+    struct memref result = CPU_FIELD(result), m;
+    bool memory = in->z.raw.modrm.mod != 3;
+    struct encoding mov = {.opcode = 0x89, .has_modrm = true, .reg = R9, .legacy = {0x66},
+                           .legacy_count = 1};
+    load_rm16(b, in);
+    block_callout(b, in, CALLOUT_arpl, in->z.raw.modrm.reg);
+    if (memory) {
+        m = operand_memory(b, in, 0);
+        mov.mem = &m;
+    } else {
+        mov.rm = (uint8_t)host_gpr(in->z.raw.modrm.rm);
+    }
+    emit_load(&b->e, R9, &result); /* the unchanged selector where ZF is clear */
+    emit_insn(&b->e, &mov);
+}
+
+void e_bound(struct block *b, const struct insn *in) {
+    struct memref result = CPU_FIELD(result);
+    operand_linear(b, in);
+    emit_store(&b->e, &result, host_gpr(in->z.raw.modrm.reg));
+    block_callout(b, in, CALLOUT_bound, size_arg(in));
+}
+
+void e_into(struct block *b, const struct insn *in) {
+    uint8_t *none = emit_short_jump(&b->e, 0x71); /* jno */
+    block_callout(b, in, CALLOUT_into, 0);
+    emit_short_land(&b->e, none);
+}
+
+void e_far_ptr(struct block *b, const struct insn *in) {
+    uint32_t offset = in->opsize16 ? 0 : (uint32_t)in->bytes[in->imm_at + 3] << 24 |
+                                             (uint32_t)in->bytes[in->imm_at + 2] << 16;
+    offset |= (uint32_t)in->bytes[in->imm_at + 1] << 8 | in->bytes[in->imm_at];
+    unsigned at = in->imm_at + (in->opsize16 ? 2u : 4u);
+    uint32_t selector = (uint32_t)in->bytes[at + 1] << 8 | in->bytes[at];
+    emit_mov_reg_imm(&b->e, R11, offset);
+    block_callout(b, in, in->row->callout, selector | size_arg(in));
+    after(b, in);
+}
+
+void e_ret_far(struct block *b, const struct insn *in) {
+    uint32_t release = in->z.opcode == 0xca
+                           ? (uint32_t)in->bytes[in->imm_at + 1] << 8 | in->bytes[in->imm_at]
+                           : 0;
+    block_callout(b, in, CALLOUT_ret_far, release | size_arg(in));
+    after(b, in);
+}
+
+void e_mov_to_seg(struct block *b, const struct insn *in) {
+    unsigned segment = in->z.raw.modrm.reg;
+    if (segment == SEG_CS || segment >= SEG_COUNT) {
+        block_raise(b, in->eip, in->next_eip, VECTOR_UD);
+        return;
+    }
+    load_rm16(b, in);
+    block_callout(b, in, CALLOUT_mov_to_seg, segment);
+    after(b, in);
+}
+
+void e_pop_seg(struct block *b, const struct insn *in) {
+    unsigned segment = in->z.opcode_map == ZYDIS_OPCODE_MAP_0F ? (in->z.opcode == 0xa1 ? SEG_FS : SEG_GS)
+                                                               : in->z.opcode >> 3 & 3u;
+    block_callout(b, in, CALLOUT_pop_seg, segment | size_arg(in));
+    after(b, in);
+}
+
+void e_load_far(struct block *b, const struct insn *in) {
+    static const uint8_t by_opcode[8] = {SEG_ES, SEG_DS, SEG_SS, 0, SEG_FS, SEG_GS, 0, 0};
+    unsigned segment = in->z.opcode_map == ZYDIS_OPCODE_MAP_0F
+                           ? by_opcode[in->z.opcode & 7u]
+                           : (in->z.opcode == 0xc4 ? SEG_ES : SEG_DS);
+    operand_linear(b, in);
+    block_callout(b, in, CALLOUT_load_far,
+                  segment | (uint32_t)in->z.raw.modrm.reg << 8 | size_arg(in));
+    after(b, in);
+}
+
+void e_port(struct block *b, const struct insn *in) {
+    uint32_t size = in->z.opcode & 1 ? (in->opsize16 ? 2 : 4) : 1;
+    bool dx = in->z.opcode >= 0xec;
+    block_callout(b, in, in->row->callout,
+                  size << 16 | (dx ? CALLOUT_PORT_DX : in->bytes[in->imm_at]));
+}
+
+void e_port_string(struct block *b, const struct insn *in) {
+    uint32_t size = in->z.opcode & 1 ? (in->opsize16 ? 2 : 4) : 1;
+    uint32_t arg = size << 16 | (in->addr16 ? CALLOUT_ADDR16 : 0) |
+                   (in->rep || in->repne ? CALLOUT_REP : 0);
+    unsigned segment = in->override ? in->segment : SEG_DS;
+    block_callout(b, in, in->row->callout, arg | (in->row->callout == CALLOUT_outs ? segment : 0));
+}
+
+void e_undefined(struct block *b, const struct insn *in) {
+    block_raise(b, in->eip, in->next_eip, VECTOR_UD);
+}

@@ -1,0 +1,102 @@
+/* The table of callouts: which privileged or sensitive instruction goes where.
+ *
+ * A callout is a C function that carries out one instruction that translated code cannot. The
+ * fragment stores EIP and the next EIP in the cpu struct, loads the argument (r10d) and the
+ * operand (r11d) and calls through STUB_CALLOUT; handlers get both. Rows: id, argument, operand,
+ * the instructions. The table prints itself with `ring3 run --help-callouts`.
+ *
+ * Operand size in arguments: bit 31 set means 16-bit. */
+#ifndef RING3_TRANSLATOR_CALLOUTS_H
+#define RING3_TRANSLATOR_CALLOUTS_H
+
+#define CALLOUT_ARG16 0x80000000u
+
+/* id, argument, operand, instructions */
+#define CALLOUTS(X)                                                                               \
+    X(raise, "vector, or 0x100|vector with error code 0", "-", "#UD, #NM, #GP found at translation") \
+    X(int_n, "vector", "-", "INT n (gate DPL is checked)")                                        \
+    X(int3, "-", "-", "INT3")                                                                     \
+    X(into, "-", "-", "INTO (only called with OF set)")                                           \
+    X(int1, "-", "-", "INT1/ICEBP")                                                               \
+    X(bound, "ARG16", "linear address of the bounds (index in cpu->result)", "BOUND")             \
+    X(iret, "ARG16", "-", "IRET, IRETD")                                                          \
+    X(sysenter, "-", "-", "SYSENTER")                                                             \
+    X(sysexit, "-", "-", "SYSEXIT")                                                               \
+    X(call_far, "selector | ARG16", "offset", "CALL ptr16:32, ptr16:16")                          \
+    X(call_far_mem, "ARG16", "linear address of the pointer", "CALL m16:32, m16:16")              \
+    X(jmp_far, "selector | ARG16", "offset", "JMP ptr16:32, ptr16:16")                            \
+    X(jmp_far_mem, "ARG16", "linear address of the pointer", "JMP m16:32, m16:16")                \
+    X(ret_far, "bytes to release | ARG16", "-", "RETF, RETF imm16")                               \
+    X(mov_to_seg, "segment", "selector", "MOV Sreg, r/m16")                                       \
+    X(pop_seg, "segment | ARG16", "-", "POP Sreg")                                                \
+    X(load_far, "segment | gpr << 8 | ARG16", "linear address of the pointer", "LDS LES LSS LFS LGS") \
+    X(popf, "ARG16", "-", "POPF, POPFD")                                                          \
+    X(cli, "-", "-", "CLI above CPL 0")                                                           \
+    X(sti, "-", "-", "STI above CPL 0")                                                           \
+    X(hlt, "-", "-", "HLT")                                                                       \
+    X(lgdt, "ARG16", "linear address", "LGDT")                                                    \
+    X(lidt, "ARG16", "linear address", "LIDT")                                                    \
+    X(sgdt, "ARG16", "linear address", "SGDT")                                                    \
+    X(sidt, "ARG16", "linear address", "SIDT")                                                    \
+    X(lldt, "-", "selector", "LLDT")                                                              \
+    X(ltr, "-", "selector", "LTR")                                                                \
+    X(sldt, "-", "- (result: selector)", "SLDT")                                                  \
+    X(str, "-", "- (result: selector)", "STR")                                                    \
+    X(smsw, "-", "- (result: CR0)", "SMSW")                                                       \
+    X(lmsw, "-", "value", "LMSW")                                                                 \
+    X(clts, "-", "-", "CLTS")                                                                     \
+    X(mov_to_cr, "control register", "value", "MOV CRn, r32")                                     \
+    X(mov_from_cr, "control register", "- (result: value)", "MOV r32, CRn above CPL 0 and the unusual ones") \
+    X(mov_to_dr, "debug register", "value", "MOV DRn, r32")                                       \
+    X(mov_from_dr, "debug register", "- (result: value)", "MOV r32, DRn")                         \
+    X(invlpg, "-", "linear address", "INVLPG")                                                    \
+    X(wbinvd, "-", "-", "INVD, WBINVD")                                                           \
+    X(rdmsr, "-", "-", "RDMSR")                                                                   \
+    X(wrmsr, "-", "-", "WRMSR")                                                                   \
+    X(rdpmc, "-", "-", "RDPMC")                                                                   \
+    X(rdtsc, "1: RDTSCP", "-", "RDTSC, RDTSCP where they are not the host's own")                 \
+    X(cpuid, "-", "-", "CPUID")                                                                   \
+    X(xgetbv, "-", "-", "XGETBV")                                                                 \
+    X(xsetbv, "-", "-", "XSETBV")                                                                 \
+    X(lar, "-", "selector (result, ZF)", "LAR")                                                   \
+    X(lsl, "-", "selector (result, ZF)", "LSL")                                                   \
+    X(verr, "-", "selector (ZF)", "VERR")                                                         \
+    X(verw, "-", "selector (ZF)", "VERW")                                                         \
+    X(arpl, "source selector's gpr", "destination selector (result, ZF)", "ARPL")                 \
+    X(in, "size (1, 2, 4) << 16 | port; bit 24: the port is in DX", "-", "IN")  \
+    X(out, "as for IN", "-", "OUT")                                                               \
+    X(ins, "size << 16 | bit 24 REP | bit 25 16-bit address", "-", "INS, REP INS")                \
+    X(outs, "size << 16 | bit 24 REP | bit 25 16-bit address | segment", "-", "OUTS, REP OUTS")   \
+    X(daa, "-", "-", "DAA")                                                                       \
+    X(das, "-", "-", "DAS")                                                                       \
+    X(aaa, "-", "-", "AAA")                                                                       \
+    X(aas, "-", "-", "AAS")                                                                       \
+    X(aam, "base", "-", "AAM")                                                                    \
+    X(aad, "base", "-", "AAD")                                                                    \
+    X(salc, "-", "-", "SALC")                                                                     \
+    X(enter, "size << 8 | level (1..31), ARG16", "-", "ENTER with a nesting level")               \
+    X(fxsave, "-", "linear address", "FXSAVE")                                                    \
+    X(fxrstor, "-", "linear address", "FXRSTOR")                                                  \
+    X(xsave, "1: XSAVEOPT", "linear address", "XSAVE, XSAVEOPT")                                  \
+    X(xrstor, "-", "linear address", "XRSTOR")                                                    \
+    X(fnsave, "ARG16", "linear address", "FNSAVE")                                                \
+    X(fnstenv, "ARG16", "linear address", "FNSTENV")                                              \
+    X(check, "size | access kind << 8 | segment << 16", "effective address (result2: linear address)", \
+      "memory operands through a segment that is not flat, or under alignment checks")            \
+    X(single_step, "-", "-", "after every instruction with EFLAGS.TF")                            \
+    X(breakpoint, "DR6 bits", "-", "an armed instruction breakpoint")                             \
+    X(probe, "index of the user callout", "-", "entry to a watched guest address")                \
+    X(refuse, "index of the reason", "-", "guest features that are named and refused")
+
+enum callout_id {
+#define CALLOUT_ENUM(id, arg, operand, insns) CALLOUT_##id,
+    CALLOUTS(CALLOUT_ENUM)
+#undef CALLOUT_ENUM
+        CALLOUT_COUNT
+};
+
+#define CALLOUT_PORT_DX 0x01000000u /* in, out: the port is in DX */
+#define CALLOUT_REP 0x01000000u     /* ins, outs */
+#define CALLOUT_ADDR16 0x02000000u  /* ins, outs */
+
+#endif

@@ -1,0 +1,76 @@
+/* What the emitted code may assume of the CPU, derived from its state.
+ *
+ * Two derivations: a segment's class from its hidden part, and the mode word from the classes,
+ * the control registers and the flags. Both run at every system call and interrupt, so they are
+ * a few tests and shifts, no tables. */
+#include "translator/cpu.h"
+
+#include <assert.h>
+
+#define ATTR_PRESENT_SEGMENT (SEG_ATTR_P | SEG_ATTR_S)
+#define XCR0_FOR_AVX 6u /* SSE and AVX state (SDM vol. 1, 13.3) */
+
+/* Can it be used without checks of rights, once base and limit allow? */
+static bool has_full_rights(const struct segment *segment, bool is_cs) {
+    uint32_t attr = segment->attr;
+    if ((attr & ATTR_PRESENT_SEGMENT) != ATTR_PRESENT_SEGMENT)
+        return false;
+    if (attr & SEG_ATTR_CODE)
+        return is_cs; /* fetches need no read permission; data accesses through it do */
+    /* In real mode CS holds a data descriptor. */
+    return (attr & (SEG_ATTR_WRITABLE | SEG_ATTR_DOWN)) == SEG_ATTR_WRITABLE;
+}
+
+void cpu_segment_changed(struct cpu *cpu, struct segment *segment) {
+    bool is_cs = segment == &cpu->seg[SEG_CS];
+    if (!segment->usable || segment->limit != UINT32_MAX || !has_full_rights(segment, is_cs))
+        segment->cls = SEGMENT_GENERAL;
+    else
+        segment->cls = segment->base == 0 ? SEGMENT_FLAT : SEGMENT_BASED;
+    cpu->mode_dirty = true;
+}
+
+static uint32_t segment_mode(const struct cpu *cpu, unsigned cpl) {
+    const struct segment *seg = cpu->seg;
+    uint32_t mode = cpl;
+    mode |= seg[SEG_CS].attr & SEG_ATTR_DB ? 0 : MODE_CODE16;
+    mode |= seg[SEG_SS].attr & SEG_ATTR_DB ? 0 : MODE_STACK16;
+    mode |= seg[SEG_CS].cls == SEGMENT_FLAT ? 0 : MODE_GENERAL_CS;
+    mode |= seg[SEG_DS].cls == SEGMENT_FLAT ? 0 : MODE_GENERAL_DS;
+    mode |= seg[SEG_ES].cls == SEGMENT_FLAT ? 0 : MODE_GENERAL_ES;
+    mode |= seg[SEG_SS].cls == SEGMENT_FLAT ? 0 : MODE_GENERAL_SS;
+    mode |= (uint32_t)seg[SEG_FS].cls << MODE_FS_SHIFT;
+    /* A kernel leaves the user's GS in place: its class must not split kernel code in modes. */
+    mode |= (uint32_t)(cpl == 0 ? SEGMENT_GENERAL : seg[SEG_GS].cls) << MODE_GS_SHIFT;
+    return mode;
+}
+
+static uint32_t unit_mode(const struct cpu *cpu) {
+    uint32_t cr0 = cpu->paging.cr0, cr4 = cpu->paging.cr4, mode = 0;
+    if (cr0 & (CR0_EM | CR0_TS))
+        mode |= MODE_NO_FPU;
+    if ((cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
+        mode |= MODE_WAIT_NM;
+    if (!(cr4 & CR4_OSFXSR) || (cr0 & CR0_EM))
+        mode |= MODE_NO_SSE;
+    if (!(cr4 & CR4_OSXSAVE) || (cpu->xcr0 & XCR0_FOR_AVX) != XCR0_FOR_AVX)
+        mode |= MODE_NO_AVX;
+    return mode;
+}
+
+void cpu_update_mode(struct cpu *cpu, unsigned cpl) {
+    assert(cpl <= 3);
+    uint32_t mode = segment_mode(cpu, cpl) | unit_mode(cpu);
+    if (cpu->sys_flags & FL_TF)
+        mode |= MODE_TF;
+    if (cpu->dr[7] & 0xffu)
+        mode |= MODE_DEBUG;
+    if (cpl == 3 && (cpu->paging.cr0 & CR0_AM) && (cpu->sys_flags & FL_AC))
+        mode |= MODE_ALIGN;
+    if (!(cpu->paging.cr0 & CR0_PE))
+        mode |= MODE_REAL;
+    else if (cpu->sys_flags & FL_VM)
+        mode |= MODE_VM86;
+    cpu->mode = mode;
+    cpu->mode_dirty = false;
+}

@@ -1,0 +1,172 @@
+/* The guest CPU's state, as translated code reaches it.
+ *
+ * r15 points at this struct while translated code runs; the emitter knows the offsets of its
+ * fields. Between fragments and in callouts gpr[], eip and flags hold the guest's registers;
+ * inside a fragment they live in host registers (docs/architecture.md, "Registers").
+ *
+ * EFLAGS is kept in three parts: the arithmetic flags and DF (`flags`, in host flags inside a
+ * fragment), IF (`iflag`, so that CLI and STI are one store), and the rest (`sys_flags`). */
+#ifndef RING3_TRANSLATOR_CPU_H
+#define RING3_TRANSLATOR_CPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "memory/walk.h"
+
+enum gpr { EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI };
+enum segment_index { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
+
+#define FL_CF (1u << 0)
+#define FL_ONE (1u << 1)
+#define FL_PF (1u << 2)
+#define FL_AF (1u << 4)
+#define FL_ZF (1u << 6)
+#define FL_SF (1u << 7)
+#define FL_TF (1u << 8)
+#define FL_IF (1u << 9)
+#define FL_DF (1u << 10)
+#define FL_OF (1u << 11)
+#define FL_IOPL (3u << 12)
+#define FL_NT (1u << 14)
+#define FL_RF (1u << 16)
+#define FL_VM (1u << 17)
+#define FL_AC (1u << 18)
+#define FL_VIF (1u << 19)
+#define FL_VIP (1u << 20)
+#define FL_ID (1u << 21)
+#define FL_ARITH (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
+#define FL_HOST (FL_ARITH | FL_DF) /* what may live in host flags */
+#define FL_SYS (FL_TF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC | FL_VIF | FL_VIP | FL_ID)
+#define FL_ALL (FL_HOST | FL_IF | FL_SYS)
+
+/* How translated code may use a segment (docs/architecture.md, "Segments"). */
+enum segment_class {
+    SEGMENT_FLAT,    /* base 0, limit 4 GiB, readable and writable: costs nothing */
+    SEGMENT_BASED,   /* the same with a base: the base is added */
+    SEGMENT_GENERAL, /* everything else, unusable ones included: checked by a callout */
+};
+
+/* Segment register with its hidden part (SDM vol. 3A, 3.4.3). */
+struct segment {
+    uint16_t selector;
+    uint16_t attr;  /* descriptor bits 40-55: type 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, DB 14, G 15 */
+    uint32_t base;
+    uint32_t limit; /* in bytes, granularity applied */
+    uint8_t cls;    /* enum segment_class; kept by cpu_segment_changed */
+    bool usable;    /* false after a null selector */
+};
+
+#define SEG_ATTR_TYPE 0x000fu
+#define SEG_ATTR_ACCESSED 0x0001u
+#define SEG_ATTR_WRITABLE 0x0002u /* data: writable; code: readable */
+#define SEG_ATTR_DOWN 0x0004u     /* data: expand down; code: conforming */
+#define SEG_ATTR_CODE 0x0008u
+#define SEG_ATTR_S 0x0010u
+#define SEG_ATTR_DPL(attr) ((attr) >> 5 & 3u)
+#define SEG_ATTR_P 0x0080u
+#define SEG_ATTR_DB 0x4000u
+#define SEG_ATTR_G 0x8000u
+
+struct table_register {
+    uint32_t base;
+    uint32_t limit;
+};
+
+/* Model-specific registers that the model has. */
+struct msrs {
+    uint32_t sysenter_cs, sysenter_esp, sysenter_eip;
+    uint64_t pat, misc_enable, apic_base, tsc_aux;
+    uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_base[8], mtrr_mask[8];
+    uint64_t mcg_status, spec_ctrl;
+    uint64_t bios_sign_id;
+};
+
+/* What a translation assumes of the CPU besides addresses; part of every fragment's key. Jump
+ * caches and direct links hold within one mode only. */
+#define MODE_CPL 0x0003u       /* current privilege level */
+#define MODE_CODE16 0x0004u    /* CS.D = 0 */
+#define MODE_STACK16 0x0008u   /* SS.B = 0 */
+#define MODE_GENERAL_CS 0x0010u /* the segment's class is not FLAT */
+#define MODE_GENERAL_DS 0x0020u
+#define MODE_GENERAL_ES 0x0040u
+#define MODE_GENERAL_SS 0x0080u
+#define MODE_FS_SHIFT 8 /* two bits: FS's class */
+#define MODE_GS_SHIFT 10 /* two bits: GS's class; GENERAL at CPL 0, whatever it is */
+#define MODE_TF 0x1000u        /* single step */
+#define MODE_DEBUG 0x2000u     /* a breakpoint is armed in DR7 */
+#define MODE_ALIGN 0x4000u     /* alignment checks are on */
+#define MODE_NO_FPU 0x8000u    /* CR0.EM or CR0.TS: x87/MMX/SSE raise #NM or #UD */
+#define MODE_NO_SSE 0x10000u   /* CR4.OSFXSR clear or CR0.EM set */
+#define MODE_NO_AVX 0x20000u   /* CR4.OSXSAVE or XCR0 do not allow AVX */
+#define MODE_VM86 0x40000u
+#define MODE_REAL 0x80000u     /* CR0.PE clear */
+#define MODE_WAIT_NM 0x100000u /* CR0.MP and CR0.TS: FWAIT raises #NM */
+
+/* Host entry points that fragments reach through r15 (runtime/stubs.S). */
+enum stub {
+    STUB_CALLOUT, /* r9d id, r10d argument, r11d operand */
+    STUB_CHAIN,   /* a direct exit not yet linked; r11d target eip, r10 link slot */
+    STUB_MISS,    /* jump cache miss; r11d target eip */
+    STUB_ATTENTION, /* r11d eip to resume at */
+    STUB_COUNT
+};
+
+struct cpu {
+    /* Hot: within a signed byte of r15. */
+    uint32_t gpr[8];
+    uint32_t eip;      /* of the current instruction while a callout runs */
+    uint32_t next_eip; /* of the one after it */
+    uint32_t flags;    /* FL_HOST bits and FL_ONE */
+    uint32_t iflag;    /* FL_IF or 0 */
+    uint32_t sys_flags;       /* FL_SYS bits */
+    uint32_t attention;   /* nonzero: leave translated code at the next check */
+    uint32_t irq_pending; /* the PIC asserts INTR */
+    uint32_t scratch;     /* an effective address, while its window is chosen */
+    uint64_t super_window, user_window; /* bases; r14 holds user_window */
+    uint64_t jump_cache;  /* r13: the current mode's and address space's */
+    uint32_t result, result2; /* what a callout hands back to its fragment */
+    uint64_t chain_site; /* STUB_CHAIN: host address of the rel32 to patch */
+    uint64_t host_rsp;   /* of the run loop's frame, while translated code runs */
+
+    /* Reached with a 32-bit displacement. */
+    struct segment seg[SEG_COUNT];
+    struct segment ldt, tr;
+    struct table_register gdt, idt;
+    uint64_t stubs[STUB_COUNT];
+    uint64_t callout_counts[128];
+    uint64_t granule_window[256]; /* window to try for each 16 MiB of linear space (site class BOTH) */
+    struct paging paging; /* CR0, CR3, CR4, EFER, PDPTEs */
+    uint32_t cr2;
+    uint32_t dr[8]; /* 4 and 5 unused */
+    uint64_t xcr0;
+    uint64_t tsc_offset;
+    struct msrs msr;
+    uint32_t mode;    /* MODE_* */
+    bool mode_dirty;  /* mode must be recomputed before the next fragment is entered */
+    bool interrupt_shadow; /* STI or MOV SS: no interrupt before the next instruction is done */
+    bool debug_shadow;     /* MOV SS: no debug exception either */
+    bool halted;
+    bool nmi_blocked;
+};
+
+static inline unsigned cpu_cpl(const struct cpu *cpu) { return cpu->mode & MODE_CPL; }
+static inline uint32_t cpu_eflags(const struct cpu *cpu) {
+    return (cpu->flags & FL_HOST) | FL_ONE | cpu->iflag | cpu->sys_flags;
+}
+/* Replaces the bits of EFLAGS that `mask` names. The mode may change. */
+static inline void cpu_set_eflags(struct cpu *cpu, uint32_t value, uint32_t mask) {
+    uint32_t eflags = (cpu_eflags(cpu) & ~mask) | (value & mask);
+    cpu->flags = (eflags & FL_HOST) | FL_ONE;
+    cpu->iflag = eflags & FL_IF;
+    cpu->sys_flags = eflags & FL_SYS;
+    cpu->mode_dirty = true;
+}
+
+/* Recomputes a segment's class after its hidden part changed, and marks the mode dirty. */
+void cpu_segment_changed(struct cpu *cpu, struct segment *segment);
+/* Recomputes `mode` from the state; `cpl` is the privilege level (not derivable from CS in the
+ * middle of a transfer). */
+void cpu_update_mode(struct cpu *cpu, unsigned cpl);
+
+#endif

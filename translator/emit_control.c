@@ -1,0 +1,98 @@
+/* Near control transfers. Each ends its block through exits.c. */
+#include "translator/block.h"
+
+static uint32_t relative_target(const struct insn *in) {
+    return in->next_eip + (uint32_t)in->z.raw.imm[0].value.s;
+}
+
+static void add_esp(struct block *b, int32_t delta) {
+    struct memref sum = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = delta};
+    emit_lea(&b->e, REG_GUEST_ESP, &sum);
+}
+
+/* 66h truncates EIP to 16 bits: nobody does it in 32-bit code on purpose. */
+static bool unusual(struct block *b, const struct insn *in, bool stack) {
+    if (in->opsize16)
+        block_refuse(b, in, REFUSE_branch16);
+    else if (stack && b->req->mode & MODE_STACK16)
+        block_refuse(b, in, REFUSE_stack16);
+    return b->ended;
+}
+
+static void push_return(struct block *b, const struct insn *in) {
+    struct memref m = operand_stack(b, in, -4, 4, ACCESS_WRITE);
+    emit_store_imm(&b->e, &m, in->next_eip);
+    add_esp(b, -4);
+}
+
+void e_call_rel(struct block *b, const struct insn *in) {
+    if (unusual(b, in, true))
+        return;
+    push_return(b, in);
+    exit_to(b, relative_target(in));
+}
+
+void e_jmp_rel(struct block *b, const struct insn *in) {
+    if (!unusual(b, in, false))
+        exit_to(b, relative_target(in));
+}
+
+void e_jcc(struct block *b, const struct insn *in) {
+    if (!unusual(b, in, false))
+        exit_conditional(b, in->z.opcode & 15u, relative_target(in), in->next_eip);
+}
+
+void e_loop(struct block *b, const struct insn *in) {
+    if (unusual(b, in, false))
+        return;
+    if (in->addr16)
+        block_refuse(b, in, REFUSE_loop16);
+    else
+        exit_counted(b, in->z.opcode, relative_target(in), in->next_eip);
+}
+
+/* Loads the operand of an indirect jump or call into `reg`. */
+static void load_target(struct block *b, const struct insn *in, unsigned reg) {
+    if (in->z.raw.modrm.mod == 3) {
+        emit_mov_reg_reg(&b->e, reg, host_gpr(in->z.raw.modrm.rm));
+        return;
+    }
+    struct memref m = operand_memory(b, in, 0);
+    emit_load(&b->e, reg, &m);
+}
+
+void e_jmp_rm(struct block *b, const struct insn *in) {
+    if (unusual(b, in, false))
+        return;
+    load_target(b, in, REG_TARGET);
+    exit_indirect(b);
+}
+
+/* The target waits in r9, or in cpu->result where pushing calls out. */
+void e_call_rm(struct block *b, const struct insn *in) {
+    if (unusual(b, in, true))
+        return;
+    struct memref keep = CPU_FIELD(result);
+    bool calls_out = block_checked(b) || block_segment_class(b, SEG_SS) == SEGMENT_GENERAL;
+    load_target(b, in, R9);
+    if (calls_out)
+        emit_store(&b->e, &keep, R9);
+    push_return(b, in);
+    if (calls_out)
+        emit_load(&b->e, REG_TARGET, &keep);
+    else
+        emit_mov_reg_reg(&b->e, REG_TARGET, R9);
+    exit_indirect(b);
+}
+
+void e_ret(struct block *b, const struct insn *in) {
+    if (unusual(b, in, true))
+        return;
+    int32_t release = 4;
+    if (in->z.opcode == 0xc2)
+        release += in->bytes[in->imm_at + 1] << 8 | in->bytes[in->imm_at];
+    struct memref m = operand_stack(b, in, 0, 4, ACCESS_READ);
+    emit_load(&b->e, REG_TARGET, &m);
+    add_esp(b, release);
+    exit_indirect(b);
+}

@@ -1,0 +1,177 @@
+/* How control leaves a block: direct links, the jump cache, the dispatcher.
+ *
+ * A direct exit is a jmp or jcc rel32 that first leads to a stub behind the block (r10: the
+ * rel32 to patch, r11d: the target) and is patched to the target fragment's body when that is
+ * known. Back edges test for attention first. An exit to another page goes through the current
+ * jump cache, which is kept true by the shadow's entry diff, unless the caller promised to undo
+ * direct links itself (direct_cross_page). */
+#include <assert.h>
+
+#include "translator/block.h"
+
+static bool same_page(const struct block *b, uint32_t target) {
+    uint32_t linear = b->req->linear + (target - b->req->eip);
+    return linear >> PAGE_SHIFT == b->req->linear >> PAGE_SHIFT;
+}
+
+static bool direct(const struct block *b, uint32_t target) {
+    if (b->req->no_links)
+        return false;
+    if (b->req->direct_cross_page)
+        return true;
+    /* Beyond its first page a straddling block knows nothing. */
+    return same_page(b, target) && b->pc - b->req->eip < b->req->page_bytes &&
+           b->req->page_bytes >= b->out->guest_len;
+}
+
+static void add_site(struct block *b, uint32_t target) {
+    assert(b->exit_count < BLOCK_EXITS_MAX);
+    b->exits[b->exit_count].site = b->e.at;
+    b->exits[b->exit_count++].target = target;
+    emit32(&b->e, 0);
+}
+
+static void jump_stub(struct block *b, enum stub stub) {
+    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
+    emit_jump_mem(&b->e, &entry);
+}
+
+static void jump_cached(struct emit *e, uint32_t target) {
+    emit_mov_reg_imm(e, REG_TARGET, target);
+    struct memref slot = {.base = REG_JUMP_CACHE, .index = NO_REG,
+                          .disp = (int32_t)(target % JUMP_CACHE_SLOTS * 8u)};
+    emit_jump_mem(e, &slot);
+}
+
+/* Leaves flags and ecx as they are: ecx waits in r11d while jecxz looks at the flag. */
+static void attention_check(struct block *b, uint32_t target) {
+    struct memref attention = CPU_FIELD(attention);
+    emit_mov_reg_reg(&b->e, R11, RCX);
+    emit_load(&b->e, RCX, &attention);
+    emit8(&b->e, 0x67);
+    uint8_t *calm = emit_short_jump(&b->e, 0xe3);
+    emit_mov_reg_reg(&b->e, RCX, R11);
+    emit_mov_reg_imm(&b->e, REG_TARGET, target);
+    jump_stub(b, STUB_ATTENTION);
+    emit_short_land(&b->e, calm);
+    emit_mov_reg_reg(&b->e, RCX, R11);
+}
+
+static bool wants_check(const struct block *b, uint32_t target) {
+    return b->check_exits || (int32_t)(target - b->pc) <= 0;
+}
+
+static void leave_to(struct block *b, uint32_t target) {
+    if (b->req->no_links) {
+        emit_mov_reg_imm(&b->e, REG_TARGET, target);
+        jump_stub(b, STUB_MISS);
+    } else if (!direct(b, target)) {
+        jump_cached(&b->e, target); /* its landing pad tests for attention */
+    } else {
+        if (wants_check(b, target))
+            attention_check(b, target);
+        emit8(&b->e, 0xe9);
+        add_site(b, target);
+    }
+}
+
+void exit_to(struct block *b, uint32_t target) {
+    leave_to(b, target);
+    b->ended = true;
+}
+
+void exit_indirect(struct block *b) {
+    b->ended = true;
+    if (b->req->no_links) {
+        jump_stub(b, STUB_MISS);
+        return;
+    }
+    /* Slot: the low 13 bits of the target, times 8, without touching flags. */
+    struct memref times8 = {.base = NO_REG, .index = REG_TARGET, .scale = 3};
+    struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R10, .rm = R10};
+    struct memref slot = {.base = REG_JUMP_CACHE, .index = R10};
+    emit_lea(&b->e, R10, &times8);
+    emit_insn(&b->e, &movzx);
+    emit_jump_mem(&b->e, &slot);
+}
+
+void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fall) {
+    b->ended = true;
+    if (direct(b, target) && !wants_check(b, target)) {
+        emit8(&b->e, 0x0f);
+        emit8(&b->e, 0x80u | cc);
+        add_site(b, target);
+        leave_to(b, fall);
+        return;
+    }
+    uint8_t *not_taken = emit_short_jump(&b->e, (uint8_t)(0x70u | (cc ^ 1u)));
+    leave_to(b, target);
+    emit_short_land(&b->e, not_taken);
+    leave_to(b, fall);
+}
+
+void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fall) {
+    b->ended = true;
+    emit8(&b->e, 0x67);
+    uint8_t *taken = emit_short_jump(&b->e, (uint8_t)opcode);
+    leave_to(b, fall);
+    emit_short_land(&b->e, taken);
+    leave_to(b, target);
+}
+
+/* The stubs behind the block, one for each link not yet made. */
+void exits_finish(struct block *b) {
+    for (unsigned i = 0; i < b->exit_count; i++) {
+        struct pending_exit *exit = &b->exits[i];
+        if (b->e.overflow)
+            return;
+        int32_t distance = (int32_t)(b->e.at - exit->site - 4);
+        for (unsigned k = 0; k < 4; k++)
+            exit->site[k] = (uint8_t)((uint32_t)distance >> (8 * k));
+        emit_bytes(&b->e, (const uint8_t[]){0x4c, 0x8d, 0x15}, 3); /* lea r10, [rip + site] */
+        emit32(&b->e, (uint32_t)(int32_t)(exit->site - (b->e.at + 4)));
+        emit_mov_reg_imm(&b->e, REG_TARGET, exit->target);
+        jump_stub(b, STUB_CHAIN);
+    }
+}
+
+uint32_t translate_thunk(uint8_t *code, uint32_t room, uint32_t target) {
+    struct emit e = {.at = code, .end = code + room};
+    jump_cached(&e, target);
+    return e.overflow ? 0 : (uint32_t)(e.at - code);
+}
+
+uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, uint32_t eip,
+                       const uint8_t *body, bool flags_dead) {
+    struct emit e = {.at = code, .end = code + room};
+    struct memref attention = CPU_FIELD(attention);
+    struct memref miss = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_MISS * 8u);
+    if (flags_dead) {
+        emit_bytes(&e, (const uint8_t[]){0x41, 0x81, 0xfb}, 3); /* cmp r11d, eip */
+        emit32(&e, eip);
+        uint8_t *other = emit_short_jump(&e, 0x75);
+        struct encoding test = {.opcode = 0x83, .has_modrm = true, .reg = 7, .mem = &attention};
+        emit_insn(&e, &test);
+        emit8(&e, 0); /* cmp dword [attention], 0 */
+        uint8_t *calm = emit_short_jump(&e, 0x74);
+        emit_short_land(&e, other);
+        emit_jump_mem(&e, &miss);
+        emit_short_land(&e, calm);
+    } else {
+        /* Whoever comes here agrees with eip in the low 13 bits, and attention is 0 or 1: their
+         * sum is 0 only when both are. */
+        struct memref sum = {.base = RCX, .index = R11, .disp = (int32_t)-eip};
+        emit_mov_reg_reg(&e, R8, RCX);
+        emit_load(&e, RCX, &attention);
+        emit_lea(&e, RCX, &sum);
+        emit8(&e, 0x67);
+        uint8_t *hit = emit_short_jump(&e, 0xe3);
+        emit_mov_reg_reg(&e, RCX, R8);
+        emit_jump_mem(&e, &miss);
+        emit_short_land(&e, hit);
+        emit_mov_reg_reg(&e, RCX, R8);
+    }
+    emit8(&e, 0xe9);
+    emit32(&e, (uint32_t)(int32_t)(body - (code_exec + (e.at - code) + 4)));
+    return e.overflow ? 0 : (uint32_t)(e.at - code);
+}

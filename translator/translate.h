@@ -1,0 +1,104 @@
+/* Guest bytes in, a fragment's host code out.
+ *
+ * Pure: no guest memory is read here, no state kept. The caller copies the guest's bytes once and
+ * hands them over with everything that the code may assume (the mode, hints about how sites
+ * reach memory). Host code is position-independent except for links, which the caller makes.
+ *
+ * Unit: a basic block inside one page; an instruction that straddles a page end is a block of
+ * its own. */
+#ifndef RING3_TRANSLATOR_TRANSLATE_H
+#define RING3_TRANSLATOR_TRANSLATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TRANSLATION_INSNS_MAX 64u
+#define TRANSLATION_EXITS_MAX 4u
+#define TRANSLATION_CODE_MAX 8192u
+#define JUMP_CACHE_SLOTS 8192u
+
+/* How a site reaches memory at CPL < 3: two bits for the explicit operand (for strings: the
+ * source), two for the stack (for strings: the destination). */
+enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH };
+#define HINT_OPERAND(hint) ((hint) & 3u)
+#define HINT_SECOND(hint) ((hint) >> 2 & 3u)
+
+/* Guest features that are named and refused. */
+#define REFUSALS(X)                                                                               \
+    X(code16, "16-bit, real-mode or virtual-8086 code")                                           \
+    X(stack16, "a 16-bit stack segment")                                                          \
+    X(string_segment, "a string instruction through a segment that is not flat")                  \
+    X(string16, "a string instruction with 16-bit addresses")                                     \
+    X(loop16, "LOOP or JCXZ with 16-bit CX in 32-bit code")                                       \
+    X(high_byte, "CMPXCHG with AH-DH and an ESP-relative operand")                                \
+    X(branch16, "a near branch with 16-bit operand size")                                         \
+    X(gather, "a gather through a segment that is not flat")
+
+enum refusal {
+#define REFUSAL_ENUM(id, text) REFUSE_##id,
+    REFUSALS(REFUSAL_ENUM)
+#undef REFUSAL_ENUM
+        REFUSAL_COUNT
+};
+const char *refusal_text(unsigned reason);
+
+struct translate_request {
+    const uint8_t *bytes; /* copied guest code, starting at eip */
+    uint32_t len;
+    uint32_t page_bytes; /* bytes of `bytes` that lie on eip's page */
+    uint32_t eip;        /* offset in CS */
+    uint32_t linear;     /* CS.base + eip */
+    uint32_t mode;       /* MODE_* */
+    uint32_t max_insns;
+    bool no_links;       /* every exit returns to the dispatcher */
+    bool direct_cross_page; /* direct links may leave the page (caller undoes them) */
+    bool tsc_is_host;    /* RDTSC needs no callout */
+    /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
+    uint8_t (*hint)(void *opaque, uint32_t eip);
+    int (*watch)(void *opaque, uint32_t linear);
+    void *opaque;
+};
+
+struct insn_map {
+    uint16_t host;  /* offset of its first host byte */
+    uint16_t guest; /* offset of its first guest byte */
+    uint8_t undo;   /* UNDO_* */
+};
+
+/* On a fault: byte registers `reg` low and high were swapped. */
+#define UNDO_NONE 0u
+#define UNDO_SWAP_BYTES 0x80u /* | register 0-3 */
+
+struct translation_exit {
+    uint32_t site;   /* offset of the rel32 to patch */
+    uint32_t target; /* eip */
+};
+
+struct translation {
+    uint32_t code_len;
+    uint32_t guest_len;
+    uint32_t insn_count;
+    struct insn_map map[TRANSLATION_INSNS_MAX];
+    struct translation_exit exits[TRANSLATION_EXITS_MAX];
+    uint32_t exit_count;
+    bool flags_dead; /* the block overwrites all flags before anything can see them */
+};
+
+enum translate_status {
+    TRANSLATE_OK,
+    TRANSLATE_MORE, /* the first instruction straddles: call again with the next page's bytes */
+    TRANSLATE_FULL, /* the buffer is too small for the block */
+};
+
+/* Emits into [code, code+room). */
+enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
+                                      uint32_t room, struct translation *out);
+
+/* The landing pad through which indirect transfers enter a fragment: checks r11d against `eip`
+ * and for attention, then jumps to `body`. Returns its length. */
+uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, uint32_t eip,
+                       const uint8_t *body, bool flags_dead);
+/* mov r11d, target; jump through the jump cache: stands for a link that may not be direct. */
+uint32_t translate_thunk(uint8_t *code, uint32_t room, uint32_t target);
+
+#endif
