@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(RING3_SANITIZED)
 
 void *memcpy(void *restrict to, const void *restrict from, size_t len) {
     void *result = to;

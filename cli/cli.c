@@ -1,4 +1,5 @@
 /* The program but for its engine: which command, and with what. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ static int ensure_standard_fds(void) {
 /* The embedded guest as a file that the loader can open. Returns its descriptor, or -1. */
 static int open_demo(void) {
     size_t size = (size_t)(ring3_demo_guest_end - ring3_demo_guest);
+    assert(size > 0);
     int fd = memfd_create("demo guest", MFD_CLOEXEC);
     for (size_t done = 0; fd >= 0 && done < size;) {
         ssize_t wrote = write(fd, ring3_demo_guest + done, size - done);

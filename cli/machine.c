@@ -125,7 +125,8 @@ struct machine *machine_create(uint64_t memory, uint32_t trace_channels, struct 
 }
 
 void machine_destroy(struct machine *machine) {
-    struct arena arena = machine->arena;
+    struct arena arena = machine->arena; /* the machine lies in it */
+    assert(arena.base <= (uint8_t *)machine && (uint8_t *)machine < arena.base + arena.size);
     const int fds[] = {machine->serial.event_fd, machine->debug.event_fd, machine->trace.notify_fd};
     if (machine->ram.fd >= 0)
         ram_destroy(&machine->ram);
@@ -137,6 +138,7 @@ void machine_destroy(struct machine *machine) {
 
 int machine_load(struct machine *machine, const struct load_options *load, struct error *error) {
     struct load_result result;
+    assert(machine->vcpu.exit == EXIT_NONE);
     struct table_register gdt;
     if (loader_load(load, &machine->ram, &result, &gdt, error))
         return -1;

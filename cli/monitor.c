@@ -64,6 +64,7 @@ static uint64_t now_ms(void) {
 
 /* Tells the vCPU process to look at its rings and flags. */
 static void call_attention(struct monitor *monitor) {
+    assert(monitor->vcpu_pid > 1); /* kill() of 0 or -1 would reach others */
     if (!monitor->ended)
         kill(monitor->vcpu_pid, SIGUSR1);
 }
@@ -126,6 +127,7 @@ static void serve_input(struct monitor *monitor) {
         monitor->input_fd = -1;
         return;
     }
+    assert((size_t)got <= want && want <= sizeof bytes);
     uint32_t kept = 0;
     for (ssize_t i = 0; i < got; i++)
         if (!monitor->input_is_tty || typed(monitor, bytes[i]))
@@ -208,6 +210,7 @@ static void expire(struct monitor *monitor) {
 
 void monitor_run(struct monitor *monitor) {
     struct pollfd polls[POLL_COUNT];
+    assert(!monitor->ended && monitor->signal_fd >= 0);
     while (!monitor->ended) {
         wait_for_something(monitor, polls);
         if (polls[POLL_SIGNAL].revents)

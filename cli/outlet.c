@@ -33,6 +33,7 @@ static void refill(struct outlet *outlet) {
     if (ring_free(ring) < NEARLY_FULL)
         outlet->was_full = true;
     outlet->sent = 0;
+    assert(ring->size > NEARLY_FULL);
     outlet->used = ring_read(ring, outlet->pending, OUTLET_CHUNK);
 }
 

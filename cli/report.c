@@ -124,7 +124,7 @@ static void print_insns(csh handle, cs_insn *insn, const uint8_t *bytes, size_t 
     while (count-- && len && cs_disasm_iter(handle, &bytes, &len, &address, insn)) {
         char hex[3 * INSN_MAX + 1] = "";
         for (unsigned i = 0; i < insn->size && i < INSN_MAX; i++)
-            sprintf(hex + 3 * i, "%02x ", insn->bytes[i]);
+            sprintf(hex + 3 * (size_t)i, "%02x ", insn->bytes[i]);
         fprintf(stderr, "%s %08x  %-24s %s %s\n", insn->address == current ? "=>" : "  ",
                 (gva_t)insn->address, hex, insn->mnemonic, insn->op_str);
     }

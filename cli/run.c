@@ -100,6 +100,7 @@ static _Noreturn void vcpu_process(struct session *session, struct machine *mach
                                    pid_t monitor) {
     struct vcpu *v = &machine->vcpu;
     int rc = settle_in_child(machine, monitor);
+    assert(v->exit == EXIT_NONE);
     if (rc) {
         fail_in_child(v, "the vCPU process cannot be set up", rc);
         _exit(0);
@@ -154,11 +155,12 @@ static int conclude(struct session *session, const struct vcpu *v) {
         report_machine(v);
         return STATUS_TRIPLE_FAULT;
     case EXIT_UNSUPPORTED:
-        report_line("the guest needs what ring3 does not have: %s", v->exit_text);
+        report_line("%s", v->exit_text);
         report_machine(v);
         return STATUS_UNSUPPORTED;
     case EXIT_HOST_FAILURE:
         report_line("host failure: %s", v->exit_text);
+        report_machine(v);
         break;
     case EXIT_NONE:
         break; /* told apart before, as a death */
@@ -257,6 +259,7 @@ static int run_boots(struct session *session) {
 
 /* Ends the process by the signal that it was asked to end by, so that its parent sees that. */
 static void die_of(const struct session *session) {
+    assert(session->signal > 0);
     fflush(NULL);
     signal(session->signal, SIG_DFL);
     sigprocmask(SIG_SETMASK, &session->old_mask, NULL);

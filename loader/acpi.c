@@ -90,6 +90,8 @@ static_assert(ACPI_PM_TIMER_BITS == 32, "FADT_TIMER_32 says so");
 #define NO_C2 101 /* microseconds; above 100 there is no C2, above 1000 no C3 */
 #define NO_C3 1001
 
+#define CENTURY_INDEX 0x32 /* of the RTC's byte for the century */
+
 #define RESET_PORT 0xcf9
 #define RESET_NOW 6
 
@@ -111,6 +113,12 @@ static_assert(sizeof(struct facs) == 64, "ACPI 6.4, table 5.13");
  *           Name (_CRS, ResourceTemplate () {
  *               IO (Decode16, 0x3f8, 0x3f8, 1, 8)  IRQNoFlags () {4} })
  *       }
+ *       Device (KBD) {
+ *           Name (_HID, EisaId ("PNP0303"))
+ *           Name (_CRS, ResourceTemplate () {
+ *               IO (Decode16, 0x60, 0x60, 1, 1)  IO (Decode16, 0x64, 0x64, 1, 1)
+ *               IRQNoFlags () {1} })
+ *       }
  *       Device (RTC) {
  *           Name (_HID, EisaId ("PNP0B00"))
  *           Name (_CRS, ResourceTemplate () {
@@ -123,13 +131,19 @@ static_assert(sizeof(struct facs) == 64, "ACPI 6.4, table 5.13");
 static const uint8_t dsdt_aml[] = {
     0x08, '_', 'S', '5', '_',                               /* Name _S5 */
     0x12, 7, 4, 0x0a, ACPI_SLEEP_TYPE_OFF, 0, 0, 0,         /*  Package of 4 */
-    0x10, 0x4b, 0x05, '\\', '_', 'S', 'B', '_',             /* Scope, 0x5b bytes */
+    0x10, 0x4a, 0x08, '\\', '_', 'S', 'B', '_',             /* Scope, 0x8a bytes */
     0x5b, 0x82, 43, 'C', 'O', 'M', '1',                     /*  Device */
     0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x05, 0x01, /*   PNP0501 */
     0x08, '_', 'U', 'I', 'D', 0x01,                         /*   One */
     0x08, '_', 'C', 'R', 'S', 0x11, 16, 0x0a, 13,           /*   Buffer of 13 */
     0x47, 0x01, 0xf8, 0x03, 0xf8, 0x03, 1, 8,               /*    IO */
     0x22, 0x10, 0x00, 0x79, 0x00,                           /*    IRQ 4, end tag */
+    0x5b, 0x82, 45, 'K', 'B', 'D', '_',                     /*  Device */
+    0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x03, 0x03, /*   PNP0303 */
+    0x08, '_', 'C', 'R', 'S', 0x11, 24, 0x0a, 21,           /*   Buffer of 21 */
+    0x47, 0x01, 0x60, 0x00, 0x60, 0x00, 1, 1,               /*    IO */
+    0x47, 0x01, 0x64, 0x00, 0x64, 0x00, 1, 1,               /*    IO */
+    0x22, 0x02, 0x00, 0x79, 0x00,                           /*    IRQ 1, end tag */
     0x5b, 0x82, 37, 'R', 'T', 'C', '_',                     /*  Device */
     0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0b, 0x00, /*   PNP0B00 */
     0x08, '_', 'C', 'R', 'S', 0x11, 16, 0x0a, 13,           /*   Buffer of 13 */
@@ -138,7 +152,7 @@ static const uint8_t dsdt_aml[] = {
 };
 /* clang-format on */
 #define AML_SCOPE_AT 13
-static_assert(sizeof dsdt_aml - AML_SCOPE_AT - 1 == 0x5b, "the scope's length");
+static_assert(sizeof dsdt_aml - AML_SCOPE_AT - 1 == 0x8a, "the scope's length");
 
 /* Everything, as it lies in guest memory from PLACE_ACPI on. */
 struct tables {
@@ -192,6 +206,7 @@ static struct fadt make_fadt(void) {
         .gpe0_len = ACPI_GPE0_LEN,
         .c2_latency = NO_C2,
         .c3_latency = NO_C3,
+        .century = CENTURY_INDEX,
         .boot_flags = BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA,
         .flags = FADT_WBINVD | FADT_PROC_C1 | FADT_NO_POWER_BUTTON | FADT_NO_SLEEP_BUTTON |
                  FADT_NO_RTC_WAKE | FADT_TIMER_32 | FADT_RESET,

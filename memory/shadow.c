@@ -68,7 +68,7 @@ static bool region_agrees(const struct shadow_region *r, const struct walk *walk
     bool off = !(paging->cr0 & CR0_PG);
     uint64_t ignored = 0xe00u | (walk->large ? 0u : (uint64_t)PTE_D);
     return off ? r->entry_size == 0
-               : r->entry_size != 0 && r->pde_gpa == walk->pde_gpa && r->large == walk->large &&
+               : r->entry_size == (paging->cr4 & CR4_PAE ? 8 : 4) && r->large == walk->large &&
                      ((r->pde ^ walk->pde) & ~ignored) == 0;
 }
 
@@ -78,8 +78,10 @@ struct shadow_region *shadow_region_get(struct shadow *s, struct window *w,
     uint32_t index = gva >> REGION_SHIFT;
     struct shadow_region *r = w->regions[index];
     bool off = !(paging->cr0 & CR0_PG);
-    if (r && region_agrees(r, walk, paging))
+    if (r && region_agrees(r, walk, paging)) {
+        r->pde_gpa = walk->pde_gpa; /* another address space's directory may hold the same entry */
         return r;
+    }
     if (r && r->recorded) /* a directory entry changed without a flush: the new one wins */
         shadow_drop_pages(s, w, r, 0, REGION_PAGES);
     if (!r) {

@@ -2,6 +2,7 @@
  *
  * The new values are checked first, then stored together, then the shadow engine is told. What
  * changes how code is found (paging, CR3) leaves the fragment; what does not goes on in it. */
+#include <assert.h>
 #include <string.h>
 
 #include "runtime/callout_support.h"
@@ -51,6 +52,7 @@ static enum callout_result store_paging(struct vcpu *v, struct paging next, bool
     if (reload && (next.cr0 & CR0_PG) && (next.cr4 & CR4_PAE))
         if (!read_pdptes(v, next.cr3, next.pdpte))
             return v->exit == EXIT_NONE ? CALLOUT_FAULT : CALLOUT_EXIT;
+    assert(!(next.cr0 & CR0_PG) || (next.cr0 & CR0_PE));
     v->cpu.paging = next;
     return CALLOUT_NEXT;
 }

@@ -10,6 +10,7 @@
  * the host processor, the TSC's measured rate and the guest's own CR4 and XCR0. */
 #include "runtime/cpuid.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "runtime/callout_support.h"
@@ -236,6 +237,7 @@ static void leaf_xsave(const struct vcpu *v, uint32_t subleaf, struct cpuid_regs
  * in: a crystal of the TSC's own rate, or of 1 kHz when that exceeds 32 bits. */
 static void leaf_tsc(const struct vcpu *v, struct cpuid_regs *out) {
     uint64_t hz = v->clock->tsc_hz;
+    assert(hz >= 1000);
     bool fits = hz <= UINT32_MAX;
     out->eax = 1;
     out->ebx = fits ? 1 : (uint32_t)(hz / 1000);

@@ -1,6 +1,8 @@
 /* Debug registers and the debug exceptions that begin in callouts (SDM vol. 3B, 17.2 and 17.3). */
 #include "runtime/debug_registers.h"
 
+#include <assert.h>
+
 #include "runtime/callout_support.h"
 #include "runtime/exception.h"
 
@@ -57,6 +59,7 @@ enum callout_result callout_mov_to_dr(struct vcpu *v, uint32_t arg, uint32_t ope
         operand = (operand & DR6_WRITABLE) | DR6_FIXED;
     else if (index == 7)
         operand = (operand & DR7_WRITABLE) | DR7_FIXED;
+    assert(index < 4 || index == 6 || index == 7);
     v->cpu.dr[index] = operand;
     return callout_continue(v);
 }

@@ -1,6 +1,8 @@
 /* Fetching descriptors and filling segment registers from them. See descriptor.h. */
 #include "runtime/descriptor.h"
 
+#include <assert.h>
+
 #include "runtime/guest_access.h"
 
 #define ATTR_REAL 0x93u /* present, data, writable, accessed, DPL 0 */
@@ -33,6 +35,7 @@ bool descriptor_fetch(struct vcpu *v, uint32_t selector, enum vector vector, uin
 }
 
 bool descriptor_set_type_bits(struct vcpu *v, struct descriptor *d, uint32_t bits) {
+    assert(bits != 0 && bits <= 15);
     uint32_t high = d->high | bits << 8;
     uint8_t access = (uint8_t)(high >> 8);
     if (!guest_write(v, d->gva + 5, &access, 1, true))
@@ -51,16 +54,19 @@ void segment_unpack(struct segment *segment, uint32_t selector, const struct des
 
 void segment_set(struct cpu *cpu, enum segment_index index, uint32_t selector,
                  const struct descriptor *d) {
+    assert(index < SEG_COUNT);
     segment_unpack(&cpu->seg[index], selector, d);
     cpu_segment_changed(cpu, &cpu->seg[index]);
 }
 
 void segment_set_null(struct cpu *cpu, enum segment_index index, uint32_t selector) {
+    assert(index != SEG_CS && index < SEG_COUNT);
     cpu->seg[index] = (struct segment){.selector = (uint16_t)selector, .usable = false};
     cpu_segment_changed(cpu, &cpu->seg[index]);
 }
 
 void segment_set_real(struct cpu *cpu, enum segment_index index, uint32_t selector) {
+    assert(index < SEG_COUNT);
     struct segment *segment = &cpu->seg[index];
     segment->selector = (uint16_t)selector;
     segment->base = (selector & 0xffffu) << 4;
@@ -84,6 +90,7 @@ void segment_set_flat(struct cpu *cpu, enum segment_index index, uint32_t select
 }
 
 bool segment_holds(const struct segment *segment, uint32_t offset, uint32_t len) {
+    assert(len > 0);
     uint32_t last = offset + len - 1;
     bool down = (segment->attr & (SEG_ATTR_CODE | SEG_ATTR_DOWN)) == SEG_ATTR_DOWN;
     if (down) {

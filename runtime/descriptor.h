@@ -48,7 +48,9 @@ static inline uint16_t descriptor_attr(const struct descriptor *d) {
 }
 static inline unsigned descriptor_dpl(const struct descriptor *d) { return d->high >> 13 & 3u; }
 static inline bool descriptor_present(const struct descriptor *d) { return d->high & 1u << 15; }
-static inline bool descriptor_is_system(const struct descriptor *d) { return !(d->high & 1u << 12); }
+static inline bool descriptor_is_system(const struct descriptor *d) {
+    return !(d->high & 1u << 12);
+}
 /* enum system_type, for system descriptors. */
 static inline unsigned descriptor_type(const struct descriptor *d) { return d->high >> 8 & 15u; }
 static inline bool descriptor_is_code(const struct descriptor *d) {
@@ -72,7 +74,9 @@ static inline uint32_t descriptor_limit(const struct descriptor *d) {
     return d->high & 1u << 23 ? limit << 12 | 0xfffu : limit;
 }
 /* Gates: where they lead. */
-static inline uint16_t gate_selector(const struct descriptor *d) { return (uint16_t)(d->low >> 16); }
+static inline uint16_t gate_selector(const struct descriptor *d) {
+    return (uint16_t)(d->low >> 16);
+}
 static inline uint32_t gate_offset(const struct descriptor *d, bool wide) {
     return (d->low & 0xffffu) | (wide ? d->high & 0xffff0000u : 0);
 }

@@ -153,6 +153,8 @@ static int step(struct vcpu *v, int last) {
         reason = write_to_code(v);
     else if (reason == LEAVE_UNCLAIMED)
         reason = access_unclaimed(v);
+    else if (reason == LEAVE_RETRY)
+        fragments_invalidate_insn(v, e->retranslate_gpa);
     if (mode & (MODE_TF | MODE_DEBUG) && (reason == LEAVE_LOOKUP_ || reason == LEAVE_STOP))
         after_step(v, mode);
     return reason;

@@ -25,8 +25,7 @@ struct engine_options {
     bool sandbox;               /* call sandbox_enter(sandbox_rules) once set up */
     void (*poll)(void *opaque); /* called by the run loop when told to pay attention */
     void *poll_opaque;
-    const struct sandbox_rules
-        *sandbox_rules; /* what the process was given to write and signal to */
+    const struct sandbox_rules *sandbox_rules; /* the descriptors and processes it was given */
 };
 
 /* Runs the vCPU until v->exit says why it stopped, and returns 0. A host failure is a negative

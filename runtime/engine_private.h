@@ -23,7 +23,7 @@ enum leave {
     LEAVE_LOOKUP_ = 4,
     LEAVE_ATTENTION_ = 5,
     LEAVE_FAULT = 6,     /* v->fault is to be delivered at cpu->eip */
-    LEAVE_RETRY = 7,     /* translate and run cpu->eip again */
+    LEAVE_RETRY = 7,     /* run cpu->eip again; its translation is out of date */
     LEAVE_CODE_WRITE = 8, /* cpu->eip writes to e->written_gpa, which holds translated code */
     LEAVE_UNCLAIMED = 9,  /* cpu->eip accesses e->unclaimed_gva, which is no RAM */
 };
@@ -103,6 +103,7 @@ struct engine {
     bool gs_user;           /* which window GS stands at */
     uint32_t data_hits;     /* DR6 bits of data breakpoints hit by the current instruction */
     gpa_t written_gpa;
+    gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
     gva_t unclaimed_gva;
     bool unclaimed_write;
     gva_t last_fault_gva;
@@ -138,6 +139,8 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fr
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
 /* Every fragment with code on the page goes; `counter` counts them. */
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
+/* Fragments that hold the instruction at `gpa` go: it is to be translated otherwise. */
+void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa);
 /* Links into fragments of a page whose mapping at `gva` is gone are undone. */
 void fragments_unlink_page(struct vcpu *v, gpa_t gpa, gva_t gva);
 /* Patches the exit whose rel32 is at host address `site` to go to `to`. */

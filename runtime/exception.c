@@ -96,6 +96,7 @@ static enum callout_result deliver(struct vcpu *v, bool resume) {
 }
 
 enum callout_result exception_deliver(struct vcpu *v) {
+    assert(v->fault.vector < 32);
     if (v->fault.vector == VEC_DB)
         v->cpu.dr[7] &= ~DR7_GD;
     return deliver(v, sets_resume_flag(v->fault.vector));
@@ -114,6 +115,7 @@ enum callout_result exception_deliver_debug(struct vcpu *v, uint32_t dr6, bool t
 enum callout_result callout_raise(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)operand;
     enum vector vector = (enum vector)(arg & 0xffu);
+    assert(vector < 32);
     return arg & 0x100u ? fault_raise_error(v, vector, 0) : fault_raise(v, vector);
 }
 

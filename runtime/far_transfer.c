@@ -4,6 +4,8 @@
  * level only; a call gate leads inwards, on the stack that the TSS names, with parameters copied
  * across. Task switches are refused. Everything that can fault comes before the frame is written,
  * and the frame before the first register changes. */
+#include <assert.h>
+
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
@@ -68,6 +70,7 @@ static enum callout_result call_inner(struct vcpu *v, const struct far_pointer *
                                       struct descriptor *code, uint32_t parameters) {
     struct cpu *cpu = &v->cpu;
     unsigned cpl = descriptor_dpl(code);
+    assert(parameters <= PARAMETERS_MAX && cpl < cpu_cpl(cpu));
     uint32_t items[PARAMETERS_MAX + 4], esp;
     struct segment ss;
     if (!transfer_inner_stack(v, cpl, 0, &ss, &esp))
@@ -220,6 +223,7 @@ static enum callout_result return_outer(struct vcpu *v, const struct far_pointer
     struct cpu *cpu = &v->cpu;
     uint32_t outer[2], unit = to->unit;
     unsigned cpl = selector_rpl(to->selector);
+    assert(cpl > cpu_cpl(cpu));
     struct descriptor stack;
     if (!stack_read(v, 2 * unit + release, outer, 2 * unit, unit))
         return CALLOUT_FAULT;

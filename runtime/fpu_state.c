@@ -45,20 +45,18 @@ static uint64_t get64(const struct area *area, unsigned at) {
 static void put64(struct area *area, unsigned at, uint64_t value) {
     memcpy(area->bytes + at, &value, sizeof value);
 }
-static uint32_t get32(const struct area *area, unsigned at) {
-    return (uint32_t)get64(area, at);
-}
+static uint32_t get32(const struct area *area, unsigned at) { return (uint32_t)get64(area, at); }
 static void put32(struct area *area, unsigned at, uint32_t value) {
     memcpy(area->bytes + at, &value, sizeof value);
 }
 
-static void host_fxsave(struct area *area) {
-    __asm__ volatile("fxsave64 %0" : "=m"(*area));
-}
+static void host_fxsave(struct area *area) { __asm__ volatile("fxsave64 %0" : "=m"(*area)); }
 static void host_xsave(struct area *area, uint32_t mask) {
+    assert(((uintptr_t)area & 63u) == 0);
     __asm__ volatile("xsave64 %0" : "+m"(*area) : "a"(mask), "d"(0));
 }
 static void host_xrstor(const struct area *area, uint32_t mask) {
+    assert(((uintptr_t)area & 63u) == 0);
     __asm__ volatile("xrstor64 %0" : : "m"(*area), "a"(mask), "d"(0));
 }
 
@@ -103,7 +101,8 @@ enum callout_result callout_fxrstor(struct vcpu *v, uint32_t arg, uint32_t opera
     return CALLOUT_NEXT;
 }
 
-/* The state components that an XSAVE or XRSTOR is about; faults that both share. False: v->fault. */
+/* The state components that an XSAVE or XRSTOR is about; faults that both share. False: v->fault.
+ */
 static bool xsave_mask(struct vcpu *v, gva_t gva, uint32_t *mask) {
     const struct cpu *cpu = &v->cpu;
     if (!(cpu->paging.cr4 & CR4_OSXSAVE)) {

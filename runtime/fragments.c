@@ -293,6 +293,16 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     shadow_release_code(&e->shadow, gpa);
 }
 
+void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {
+    struct engine *e = v->engine;
+    for (uint32_t i = e->page_fragments[page_of(gpa)], next; i; i = next) {
+        struct fragment *f = &e->fragments[i];
+        next = f->page_next;
+        if (f->gpa <= gpa && gpa < f->gpa + f->guest_len)
+            kill_fragment(v, f);
+    }
+}
+
 void fragments_unlink_page(struct vcpu *v, gpa_t gpa, gva_t gva) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);

@@ -3,6 +3,8 @@
  * Runs at every interrupt, fault and INT 80h, so it is straight-line: one read each for the
  * gate, the code descriptor, the TSS's stack and its descriptor, and one write for the frame.
  * Every check comes before the frame, the frame before the first register changes. */
+#include <assert.h>
+
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
@@ -92,6 +94,7 @@ static uint32_t build_frame(const struct cpu *cpu, const struct event *e, bool i
         items[count++] = cpu->gpr[ESP];
         items[count++] = cpu->seg[SEG_SS].selector;
     }
+    assert(count <= FRAME_ITEMS_MAX);
     return count;
 }
 
@@ -99,6 +102,7 @@ static uint32_t build_frame(const struct cpu *cpu, const struct event *e, bool i
 static enum callout_result enter_handler(struct vcpu *v, const struct gate *gate,
                                          const struct descriptor *code, unsigned cpl) {
     struct cpu *cpu = &v->cpu;
+    assert(cpl <= cpu_cpl(cpu)); /* events never lead outwards */
     segment_set(cpu, SEG_CS, (gate->selector & ~3u) | cpl, code);
     cpu->sys_flags &= ~(FL_TF | FL_NT | FL_RF | FL_VM);
     if (gate->clears_if)
@@ -189,6 +193,7 @@ enum callout_result interrupt_deliver(struct vcpu *v, uint8_t vector, enum deliv
         .ext = kind == DELIVER_SOFTWARE ? 0 : ERROR_EXT,
         .return_eip = return_eip,
     };
+    assert(!has_error || kind == DELIVER_EXCEPTION);
     if (cpu->mode & MODE_VM86)
         return vcpu_refuse(v, "an interrupt from virtual-8086 mode");
     enum callout_result result =

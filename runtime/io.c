@@ -3,6 +3,8 @@
  * The string forms go element by element: memory is checked before the port is touched, and the
  * registers are advanced after every element, so that a fault or an interrupt in the middle
  * leaves exactly what is done. */
+#include <assert.h>
+
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
@@ -39,13 +41,15 @@ static bool port_allowed(struct vcpu *v, uint16_t port, unsigned size) {
     return bitmap_allows(v, port, size);
 }
 
-static unsigned access_size(uint32_t arg) { return arg >> 16 & 7u; }
+static unsigned access_size(uint32_t arg) {
+    unsigned size = arg >> 16 & 7u;
+    assert(size == 1 || size == 2 || size == 4);
+    return size;
+}
 static uint16_t access_port(const struct cpu *cpu, uint32_t arg) {
     return (uint16_t)(arg & CALLOUT_PORT_DX ? cpu->gpr[EDX] : arg);
 }
-static uint32_t size_mask(unsigned size) {
-    return size == 4 ? UINT32_MAX : (1u << size * 8) - 1;
-}
+static uint32_t size_mask(unsigned size) { return size == 4 ? UINT32_MAX : (1u << size * 8) - 1; }
 
 /* A device may have ended the machine: then nothing of the guest runs any more. */
 static enum callout_result after_access(struct vcpu *v) {
@@ -115,6 +119,7 @@ static void advance(struct cpu *cpu, enum gpr index, uint32_t mask, uint32_t by)
 
 static enum callout_result run_string(struct vcpu *v, const struct string_access *s, bool rep) {
     struct cpu *cpu = &v->cpu;
+    assert(s->segment < SEG_COUNT);
     uint32_t step = cpu->flags & FL_DF ? 0u - s->size : s->size;
     if (rep && !(cpu->gpr[ECX] & s->address_mask))
         return CALLOUT_NEXT;
@@ -155,5 +160,5 @@ enum callout_result callout_ins(struct vcpu *v, uint32_t arg, uint32_t operand) 
 
 enum callout_result callout_outs(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)operand;
-    return string_io(v, arg, (enum segment_index)((arg & 0xffu) % SEG_COUNT), ESI);
+    return string_io(v, arg, (enum segment_index)(arg & 0xffu), ESI);
 }

@@ -2,6 +2,8 @@
  *
  * Runs at the end of every interrupt and of every system call by INT 80h. All that can fault comes
  * before the first register changes. */
+#include <assert.h>
+
 #include "runtime/callout_support.h"
 #include "runtime/debug_registers.h"
 #include "runtime/descriptor.h"
@@ -35,6 +37,7 @@ static void settle_resume_flag(struct vcpu *v) {
 static enum callout_result finish(struct vcpu *v, uint32_t eip, uint32_t eflags, uint32_t mask,
                                   unsigned cpl) {
     struct cpu *cpu = &v->cpu;
+    assert(cpl >= cpu_cpl(cpu)); /* IRET never leads inwards */
     cpu_set_eflags(cpu, eflags, mask);
     cpu->eip = eip;
     cpu->nmi_blocked = false;

@@ -1,5 +1,6 @@
 /* Instructions that 64-bit mode no longer has: decimal adjustment, SALC, BOUND, and ENTER with a
  * nesting level (SDM vol. 2). Flags that the manual leaves undefined are what processors give. */
+#include <assert.h>
 #include <string.h>
 
 #include "runtime/callout_support.h"
@@ -130,6 +131,7 @@ struct enter_frame {
 
 static void frame_push(struct enter_frame *f, uint32_t value) {
     f->len += f->unit;
+    assert(f->len <= sizeof f->bytes);
     memcpy(f->bytes + sizeof f->bytes - f->len, &value, f->unit);
 }
 

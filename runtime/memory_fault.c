@@ -63,6 +63,7 @@ static enum leave wrong_window(struct vcpu *v, gva_t gva, gpa_t insn, bool to_us
     if (looked_up)
         return LEAVE_JUMP_;
     change_hint(v, insn, gva, to_user);
+    e->retranslate_gpa = insn;
     return LEAVE_RETRY;
 }
 
@@ -96,7 +97,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
             return wrong_window(v, gva, insn, to_user);
     }
     if (address - w->base >= WINDOW_SIZE)
-        return LEAVE_RETRY; /* a string ran past 4 GiB: go on at 0 */
+        return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */
     if (write && e->shadow.page_code[page >> PAGE_SHIFT]) {
         e->written_gpa = page;
         return LEAVE_CODE_WRITE;

@@ -1,4 +1,6 @@
 /* Loading segment registers, LDTR and TR (SDM vol. 2: MOV, POP, LDS, LLDT, LTR). */
+#include <assert.h>
+
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
@@ -21,8 +23,8 @@ static bool check_stack_segment(struct vcpu *v, uint32_t selector, const struct 
 /* The others take data or readable code; conforming code from every level. */
 static bool check_data_segment(struct vcpu *v, uint32_t selector, const struct descriptor *d) {
     unsigned dpl = descriptor_dpl(d);
-    bool allowed = descriptor_is_conforming(d) ||
-                   (dpl >= selector_rpl(selector) && dpl >= cpu_cpl(&v->cpu));
+    bool allowed =
+        descriptor_is_conforming(d) || (dpl >= selector_rpl(selector) && dpl >= cpu_cpl(&v->cpu));
     if (!descriptor_is_readable(d) || !allowed) {
         fault_raise_gp(v, selector_error(selector, 0));
         return false;
@@ -56,6 +58,7 @@ static bool load_protected(struct vcpu *v, enum segment_index index, uint32_t se
 }
 
 static bool load(struct vcpu *v, enum segment_index index, uint32_t selector) {
+    assert(index != SEG_CS && index < SEG_COUNT);
     if (!cpu_is_protected(&v->cpu) || (v->cpu.mode & MODE_VM86))
         segment_set_real(&v->cpu, index, selector);
     else if (!load_protected(v, index, selector))

@@ -82,12 +82,13 @@ bool transfer_return_stack(struct vcpu *v, uint32_t selector, unsigned cpl,
 }
 
 void transfer_drop_segments(struct cpu *cpu, unsigned cpl) {
+    assert(cpl <= 3);
     static const uint8_t data_segments[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
     for (unsigned i = 0; i < sizeof data_segments; i++) {
         enum segment_index index = (enum segment_index)data_segments[i];
         const struct segment *segment = &cpu->seg[index];
-        bool conforming = (segment->attr & (SEG_ATTR_CODE | SEG_ATTR_DOWN)) ==
-                          (SEG_ATTR_CODE | SEG_ATTR_DOWN);
+        bool conforming =
+            (segment->attr & (SEG_ATTR_CODE | SEG_ATTR_DOWN)) == (SEG_ATTR_CODE | SEG_ATTR_DOWN);
         if (segment->usable && !conforming && SEG_ATTR_DPL(segment->attr) < cpl)
             segment_set_null(cpu, index, 0);
     }

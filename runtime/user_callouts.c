@@ -68,7 +68,7 @@ static void call_user(struct vcpu *v, struct user_callout *callout, uint32_t arg
     void *pointers[USER_VALUES_MAX];
     char strings[USER_VALUES_MAX][USER_STRING_MAX];
     unsigned count = event_values(v, callout, arg, operand, values);
-    assert(callout->type_count <= count);
+    assert(callout->type_count <= count && callout->cif.nargs == callout->type_count);
     for (unsigned i = 0; i < callout->type_count; i++) {
         if (callout->types[i] == USER_STR) {
             copy_guest_string(v, values[i], strings[i]);

@@ -58,9 +58,9 @@ struct user_callouts {
     uint64_t wanted[(CALLOUT_COUNT + 63) / 64]; /* a bit a callout class that has one */
 };
 
-/* Adds the callout that `spec` describes; `system_map` (may be NULL) resolves symbols. 0, or -1
+/* Adds the callout that `text` describes; `system_map` (may be NULL) resolves symbols. 0, or -1
  * with `error` filled and nothing added. */
-int user_callouts_parse(struct user_callouts *callouts, const char *spec, const char *system_map,
+int user_callouts_parse(struct user_callouts *callouts, const char *text, const char *system_map,
                         struct error *error);
 /* Closes the libraries. */
 void user_callouts_release(struct user_callouts *callouts);

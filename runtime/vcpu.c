@@ -1,6 +1,7 @@
 /* The vCPU's power-on state, its faults, and how it is asked to stop. */
 #include "runtime/vcpu.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "runtime/cpuid.h"
@@ -71,6 +72,7 @@ enum callout_result fault_raise_gp(struct vcpu *v, uint32_t error) {
 }
 
 void vcpu_request_exit(struct vcpu *v, enum exit_reason reason, uint32_t value) {
+    assert(reason != EXIT_NONE);
     if (v->exit == EXIT_NONE) {
         v->exit_value = value;
         v->exit = reason;
@@ -91,6 +93,7 @@ static void text_add(struct text *text, const char *more) {
 
 static void text_add_hex(struct text *text, uint32_t value, unsigned digits) {
     char hex[9];
+    assert(digits < sizeof hex);
     for (unsigned i = 0; i < digits; i++)
         hex[i] = "0123456789abcdef"[value >> 4 * (digits - 1 - i) & 15u];
     hex[digits] = '\0';

@@ -94,8 +94,14 @@ void e_rdtsc(struct block *b, const struct insn *in) {
         e_undefined(b, in);
         return;
     }
-    if (rdtscp || !b->req->tsc_is_host)
+    if (!b->req->tsc_is_host) {
         block_callout(b, in, CALLOUT_rdtsc, rdtscp);
-    else
-        emit_bytes(&b->e, (const uint8_t[]){0x0f, 0x31}, 2);
+        return;
+    }
+    struct memref aux = CPU_FIELD(msr.tsc_aux);
+    if (rdtscp) /* waits for what comes before it (SDM vol. 2B, RDTSCP): LFENCE does */
+        emit_bytes(&b->e, (const uint8_t[]){0x0f, 0xae, 0xe8}, 3);
+    emit_bytes(&b->e, (const uint8_t[]){0x0f, 0x31}, 2);
+    if (rdtscp)
+        emit_load(&b->e, RCX, &aux);
 }

@@ -1,11 +1,11 @@
 /* Fuzzes the loader: the first byte says whether the rest is the kernel (and how much memory the
  * machine has), or the initrd of a good kernel. By hand:
  *
- *   clang -std=gnu17 -g -O1 -I. -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_loader.c \
- *       loader/[a-z]*.c memory/ram.c memory/walk.c base/error.c translator/cpu.c -o fuzz_loader
+ *   clang -std=gnu17 -D_GNU_SOURCE -g -O1 -I. -fsanitize=fuzzer,address,undefined \
+ *       tests/fuzz/fuzz_loader.c loader/[a-z]*.c memory/ram.c memory/walk.c base/error.c \
+ *       translator/cpu.c -o fuzz_loader
  *
  * Besides the sanitizers: what is loaded enters inside RAM, what is refused says why. */
-#define _GNU_SOURCE /* memfd_create */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

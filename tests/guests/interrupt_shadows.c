@@ -12,7 +12,7 @@ SNIPPET(iret_nops, "push $0x202; push %cs; call 1f; inc %eax; int $0x81; 1: iret
 SNIPPET(plain, "inc %eax" DONE);
 SNIPPET(endless, "1: inc %eax; jmp 1b");
 SNIPPET(calls, "1: call 2f; jmp 1b; 2: inc %eax; ret");
-SNIPPET(indirect, "call 2f; 2: pop %ecx; 1: inc %eax; jmp *%ecx");
+SNIPPET(indirect, "call 2f; 2: pop %ecx; add $4, %ecx; 1: inc %eax; jmp *%ecx");
 SNIPPET(load_ss, "mov %ss, %ecx; mov %ecx, %ss; inc %eax; inc %eax" DONE);
 SNIPPET(pop_ss, "push %ss; pop %ss; inc %eax; inc %eax" DONE);
 

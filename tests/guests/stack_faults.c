@@ -25,6 +25,7 @@ struct stack_case {
     const uint8_t *code, *end;
     uint32_t esp, ebx, ebp;
     uint32_t error, cr2;
+    bool tcg_differs;
 };
 #define ROW(name) name, name##_end
 enum { READ = PF_USER, WRITE = PF_USER | PF_WRITE, LAST = HOLE - 4 };
@@ -44,14 +45,15 @@ static const struct stack_case cases[] = {
     {"call-memory-no-source", ROW(call_memory), STACK_TOP, HOLE, 0, READ, HOLE},
     {"ret", ROW(return_near), HOLE, DATA, 0, READ, HOLE},
     {"ret-straddling", ROW(return_near), HOLE - 2, DATA, 0, READ, HOLE},
-    {"ret-far-second-word", ROW(return_far), LAST, DATA, 0, READ, HOLE},
+    /* TCG reads the frames of the next two with the rights of ring 0. */
+    {"ret-far-second-word", ROW(return_far), LAST, DATA, 0, READ, HOLE, true},
     {"pusha", ROW(push_all), STACK + 8, DATA, 0, WRITE, 0},
     {"popa", ROW(pop_all), HOLE - 8, DATA, 0, READ, 0},
     {"pushf", ROW(push_flags), STACK, DATA, 0, WRITE, STACK - 4},
     {"popf", ROW(pop_flags), HOLE, DATA, 0, READ, HOLE},
     {"enter", ROW(enter_frame), STACK, DATA, 0, WRITE, STACK - 4},
     {"leave", ROW(leave_frame), STACK_TOP, DATA, HOLE, READ, HOLE},
-    {"iret-third-word", ROW(interrupt_return), HOLE - 8, DATA, 0, READ, HOLE},
+    {"iret-third-word", ROW(interrupt_return), HOLE - 8, DATA, 0, READ, HOLE, true},
 };
 
 static void try_case(const struct stack_case *c) {
@@ -61,7 +63,8 @@ static void try_case(const struct stack_case *c) {
     m.eax = 0x1234;
     guest_run(&m);
     check_variant(c->name);
-    check_trap("trap", &m, VECTOR_PF, c->error, CODE + 1);
+    (c->tcg_differs ? check_trap_unless_tcg : check_trap)("trap", &m, VECTOR_PF, c->error,
+                                                          CODE + 1);
     if (c->cr2) /* the order of the accesses of PUSHA and POPA is not laid down */
         check("cr2", c->cr2, m.cr2);
     check("esp", c->esp, m.esp);

@@ -2,7 +2,6 @@
  * a checksum that its seed determines. The parent computes the same sums first, alone.
  *
  *   memory_storm [CHILDREN [MEGABYTES [ROUNDS]]] */
-#define _GNU_SOURCE
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>

@@ -1,7 +1,6 @@
 /* Rewrites its own code, as a JIT compiler does: a function's body N times in a writable and
  * executable page; code that patches the instruction right behind the store; two mappings of one
  * page, written through the first and run through the second; data beside code on one page. */
-#define _GNU_SOURCE
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,5 +1,4 @@
 /* Faults as signals with their addresses, and a timer signal into a tight loop. */
-#define _GNU_SOURCE
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #include "loader_images.h"
 
 #include "base/acpi_ports.h"
+#include "devices/rtc.h"
 
 static struct loaded machine;
 
@@ -69,6 +70,7 @@ START_TEST(the_fadt_names_the_ports) {
     ck_assert_uint_eq(fadt[89], ACPI_PM1A_CONTROL_LEN);
     ck_assert_uint_eq(fadt[91], ACPI_PM_TIMER_LEN);
     ck_assert_uint_eq(fadt[92], ACPI_GPE0_LEN);
+    ck_assert_uint_eq(fadt[108], RTC_CENTURY_INDEX);
     ck_assert_uint_eq(get16(fadt + 109), 7);          /* legacy devices, 8042, no VGA */
     ck_assert_uint_eq(get32(fadt + 112) >> 8 & 5, 5); /* 32-bit timer, reset register */
     ck_assert_uint_eq(get32(fadt + 116), 1u << 24 | 8u << 8 | 1);

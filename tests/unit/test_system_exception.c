@@ -19,9 +19,9 @@ static const struct {
     unsigned vector;
     bool error, resume;
 } pushed[] = {
-    {VEC_DE, false, true}, {VEC_UD, false, true}, {VEC_NM, false, true}, {VEC_BR, false, true},
-    {VEC_GP, true, true},  {VEC_SS, true, true},  {VEC_NP, true, true},  {VEC_TS, true, true},
-    {VEC_PF, true, true},  {VEC_AC, true, true},  {VEC_MF, false, true}, {VEC_XM, false, true},
+    {VEC_DE, false, true}, {VEC_UD, false, true},  {VEC_NM, false, true},  {VEC_BR, false, true},
+    {VEC_GP, true, true},  {VEC_SS, true, true},   {VEC_NP, true, true},   {VEC_TS, true, true},
+    {VEC_PF, true, true},  {VEC_AC, true, true},   {VEC_MF, false, true},  {VEC_XM, false, true},
     {VEC_DF, true, false}, {VEC_BP, false, false}, {VEC_OF, false, false},
 };
 
@@ -43,11 +43,11 @@ static const struct {
     unsigned first, second;
     enum outcome outcome;
 } pairs[] = {
-    {VEC_UD, VEC_UD, SERIAL},      {VEC_UD, VEC_NP, SERIAL}, {VEC_UD, VEC_PF, SERIAL},
-    {VEC_GP, VEC_NP, DOUBLE},      {VEC_GP, VEC_PF, SERIAL}, {VEC_DE, VEC_NP, DOUBLE},
-    {VEC_TS, VEC_NP, DOUBLE},      {VEC_NP, VEC_NP, DOUBLE}, {VEC_SS, VEC_NP, DOUBLE},
-    {VEC_PF, VEC_NP, DOUBLE},      {VEC_PF, VEC_PF, DOUBLE}, {VEC_DF, VEC_NP, SHUTDOWN},
-    {VEC_DF, VEC_PF, SHUTDOWN},    {VEC_BP, VEC_NP, SERIAL}, {VEC_AC, VEC_PF, SERIAL},
+    {VEC_UD, VEC_UD, SERIAL},   {VEC_UD, VEC_NP, SERIAL}, {VEC_UD, VEC_PF, SERIAL},
+    {VEC_GP, VEC_NP, DOUBLE},   {VEC_GP, VEC_PF, SERIAL}, {VEC_DE, VEC_NP, DOUBLE},
+    {VEC_TS, VEC_NP, DOUBLE},   {VEC_NP, VEC_NP, DOUBLE}, {VEC_SS, VEC_NP, DOUBLE},
+    {VEC_PF, VEC_NP, DOUBLE},   {VEC_PF, VEC_PF, DOUBLE}, {VEC_DF, VEC_NP, SHUTDOWN},
+    {VEC_DF, VEC_PF, SHUTDOWN}, {VEC_BP, VEC_NP, SERIAL}, {VEC_AC, VEC_PF, SERIAL},
 };
 
 /* Makes delivery of `vector` raise #NP (its gate) or #PF (its code descriptor's page). */
@@ -204,7 +204,8 @@ int main(void) {
     TCase *tc = tcase_create("exceptions");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, page_fault_sets_cr2);
-    tcase_add_loop_test(tc, faults_push_the_resume_flag, 0, (int)(sizeof pushed / sizeof pushed[0]));
+    tcase_add_loop_test(tc, faults_push_the_resume_flag, 0,
+                        (int)(sizeof pushed / sizeof pushed[0]));
     tcase_add_loop_test(tc, second_faults, 0, (int)(sizeof pairs / sizeof pairs[0]));
     tcase_add_test(tc, no_idt_is_a_triple_fault);
     tcase_add_test(tc, first_exit_reason_wins);

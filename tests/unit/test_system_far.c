@@ -108,7 +108,7 @@ START_TEST(gate_to_an_inner_level_copies_parameters) {
     put32(USER_STACK - 8, 0xaaaa1111);
     put32(USER_STACK - 4, 0xbbbb2222);
     ck_assert_int_eq(callout_call_far(V, GATE, 0xffffffff), CALLOUT_JUMP);
-    const uint32_t frame[6] = {0x5002,     SEL_UCODE,     0xaaaa1111,
+    const uint32_t frame[6] = {0x5002,     SEL_UCODE,      0xaaaa1111,
                                0xbbbb2222, USER_STACK - 8, SEL_UDATA};
     ck_assert_int_eq(memcmp(fake.ram.base + KERNEL_STACK - 24, frame, 24), 0);
     ck_assert_uint_eq(CPU->gpr[ESP], KERNEL_STACK - 24);
@@ -270,7 +270,8 @@ int main(void) {
     tcase_add_test(tc, sixteen_bit_operand);
     tcase_add_test(tc, pointers_in_memory);
     tcase_add_test(tc, conforming_code_keeps_the_level);
-    tcase_add_loop_test(tc, bad_code_segments, 0, (int)(sizeof bad_targets / sizeof bad_targets[0]));
+    tcase_add_loop_test(tc, bad_code_segments, 0,
+                        (int)(sizeof bad_targets / sizeof bad_targets[0]));
     tcase_add_test(tc, offset_and_stack_limits);
     tcase_add_test(tc, gate_to_an_inner_level_copies_parameters);
     tcase_add_test(tc, sixteen_bit_gate);

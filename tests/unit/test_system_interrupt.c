@@ -28,7 +28,7 @@ START_TEST(inner_level_switches_stack) {
     cpu_set_eflags(CPU, USER_FLAGS | FL_TF | FL_NT, FL_ALL);
     ck_assert_int_eq(interrupt_deliver(V, VEC_GP, DELIVER_EXCEPTION, 0x5000, true, 0x58),
                      CALLOUT_JUMP);
-    const uint32_t frame[6] = {0x58,      0x5000,     SEL_UCODE, USER_FLAGS | FL_TF | FL_NT,
+    const uint32_t frame[6] = {0x58,       0x5000,   SEL_UCODE, USER_FLAGS | FL_TF | FL_NT,
                                USER_STACK, SEL_UDATA};
     ck_assert_int_eq(memcmp(fake.ram.base + KERNEL_STACK - 24, frame, 24), 0);
     ck_assert_uint_eq(CPU->gpr[ESP], KERNEL_STACK - 24);
@@ -121,25 +121,25 @@ static const struct {
     uint32_t error; /* without EXT */
     bool ext;
 } gate_faults[] = {
-    {SEL_KCODE, 0x8c, false, VEC_GP, 0x20 * 8 + 2, true},  /* a call gate */
-    {SEL_KCODE, 0x82, false, VEC_GP, 0x20 * 8 + 2, true},  /* an LDT */
-    {SEL_KCODE, 0x9e, false, VEC_GP, 0x20 * 8 + 2, true},  /* not a system descriptor */
-    {SEL_KCODE, 0x0e, false, VEC_NP, 0x20 * 8 + 2, true},  /* not present */
-    {SEL_KCODE, 0x8e, true, VEC_GP, 0x20 * 8 + 2, false},  /* DPL 0 from CPL 3 */
-    {SEL_KCODE, 0x0e, true, VEC_GP, 0x20 * 8 + 2, false},  /* privilege before presence */
+    {SEL_KCODE, 0x8c, false, VEC_GP, 0x20 * 8 + 2, true}, /* a call gate */
+    {SEL_KCODE, 0x82, false, VEC_GP, 0x20 * 8 + 2, true}, /* an LDT */
+    {SEL_KCODE, 0x9e, false, VEC_GP, 0x20 * 8 + 2, true}, /* not a system descriptor */
+    {SEL_KCODE, 0x0e, false, VEC_NP, 0x20 * 8 + 2, true}, /* not present */
+    {SEL_KCODE, 0x8e, true, VEC_GP, 0x20 * 8 + 2, false}, /* DPL 0 from CPL 3 */
+    {SEL_KCODE, 0x0e, true, VEC_GP, 0x20 * 8 + 2, false}, /* privilege before presence */
     {SEL_KCODE, 0x6e, true, VEC_NP, 0x20 * 8 + 2, false},
-    {SEL_KCODE, 0xe4, true, VEC_GP, 0x20 * 8 + 2, false},  /* a 16-bit call gate */
-    {0, 0xee, true, VEC_GP, 0, false},                     /* null code selector */
+    {SEL_KCODE, 0xe4, true, VEC_GP, 0x20 * 8 + 2, false}, /* a 16-bit call gate */
+    {0, 0xee, true, VEC_GP, 0, false},                    /* null code selector */
     {3, 0xee, true, VEC_GP, 0, false},
     {0, 0x8e, false, VEC_GP, 0, true},
     {SEL_OUTSIDE, 0xee, true, VEC_GP, SEL_OUTSIDE, false},
     {SEL_OUTSIDE, 0x8e, false, VEC_GP, SEL_OUTSIDE, true},
-    {SEL_KDATA, 0xee, true, VEC_GP, SEL_KDATA, false},     /* not code */
+    {SEL_KDATA, 0xee, true, VEC_GP, SEL_KDATA, false}, /* not code */
     {SEL_TSS, 0x8e, false, VEC_GP, SEL_TSS, true},
     {SEL_NP_CODE, 0xee, true, VEC_NP, SEL_NP_CODE, false},
     {SEL_NP_CODE, 0x8e, false, VEC_NP, SEL_NP_CODE, true},
-    {0xf4, 0xee, true, VEC_GP, 0xf4, false},               /* LDT: index 30, empty */
-    {0x104, 0xee, true, VEC_GP, 0x104, false},             /* outside the LDT */
+    {0xf4, 0xee, true, VEC_GP, 0xf4, false},   /* LDT: index 30, empty */
+    {0x104, 0xee, true, VEC_GP, 0x104, false}, /* outside the LDT */
 };
 
 START_TEST(bad_gates) {
@@ -188,10 +188,10 @@ static const struct {
     {0, VEC_TS, 0},
     {2, VEC_TS, 0}, /* null with an RPL */
     {SEL_OUTSIDE, VEC_TS, SEL_OUTSIDE},
-    {SEL_KDATA | 1, VEC_TS, SEL_KDATA},   /* RPL */
+    {SEL_KDATA | 1, VEC_TS, SEL_KDATA},         /* RPL */
     {SEL_UDATA & ~3u, VEC_TS, SEL_UDATA & ~3u}, /* DPL */
-    {SEL_KCODE, VEC_TS, SEL_KCODE},       /* not data */
-    {SEL_FREE, VEC_TS, SEL_FREE},         /* not writable */
+    {SEL_KCODE, VEC_TS, SEL_KCODE},             /* not data */
+    {SEL_FREE, VEC_TS, SEL_FREE},               /* not writable */
     {SEL_NP_DATA, VEC_SS, SEL_NP_DATA},
 };
 

@@ -14,8 +14,7 @@ START_TEST(same_level) {
     ck_assert_int_eq(callout_iret(V, 0, 0), CALLOUT_JUMP);
     ck_assert_uint_eq(CPU->eip, 0x1234);
     ck_assert_uint_eq(CPU->gpr[ESP], FRAME + 12);
-    ck_assert_uint_eq(cpu_eflags(CPU),
-                      FL_ONE | FL_IF | FL_CF | FL_DF | FL_IOPL | FL_AC | FL_ID);
+    ck_assert_uint_eq(cpu_eflags(CPU), FL_ONE | FL_IF | FL_CF | FL_DF | FL_IOPL | FL_AC | FL_ID);
 }
 END_TEST
 
@@ -116,13 +115,13 @@ static const struct {
     {0, SEL_OUTSIDE, 0, VEC_GP, SEL_OUTSIDE},
     {0, SEL_KDATA, 0, VEC_GP, SEL_KDATA},
     {0, SEL_TSS, 0, VEC_GP, SEL_TSS},
-    {3, SEL_KCODE, 0, VEC_GP, SEL_KCODE},          /* RPL < CPL */
+    {3, SEL_KCODE, 0, VEC_GP, SEL_KCODE}, /* RPL < CPL */
     {1, SEL_KCODE, 0, VEC_GP, SEL_KCODE},
     {0, SEL_KCODE | 3, SEL_UDATA, VEC_GP, SEL_KCODE}, /* DPL != RPL */
     {0, SEL_UCODE & ~3u, 0, VEC_GP, SEL_UCODE & ~3u},
-    {0, SEL_FREE, SEL_UDATA, VEC_GP, SEL_FREE},    /* conforming, DPL 3 > RPL 0 */
+    {0, SEL_FREE, SEL_UDATA, VEC_GP, SEL_FREE}, /* conforming, DPL 3 > RPL 0 */
     {0, SEL_NP_CODE, 0, VEC_NP, SEL_NP_CODE},
-    {0, SEL_UCODE, 0, VEC_GP, 0},                  /* null SS */
+    {0, SEL_UCODE, 0, VEC_GP, 0}, /* null SS */
     {0, SEL_UCODE, 3, VEC_GP, 0},
     {0, SEL_UCODE, SEL_OUTSIDE | 3, VEC_GP, SEL_OUTSIDE},
     {0, SEL_UCODE, SEL_UDATA & ~3u, VEC_GP, SEL_UDATA & ~3u}, /* RPL */

@@ -38,11 +38,11 @@ static const struct {
     {0, SEG_DS, SEL_OUTSIDE, VEC_GP, SEL_OUTSIDE},
     {0, SEG_DS, SEL_TSS, VEC_GP, SEL_TSS},
     {3, SEG_DS, SEL_EXEC_ONLY | 3, VEC_GP, SEL_EXEC_ONLY},
-    {3, SEG_DS, SEL_KDATA, VEC_GP, SEL_KDATA},      /* DPL < CPL */
-    {0, SEG_DS, SEL_KDATA | 3, VEC_GP, SEL_KDATA},  /* DPL < RPL */
+    {3, SEG_DS, SEL_KDATA, VEC_GP, SEL_KDATA},     /* DPL < CPL */
+    {0, SEG_DS, SEL_KDATA | 3, VEC_GP, SEL_KDATA}, /* DPL < RPL */
     {0, SEG_DS, SEL_NP_DATA, VEC_NP, SEL_NP_DATA},
-    {0, SEG_GS, 0x104, VEC_GP, 0x104},              /* beyond the LDT */
-    {0, SEG_GS, 0x0c, VEC_GP, 0x0c},                /* an empty LDT entry */
+    {0, SEG_GS, 0x104, VEC_GP, 0x104}, /* beyond the LDT */
+    {0, SEG_GS, 0x0c, VEC_GP, 0x0c},   /* an empty LDT entry */
 };
 
 START_TEST(bad_segment_loads) {
@@ -161,8 +161,8 @@ START_TEST(queries_by_type) {
     for (uint32_t type = 0; type < 32; type++) {
         uint32_t system = type & 15;
         bool is_system = type < 16;
-        static const bool lar[16] = {[1] = 1, [2] = 1, [3] = 1, [4] = 1, [5] = 1, [9] = 1,
-                                     [11] = 1, [12] = 1};
+        static const bool lar[16] = {
+            [1] = 1, [2] = 1, [3] = 1, [4] = 1, [5] = 1, [9] = 1, [11] = 1, [12] = 1};
         static const bool lsl[16] = {[1] = 1, [2] = 1, [3] = 1, [9] = 1, [11] = 1};
         gdt_set(SEL_FREE, 0, 0x12345, 0xe0 | type, 8);
         ck_assert_int_eq(query(callout_lar, SEL_FREE), is_system ? lar[system] : true);
@@ -247,7 +247,8 @@ END_TEST
 
 START_TEST(mode_bits) {
     ck_assert_uint_eq(CPU->mode, (SEGMENT_GENERAL << MODE_FS_SHIFT) |
-                                     (SEGMENT_GENERAL << MODE_GS_SHIFT) | MODE_NO_SSE | MODE_NO_AVX);
+                                     (SEGMENT_GENERAL << MODE_GS_SHIFT) | MODE_NO_SSE |
+                                     MODE_NO_AVX);
     load_segment(SEG_FS, SEL_UDATA);
     load_segment(SEG_GS, SEL_UDATA);
     CPU->paging.cr4 = CR4_OSFXSR | CR4_OSXSAVE;
@@ -265,8 +266,8 @@ START_TEST(mode_bits) {
     CPU->paging.cr0 = CR0_EM;
     CPU->xcr0 = 3;
     cpu_update_mode(CPU, 0);
-    ck_assert_uint_eq(CPU->mode & (MODE_REAL | MODE_NO_FPU | MODE_NO_SSE | MODE_NO_AVX |
-                                   MODE_WAIT_NM),
+    ck_assert_uint_eq(CPU->mode &
+                          (MODE_REAL | MODE_NO_FPU | MODE_NO_SSE | MODE_NO_AVX | MODE_WAIT_NM),
                       MODE_REAL | MODE_NO_FPU | MODE_NO_SSE | MODE_NO_AVX);
 }
 END_TEST
