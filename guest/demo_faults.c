@@ -63,10 +63,10 @@ static void try_fetches(struct demo_space *demo, uint32_t page) {
     space_map(&demo->space, PROBE, page, PTE_P | PTE_W);
     invlpg(PROBE);
     struct machine m = demo_run(demo, 3, call_probe, SNIPPET_SIZE(call_probe), 0);
-    uint32_t fetch = read_cr4() & CR4_PAE && cpuid(0x80000001).edx & CPUID_NX &&
-                             read_msr(MSR_EFER) & EFER_NXE
-                         ? PF_FETCH
-                         : 0;
+    uint32_t fetch =
+        read_cr4() & CR4_PAE && cpuid(0x80000001).edx & CPUID_NX && read_msr(MSR_EFER) & EFER_NXE
+            ? PF_FETCH
+            : 0;
     check_trap("fetch-supervisor", &m, VECTOR_PF, PF_USER | PF_PRESENT | fetch, PROBE);
     check("fetch-supervisor.cr2", PROBE, m.cr2);
     if (!fetch)

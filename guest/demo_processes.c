@@ -71,15 +71,19 @@ static bool end_process(struct trap_frame *frame) {
 static bool serve_call(struct trap_frame *frame) {
     processes[current].calls++;
     switch (frame->eax) {
-    case CALL_EXIT: return end_process(frame);
+    case CALL_EXIT:
+        return end_process(frame);
     case CALL_WRITE:
         print("process ");
         for (uint32_t i = 0; i < frame->esi; i++)
             print_char(((const char *)frame->ebx)[i]);
         print(" starts\n");
         return true;
-    case CALL_TICKS: frame->eax = ticks; return true;
-    default: return false;
+    case CALL_TICKS:
+        frame->eax = ticks;
+        return true;
+    default:
+        return false;
     }
 }
 

@@ -18,7 +18,8 @@ SNIPPET(do_verr, "mov $0x10, %ecx; verr %cx; setz %al" DONE);
 SNIPPET(do_verw, "mov $0x10, %ecx; verw %cx; setz %al" DONE);
 SNIPPET(do_pop, "push $0x10; pop %es; mov %es, %eax" DONE);
 SNIPPET(do_push, "push %cs; pop %eax" DONE);
-#define FAR_POINTER_TO_2 "call 1f; 1: pop %eax; lea 2f-1b(%eax), %eax; mov %eax, (%ebx); movw $8, 4(%ebx);"
+#define FAR_POINTER_TO_2                                                                           \
+    "call 1f; 1: pop %eax; lea 2f-1b(%eax), %eax; mov %eax, (%ebx); movw $8, 4(%ebx);"
 SNIPPET(do_call, FAR_POINTER_TO_2 "lcall *(%ebx); 2: pop %ecx; pop %eax" DONE);
 SNIPPET(do_jmp, FAR_POINTER_TO_2 "ljmp *(%ebx); 2: mov %cs, %eax" DONE);
 SNIPPET(do_int, "int $0x82" DONE);
@@ -37,8 +38,10 @@ struct sensitive_case {
     struct outcome ring3, ring0;
 };
 
-#define ENDS(value) {VECTOR_DONE, 0, value}
-#define REFUSED(error_code) {VECTOR_GP, error_code, 0}
+#define ENDS(value)                                                                                \
+    { VECTOR_DONE, 0, value }
+#define REFUSED(error_code)                                                                        \
+    { VECTOR_GP, error_code, 0 }
 #define CODE(name) name, name##_end
 
 /* EAX for SGDT, SIDT and SMSW is known only at run time: 0 here, filled in below. */

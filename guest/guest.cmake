@@ -9,7 +9,7 @@ function(ring3_guest_flags name)
   target_include_directories(${name} PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/..)
   target_compile_options(${name} PRIVATE -m32 -march=i686 -O2 -g -ffreestanding -fno-pic -fno-pie
     -fno-stack-protector -fno-asynchronous-unwind-tables -fno-sanitize=all
-    $<$<COMPILE_LANGUAGE:C>:-std=gnu17 -fno-strict-aliasing -fno-tree-loop-distribute-patterns
+    $<$<COMPILE_LANGUAGE:C>:-std=gnu17 -fno-strict-aliasing
     -mgeneral-regs-only -fcf-protection=none -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-missing-field-initializers>)
 endfunction()
 
@@ -20,7 +20,7 @@ function(ring3_guest name)
   add_executable(${name} ${ARGN} $<TARGET_OBJECTS:ring3_guest_lib>)
   ring3_guest_flags(${name})
   set_target_properties(${name} PROPERTIES SUFFIX .elf LINK_DEPENDS ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/lib/guest.lds)
-  target_link_options(${name} PRIVATE -m32 -nostdlib -static -no-pie -fno-sanitize=all
+  target_link_options(${name} PRIVATE -m32 -nostdlib -static -fno-sanitize=all
     -Wl,-T,${CMAKE_CURRENT_FUNCTION_LIST_DIR}/lib/guest.lds -Wl,--build-id=none -Wl,-z,noexecstack
     -Wl,--no-warn-rwx-segments)
 endfunction()

@@ -149,6 +149,8 @@ static int step(struct vcpu *v, int last) {
     int reason = engine_enter(cpu, e->cache_exec + f->code);
     if (shadow && cpu->irq_pending)
         cpu->attention = 1;
+    if (reason != LEAVE_RETRY)
+        e->fault_repeats = 0;
     if (reason == LEAVE_CODE_WRITE)
         reason = write_to_code(v);
     else if (reason == LEAVE_UNCLAIMED)

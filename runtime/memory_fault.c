@@ -44,7 +44,7 @@ static bool uses_both(const struct vcpu *v, gpa_t insn) {
     return HINT_OPERAND(hint) == WINDOW_BOTH || HINT_SECOND(hint) == WINDOW_BOTH;
 }
 
-/* The same access faults again and again: say so rather than spin. */
+/* The same access faults again and again with nothing else in between: say so, do not spin. */
 static bool repeats(struct engine *e, gva_t gva) {
     if (e->last_fault_gva == gva)
         return ++e->fault_repeats > 64;

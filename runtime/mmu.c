@@ -74,6 +74,7 @@ void mmu_cr3_loaded(struct vcpu *v) {
     struct engine *e = v->engine;
     bool global_survive = v->cpu.paging.cr4 & CR4_PGE;
     v->counters->flush_cr3++;
+    e->fault_repeats = 0;
     TRACE1(v->trace, shadow, "cr3 %llx\n", v->cpu.paging.cr3);
     if (!(v->cpu.paging.cr0 & CR0_PG))
         return;
@@ -115,6 +116,7 @@ void mmu_paging_changed(struct vcpu *v) {
 void mmu_invlpg(struct vcpu *v, gva_t gva) {
     struct engine *e = v->engine;
     v->counters->flush_page++;
+    e->fault_repeats = 0;
     if (!(v->cpu.paging.cr0 & CR0_PG))
         return;
     shadow_flush_page(&e->shadow, super(v), &v->cpu.paging, gva);

@@ -53,12 +53,24 @@ static const char *print_conversion(const char *at, va_list *args) {
     while (*at >= '0' && *at <= '9')
         width = width * 10 + (unsigned)(*at++ - '0');
     switch (*at) {
-    case 's': print_text(va_arg(*args, const char *)); break;
-    case 'c': print_char((char)va_arg(*args, int)); break;
-    case 'd': print_signed(va_arg(*args, int32_t)); break;
-    case 'u': print_number(va_arg(*args, uint32_t), 10, width); break;
-    case 'x': print_number(va_arg(*args, uint32_t), 16, width); break;
-    default: print_char(*at); break;
+    case 's':
+        print_text(va_arg(*args, const char *));
+        break;
+    case 'c':
+        print_char((char)va_arg(*args, int));
+        break;
+    case 'd':
+        print_signed(va_arg(*args, int32_t));
+        break;
+    case 'u':
+        print_number(va_arg(*args, uint32_t), 10, width);
+        break;
+    case 'x':
+        print_number(va_arg(*args, uint32_t), 16, width);
+        break;
+    default:
+        print_char(*at);
+        break;
     }
     return at + 1;
 }

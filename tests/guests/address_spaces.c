@@ -12,8 +12,9 @@ SNIPPET(by_call, "call .+0x1000" DONE);
 SNIPPET(by_register, "mov $0x40401000, %ecx; call *%ecx" DONE);
 SNIPPET(by_memory, "push $0x40401000; call *(%esp); pop %ecx" DONE);
 SNIPPET(by_return, "push $0x40401080; ret");
-SNIPPET(from_loop, "mov $10, %ecx; xor %edx, %edx; 1: push $0x40401000; call *(%esp); add %eax, %edx;"
-                   "pop %eax; loop 1b; mov %edx, %eax" DONE);
+SNIPPET(from_loop,
+        "mov $10, %ecx; xor %edx, %edx; 1: push $0x40401000; call *(%esp); add %eax, %edx;"
+        "pop %eax; loop 1b; mov %edx, %eax" DONE);
 
 static void make_space(uint32_t i) {
     space_make(&spaces[i], guest_paging());

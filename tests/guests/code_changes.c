@@ -45,7 +45,9 @@ static void kinds_of_store(void) {
                          : "r"(field), "r"(i * 9)
                          : "edx", "memory");
         value += call(at) != i * 9;
-        __asm__ volatile("movd %0, %%mm0; movd %%mm0, (%1); emms" : : "r"(i * 11), "r"(field)
+        __asm__ volatile("movd %0, %%mm0; movd %%mm0, (%1); emms"
+                         :
+                         : "r"(i * 11), "r"(field)
                          : "memory");
         value += call(at) != i * 11;
     }

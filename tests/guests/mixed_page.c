@@ -9,8 +9,9 @@ SNIPPET(count, "1: incl 0x40400800; dec %ecx; jnz 1b" DONE);
 /* The same by way of calls, with the stack in the upper part of the page. */
 SNIPPET(count_by_call, "1: call 2f; dec %ecx; jnz 1b; int $0x81; 2: incl 0x40400804; ret");
 /* Copies 64 bytes beside the code each round, and sums what it read back. */
-SNIPPET(copy, "1: push %ecx; mov $0x40400a00, %edi; mov $0x40400900, %esi; mov $16, %ecx; rep movsl;"
-              "pop %ecx; add 0x40400a3c, %eax; incl 0x4040093c; dec %ecx; jnz 1b" DONE);
+SNIPPET(copy,
+        "1: push %ecx; mov $0x40400a00, %edi; mov $0x40400900, %esi; mov $16, %ecx; rep movsl;"
+        "pop %ecx; add 0x40400a3c, %eax; incl 0x4040093c; dec %ecx; jnz 1b" DONE);
 
 static struct machine start(unsigned ring, const uint8_t *code, uint32_t size) {
     memcpy((void *)PAGE, code, size);

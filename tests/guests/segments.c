@@ -6,7 +6,7 @@
 enum {
     SEGMENT = FREE_SELECTOR, /* the one under test; with RPL 3 */
     SEGMENT2 = FREE_SELECTOR + 8,
-    DATA_RW = 0xf3,          /* present, DPL 3, writable data, accessed */
+    DATA_RW = 0xf3, /* present, DPL 3, writable data, accessed */
     DATA_RO = 0xf1,
     DATA_DOWN = 0xf7,
     CODE_READ = 0xfb,

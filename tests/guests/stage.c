@@ -18,9 +18,9 @@ void stage_start(void) {
 
 struct machine stage_at(unsigned ring, uint32_t linear, const uint8_t *code, uint32_t size) {
     memcpy((void *)linear, code, size);
-    struct machine m =
-        ring ? machine_user(linear, STACK_TOP)
-             : machine_kernel(linear, address_of(kernel_stack + sizeof kernel_stack));
+    struct machine m = ring
+                           ? machine_user(linear, STACK_TOP)
+                           : machine_kernel(linear, address_of(kernel_stack + sizeof kernel_stack));
     m.ebx = DATA;
     return m;
 }

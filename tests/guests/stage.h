@@ -5,14 +5,14 @@
 #include "guest/lib/guest.h"
 
 enum {
-    CODE = 0x40000000,      /* two pages */
+    CODE = 0x40000000, /* two pages */
     CODE2 = CODE + PAGE_SIZE,
-    DATA = 0x40010000,      /* one page, then the hole (not present), then one page */
+    DATA = 0x40010000, /* one page, then the hole (not present), then one page */
     HOLE = DATA + PAGE_SIZE,
     AFTER = HOLE + PAGE_SIZE,
-    STACK = 0x40020000,     /* one page; nothing below it */
+    STACK = 0x40020000, /* one page; nothing below it */
     STACK_TOP = STACK + PAGE_SIZE,
-    PROBE = 0x40400000,     /* free for the test */
+    PROBE = 0x40400000, /* free for the test */
 };
 
 extern struct space stage;

@@ -20,12 +20,12 @@ struct string_case {
     const uint8_t *code, *end;
     unsigned ring;
     uint32_t direction;
-    uint32_t ecx, esi, edi;             /* before */
-    uint32_t ecx_after;                 /* what is left at the fault */
-    uint32_t step;                      /* bytes an iteration */
-    uint32_t uses;                      /* USES_* */
+    uint32_t ecx, esi, edi; /* before */
+    uint32_t ecx_after;     /* what is left at the fault */
+    uint32_t step;          /* bytes an iteration */
+    uint32_t uses;          /* USES_* */
     uint32_t error, cr2;
-    bool tcg_differs;                   /* flags, or error code */
+    bool tcg_differs; /* flags, or error code */
 };
 enum { USES_SI = 1, USES_DI = 2 };
 #define ROW(name) name, name##_end
@@ -89,9 +89,9 @@ static void try_case(const struct string_case *c) {
     /* TCG leaves the flags of the last comparison. */
     uint32_t flags = m.eflags & (FLAGS_ARITHMETIC | FLAG_DF);
     check_deviation("flags", start_flags, flags,
-                    c->code == repne_scasb   ? FLAG_PF
+                    c->code == repne_scasb  ? FLAG_PF
                     : c->code == repe_cmpsd ? FLAG_ZF | FLAG_PF
-                                             : start_flags);
+                                            : start_flags);
 }
 
 /* The faulting STOSB wrote what ECX says, and no more; with the page there it goes on. */

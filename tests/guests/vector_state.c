@@ -63,7 +63,8 @@ SNIPPET(x87_op, "nop; fld1; fstp %st(0)" DONE);
 SNIPPET(sse_op, "nop; addps %xmm0, %xmm1" DONE);
 SNIPPET(mmx_op, "nop; paddb %mm0, %mm1; emms" DONE);
 SNIPPET(wait_op, "nop; fwait" DONE);
-SNIPPET(divide_x87, "fninit; push $0x37b; fldcw (%esp); fldz; fld1; fdiv %st(1), %st; nop; fwait" DONE);
+SNIPPET(divide_x87,
+        "fninit; push $0x37b; fldcw (%esp); fldz; fld1; fdiv %st(1), %st; nop; fwait" DONE);
 SNIPPET(divide_sse, "push $0x1d80; ldmxcsr (%esp); xorps %xmm0, %xmm0; pcmpeqd %xmm1, %xmm1;"
                     "psrld $25, %xmm1; pslld $23, %xmm1; divps %xmm0, %xmm1" DONE);
 SNIPPET(bad_mxcsr, "movl $0x80000000, (%ebx); ldmxcsr (%ebx)" DONE);

@@ -31,19 +31,19 @@ static void fill(struct vectors *v, uint32_t seed) {
 /* Loads everything, spins, makes a system call (sched_yield) with everything live, and stores. */
 static void hold(const struct vectors *in, struct vectors *out, unsigned spin) {
     int eax = 158; /* sched_yield */
-    __asm__ volatile("fninit; fldcw %[cw]; ldmxcsr %[mx]\n"
-                     "fldl 56(%[f]); fldl 48(%[f]); fldl 40(%[f]); fldl 32(%[f])\n"
-                     "fldl 24(%[f]); fldl 16(%[f]); fldl 8(%[f]); fldl (%[f])\n"
-                     "movaps (%[x]), %%xmm0; movaps 16(%[x]), %%xmm1\n"
-                     "movaps 32(%[x]), %%xmm2; movaps 48(%[x]), %%xmm3\n"
-                     "movaps 64(%[x]), %%xmm4; movaps 80(%[x]), %%xmm5\n"
-                     "movaps 96(%[x]), %%xmm6; movaps 112(%[x]), %%xmm7\n"
-                     "1: pause; dec %[n]; jnz 1b\n"
-                     "int $0x80\n"
-                     : "+a"(eax), [n] "+c"(spin)
-                     : [f] "S"(in->x87), [x] "D"(in->xmm), [cw] "m"(in->control),
-                       [mx] "m"(in->mxcsr)
-                     : "memory");
+    __asm__ volatile(
+        "fninit; fldcw %[cw]; ldmxcsr %[mx]\n"
+        "fldl 56(%[f]); fldl 48(%[f]); fldl 40(%[f]); fldl 32(%[f])\n"
+        "fldl 24(%[f]); fldl 16(%[f]); fldl 8(%[f]); fldl (%[f])\n"
+        "movaps (%[x]), %%xmm0; movaps 16(%[x]), %%xmm1\n"
+        "movaps 32(%[x]), %%xmm2; movaps 48(%[x]), %%xmm3\n"
+        "movaps 64(%[x]), %%xmm4; movaps 80(%[x]), %%xmm5\n"
+        "movaps 96(%[x]), %%xmm6; movaps 112(%[x]), %%xmm7\n"
+        "1: pause; dec %[n]; jnz 1b\n"
+        "int $0x80\n"
+        : "+a"(eax), [n] "+c"(spin)
+        : [f] "S"(in->x87), [x] "D"(in->xmm), [cw] "m"(in->control), [mx] "m"(in->mxcsr)
+        : "memory");
     __asm__ volatile("movaps %%xmm0, (%[x]); movaps %%xmm1, 16(%[x])\n"
                      "movaps %%xmm2, 32(%[x]); movaps %%xmm3, 48(%[x])\n"
                      "movaps %%xmm4, 64(%[x]); movaps %%xmm5, 80(%[x])\n"

@@ -36,15 +36,15 @@ static void rewrite_function(uint8_t *page, unsigned rounds) {
 /* mov imm, %eax with its immediate stored by the instruction before it; the loop adds up. */
 static void patch_ahead(uint8_t *page) {
     static const uint8_t code[] = {
-        0xe8, 0, 0, 0, 0,             /* call next */
-        0x5a,                         /* pop %edx: page + 5 */
-        0x31, 0xc9,                   /* xor %ecx, %ecx */
-        0x31, 0xc0,                   /* xor %eax, %eax */
-        0x88, 0x4a, 0x0a,             /* mov %cl, 10(%edx): byte 15, the immediate below */
-        0x83, 0xc0, 0x55,             /* add $imm8, %eax */
-        0x41,                         /* inc %ecx */
-        0x83, 0xf9, 100,              /* cmp $100, %ecx */
-        0x75, 0xf4,                   /* jne to the mov */
+        0xe8, 0,    0,    0, 0, /* call next */
+        0x5a,                   /* pop %edx: page + 5 */
+        0x31, 0xc9,             /* xor %ecx, %ecx */
+        0x31, 0xc0,             /* xor %eax, %eax */
+        0x88, 0x4a, 0x0a,       /* mov %cl, 10(%edx): byte 15, the immediate below */
+        0x83, 0xc0, 0x55,       /* add $imm8, %eax */
+        0x41,                   /* inc %ecx */
+        0x83, 0xf9, 100,        /* cmp $100, %ecx */
+        0x75, 0xf4,             /* jne to the mov */
         0xc3,
     };
     memcpy(page, code, sizeof code);

@@ -49,8 +49,8 @@ void do_write(volatile void *at);
 void do_divide(volatile void *at);
 void do_undefined(volatile void *at);
 
-static void expect(const char *name, void (*action)(volatile void *), volatile void *at,
-                   int signal, uintptr_t address, const char *eip) {
+static void expect(const char *name, void (*action)(volatile void *), volatile void *at, int signal,
+                   uintptr_t address, const char *eip) {
     seen_signal = 0;
     if (!sigsetjmp(back, 1))
         action(at);
