@@ -191,7 +191,17 @@ struct fragment *build_one_shot(struct vcpu *v) {
     return &e->scratch;
 }
 
-struct fragment *build_find(struct vcpu *v) {
+/* CS.limit, where the segment is not flat: instructions run one by one there. */
+static bool inside_code_limit(struct vcpu *v, uint32_t len) {
+    const struct segment *cs = &v->cpu.seg[SEG_CS];
+    uint32_t last = v->cpu.eip + (len - 1);
+    if (!(v->cpu.mode & MODE_GENERAL_CS) || (last >= v->cpu.eip && last <= cs->limit))
+        return true;
+    fault_raise_gp(v, 0);
+    return false;
+}
+
+static struct fragment *find_or_translate(struct vcpu *v) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     struct fetched code;
@@ -219,4 +229,11 @@ struct fragment *build_find(struct vcpu *v) {
     }
     v->counters->lookup_misses++;
     return translate_new(v, &code);
+}
+
+struct fragment *build_find(struct vcpu *v) {
+    if (!inside_code_limit(v, 1))
+        return NULL;
+    struct fragment *f = find_or_translate(v);
+    return f && inside_code_limit(v, f->guest_len) ? f : NULL;
 }

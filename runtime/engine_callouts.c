@@ -3,7 +3,7 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/fpu_state.h"
-#include "runtime/stepping.h"
+#include "runtime/segment_access.h"
 #include "runtime/system.h"
 #include "runtime/user_callouts.h"
 #include "runtime/vector_state.h"
@@ -73,38 +73,11 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
     return LEAVE_STOP;
 }
 
-static bool inside_limit(const struct segment *s, uint32_t offset, uint32_t size) {
-    uint32_t last = offset + (size - 1);
-    if (last < offset)
-        return false;
-    bool down = (s->attr & (SEG_ATTR_CODE | SEG_ATTR_DOWN)) == SEG_ATTR_DOWN;
-    if (!down)
-        return last <= s->limit;
-    uint32_t top = s->attr & SEG_ATTR_DB ? UINT32_MAX : 0xffff;
-    return offset > s->limit && last <= top;
-}
-
-/* Rights and limit (SDM vol. 3A, 5.3-5.5), alignment (6.15, #AC), data breakpoints (17.2.4). */
 enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    struct cpu *cpu = &v->cpu;
-    uint32_t size = arg & 0xff, kind = arg >> 8 & 0xff;
-    unsigned index = arg >> 16 & 0xff;
-    const struct segment *s = &cpu->seg[index];
-    enum vector vector = index == SEG_SS ? VEC_SS : VEC_GP;
-    bool code = s->attr & SEG_ATTR_CODE;
-    if (!s->usable || !inside_limit(s, operand, size ? size : 1))
-        return fault_raise_error(v, vector, 0);
-    if (kind == ACCESS_WRITE ? code || !(s->attr & SEG_ATTR_WRITABLE)
-                             : code && !(s->attr & SEG_ATTR_WRITABLE))
-        return fault_raise_error(v, vector, 0);
-    uint32_t linear = s->base + operand;
-    bool natural = size == 2 || size == 4 || size == 8;
-    if (cpu->mode & MODE_ALIGN && natural && linear & (size - 1))
-        return fault_raise_error(v, VEC_AC, 0);
-    if (cpu->mode & MODE_DEBUG)
-        debug_data_access(v, linear, size, kind == ACCESS_WRITE);
-    cpu->result2 = linear;
-    return CALLOUT_NEXT;
+    uint32_t size = arg & 0xff;
+    bool write = (arg >> 8 & 0xff) == ACCESS_WRITE;
+    bool ok = segment_access(v, arg >> 16 & 0xff, operand, size ? size : 1, write, &v->cpu.result2);
+    return ok ? CALLOUT_NEXT : CALLOUT_FAULT;
 }
 
 enum callout_result callout_refuse(struct vcpu *v, uint32_t arg, uint32_t operand) {

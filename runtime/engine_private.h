@@ -107,7 +107,7 @@ struct engine {
     gva_t unclaimed_gva;
     bool unclaimed_write;
     gva_t last_fault_gva;
-    uint64_t last_fault_pc;
+    gpa_t last_fault_insn;
     unsigned fault_repeats;
 
     timer_t timer;

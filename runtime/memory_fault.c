@@ -45,10 +45,11 @@ static bool uses_both(const struct vcpu *v, gpa_t insn) {
 }
 
 /* The same access faults again and again with nothing else in between: say so, do not spin. */
-static bool repeats(struct engine *e, gva_t gva) {
-    if (e->last_fault_gva == gva)
+static bool repeats(struct engine *e, gva_t gva, gpa_t insn) {
+    if (e->last_fault_gva == gva && e->last_fault_insn == insn)
         return ++e->fault_repeats > 64;
     e->last_fault_gva = gva;
+    e->last_fault_insn = insn;
     e->fault_repeats = 0;
     return false;
 }
@@ -81,7 +82,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         v->counters->true_faults++;
         return LEAVE_FAULT;
     }
-    if (repeats(e, gva)) {
+    if (repeats(e, gva, insn)) {
         e->why_dead = "the same access faults without end";
         return LEAVE_STOP;
     }

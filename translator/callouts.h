@@ -83,6 +83,8 @@
     X(fnstenv, "ARG16", "linear address", "FNSTENV")                                              \
     X(check, "size | access kind << 8 | segment << 16", "effective address (result2: linear address)", \
       "memory operands through a segment that is not flat, or under alignment checks")            \
+    X(string, "opcode | segment << 8 | bit 16 REPE | 17 REPNE | 18 16-bit address | ARG16", "-",       \
+      "MOVS CMPS STOS LODS SCAS through segments that are not flat, with 16-bit addresses, or stepped") \
     X(single_step, "-", "-", "after every instruction with EFLAGS.TF")                            \
     X(breakpoint, "DR6 bits", "-", "an armed instruction breakpoint")                             \
     X(probe, "index of the user callout", "-", "entry to a watched guest address")                \
@@ -95,6 +97,9 @@ enum callout_id {
         CALLOUT_COUNT
 };
 
+#define CALLOUT_STRING_REPE 0x10000u
+#define CALLOUT_STRING_REPNE 0x20000u
+#define CALLOUT_STRING_ADDR16 0x40000u
 #define CALLOUT_PORT_DX 0x01000000u /* in, out: the port is in DX */
 #define CALLOUT_REP 0x01000000u     /* ins, outs */
 #define CALLOUT_ADDR16 0x02000000u  /* ins, outs */

@@ -27,15 +27,24 @@ static void rebase(struct block *b, unsigned pointer, unsigned hint) {
     emit_lea64(&b->e, pointer, &sum);
 }
 
+/* Element by element, with every check, in a callout. */
+static void checked_string(struct block *b, const struct insn *in) {
+    uint32_t arg = in->z.opcode | (uint32_t)in->segment << 8 | (in->opsize16 ? CALLOUT_ARG16 : 0);
+    arg |= in->rep ? CALLOUT_STRING_REPE : in->repne ? CALLOUT_STRING_REPNE : 0;
+    arg |= in->addr16 ? CALLOUT_STRING_ADDR16 : 0;
+    block_callout(b, in, CALLOUT_string, arg);
+}
+
 void e_string(struct block *b, const struct insn *in) {
     unsigned operands = string_operands(in->z.opcode);
-    bool flat = !block_checked(b);
+    bool stepped = (in->rep || in->repne) && b->req->mode & MODE_TF; /* a trap an iteration */
+    bool flat = !block_checked(b) && !in->addr16 && !stepped;
     if (operands & SOURCE)
         flat = flat && block_segment_class(b, in->segment) == SEGMENT_FLAT;
     if (operands & DESTINATION)
         flat = flat && block_segment_class(b, SEG_ES) == SEGMENT_FLAT;
-    if (!flat || in->addr16) {
-        block_refuse(b, in, in->addr16 ? REFUSE_string16 : REFUSE_string_segment);
+    if (!flat) {
+        checked_string(b, in);
         return;
     }
     if (operands & SOURCE)
@@ -57,7 +66,7 @@ void e_string(struct block *b, const struct insn *in) {
 /* MASKMOVQ, MASKMOVDQU, VMASKMOVDQU store to DS:[EDI]. */
 void e_maskmov(struct block *b, const struct insn *in) {
     if (block_checked(b) || block_segment_class(b, in->segment) != SEGMENT_FLAT || in->addr16) {
-        block_refuse(b, in, in->addr16 ? REFUSE_string16 : REFUSE_string_segment);
+        block_refuse(b, in, REFUSE_masked_store);
         return;
     }
     rebase(b, RDI, HINT_OPERAND(in->hint));

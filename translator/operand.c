@@ -15,7 +15,7 @@ static struct memref window_relative(struct memref ea) {
 enum segment_class block_segment_class(const struct block *b, unsigned segment) {
     uint32_t mode = b->req->mode;
     switch (segment) {
-    case SEG_CS: return mode & MODE_GENERAL_CS ? SEGMENT_GENERAL : SEGMENT_FLAT;
+    case SEG_CS: return SEGMENT_GENERAL; /* data in code segments: readable or not is checked */
     case SEG_DS: return mode & MODE_GENERAL_DS ? SEGMENT_GENERAL : SEGMENT_FLAT;
     case SEG_ES: return mode & MODE_GENERAL_ES ? SEGMENT_GENERAL : SEGMENT_FLAT;
     case SEG_SS: return mode & MODE_GENERAL_SS ? SEGMENT_GENERAL : SEGMENT_FLAT;

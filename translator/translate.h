@@ -27,8 +27,7 @@ enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH };
 #define REFUSALS(X)                                                                               \
     X(code16, "16-bit, real-mode or virtual-8086 code")                                           \
     X(stack16, "a 16-bit stack segment")                                                          \
-    X(string_segment, "a string instruction through a segment that is not flat")                  \
-    X(string16, "a string instruction with 16-bit addresses")                                     \
+    X(masked_store, "MASKMOV through a segment that is not flat or with 16-bit addresses")         \
     X(loop16, "LOOP or JCXZ with 16-bit CX in 32-bit code")                                       \
     X(high_byte, "CMPXCHG with AH-DH and an ESP-relative operand")                                \
     X(branch16, "a near branch with 16-bit operand size")                                         \

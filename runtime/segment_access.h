@@ -1,0 +1,12 @@
+/* A data access through a segment register, checked: the general path beside the flat one. */
+#ifndef RING3_RUNTIME_SEGMENT_ACCESS_H
+#define RING3_RUNTIME_SEGMENT_ACCESS_H
+
+#include "runtime/vcpu.h"
+
+/* Rights and limit (SDM vol. 3A, 5.3-5.5), alignment (6.15, #AC); tells the data breakpoints. The
+ * linear address goes to *linear. False: v->fault. */
+bool segment_access(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t size, bool write,
+                    gva_t *linear);
+
+#endif
