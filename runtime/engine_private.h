@@ -48,7 +48,7 @@ struct fragment {
     uint32_t incoming; /* fragment << 2 | exit */
     struct fragment_exit exits[TRANSLATION_EXITS_MAX];
     uint8_t exit_count;
-    bool flags_dead, dead;
+    bool dead;
 };
 
 #define HASH_SIZE 65536u

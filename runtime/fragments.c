@@ -111,7 +111,6 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     assert(index == e->fragment_count);
     f->code_len = t->code_len;
     f->guest_len = t->guest_len;
-    f->flags_dead = t->flags_dead;
     f->map_count = t->insn_count;
     memcpy(&e->maps[f->map], t->map, t->insn_count * sizeof *t->map);
     f->exit_count = (uint8_t)t->exit_count;
@@ -245,7 +244,7 @@ uint64_t fragment_pad(struct vcpu *v, struct fragment *f) {
     if (!f->pad) {
         uint32_t at = e->cache_used;
         uint32_t len = translate_pad(e->cache_write + at, e->cache_size - at, e->cache_exec + at,
-                                     f->eip, e->cache_exec + f->code, f->flags_dead);
+                                     f->eip, e->cache_exec + f->code);
         if (!len)
             return 0;
         e->cache_used += (len + 15u) & ~15u;

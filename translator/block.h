@@ -49,9 +49,6 @@ struct block {
 /* decode.c. 0 and *in filled; or a vector (>= 1) to raise; or DECODE_MORE: bytes missing. */
 #define DECODE_MORE 0x100
 int insn_decode(const struct translate_request *req, uint32_t offset, struct insn *in);
-/* Host flags (FL_ARITH bits) read and surely written by an instruction. */
-void insn_flags(const struct insn *in, uint32_t *read, uint32_t *written);
-bool insn_touches_memory(const struct insn *in);
 
 /* operand.c: where an operand lies. May emit code that computes an address (r10, r11). */
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias);

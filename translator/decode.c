@@ -118,29 +118,3 @@ int insn_decode(const struct translate_request *req, uint32_t offset, struct ins
     in->kinds = insn_row_kinds(in->row);
     return 0;
 }
-
-void insn_flags(const struct insn *in, uint32_t *read, uint32_t *written) {
-    const ZydisAccessedFlags *flags = in->z.cpu_flags;
-    *read = *written = 0;
-    if (!flags)
-        return;
-    *read = (uint32_t)flags->tested & FL_ARITH;
-    *written = (uint32_t)(flags->modified | flags->set_0 | flags->set_1) & FL_ARITH;
-    /* A shift by CL may leave every flag alone; so may any REP string that runs zero times. */
-    bool shift_cl = in->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
-                    (in->z.opcode == 0xd2 || in->z.opcode == 0xd3);
-    bool shift_imm = in->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
-                     (in->z.opcode == 0xc0 || in->z.opcode == 0xc1);
-    bool shift_double = in->z.opcode_map == ZYDIS_OPCODE_MAP_0F &&
-                        (in->z.opcode == 0xa4 || in->z.opcode == 0xa5 || in->z.opcode == 0xac ||
-                         in->z.opcode == 0xad);
-    if (shift_cl || shift_imm || shift_double || in->rep || in->repne)
-        *written = 0;
-}
-
-bool insn_touches_memory(const struct insn *in) {
-    const ZydisDecodedInstruction *z = &in->z;
-    if (in->row->cls != CLASS_IDENTICAL)
-        return true; /* stack, strings, callouts: assume so */
-    return (z->attributes & ZYDIS_ATTRIB_HAS_MODRM) && z->raw.modrm.mod != 3;
-}

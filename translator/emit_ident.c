@@ -39,9 +39,10 @@ static void set_vex(const struct insn *in, struct encoding *enc) {
     enc->vex_l = last >> 2 & 1u;
     /* VEX.W is ignored outside 64-bit mode where an operand is a general register. */
     enc->vex_w = bytes[0] == 0xc4 && last >> 7 && !in->kinds->any_gpr;
-    enc->vvvv = (uint8_t)(~(last >> 3) & 15u);
+    /* Outside 64-bit mode the highest bit of vvvv is ignored: registers 8-15 are not the guest's. */
+    enc->vvvv = (uint8_t)(~(last >> 3) & 7u);
     if (in->kinds->vvvv_gpr)
-        enc->vvvv = (uint8_t)host_gpr(enc->vvvv & 7u);
+        enc->vvvv = (uint8_t)host_gpr(enc->vvvv);
 }
 
 static void set_prefixes(const struct insn *in, struct encoding *enc) {

@@ -226,6 +226,11 @@ void e_enter(struct block *b, const struct insn *in) {
     struct memref m = operand_stack(b, in, -4, 4, ACCESS_WRITE);
     struct memref frame = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = -4};
     store_sized(b, &m, RBP, 4);
+    if (bytes) { /* a write where ESP will stand must not fault (SDM vol. 2A, ENTER) */
+        struct memref last = operand_stack(b, in, -4 - (int32_t)bytes, 4, ACCESS_WRITE);
+        load_sized(b, R9, &last, 4);
+        store_sized(b, &last, R9, 4);
+    }
     emit_lea(&b->e, RBP, &frame);
     add_esp(b, -4 - (int32_t)bytes);
 }

@@ -142,35 +142,22 @@ uint32_t translate_thunk(uint8_t *code, uint32_t room, uint32_t target) {
 }
 
 uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, uint32_t eip,
-                       const uint8_t *body, bool flags_dead) {
+                       const uint8_t *body) {
     struct emit e = {.at = code, .end = code + room};
     struct memref attention = CPU_FIELD(attention);
     struct memref miss = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_MISS * 8u);
-    if (flags_dead) {
-        emit_bytes(&e, (const uint8_t[]){0x41, 0x81, 0xfb}, 3); /* cmp r11d, eip */
-        emit32(&e, eip);
-        uint8_t *other = emit_short_jump(&e, 0x75);
-        struct encoding test = {.opcode = 0x83, .has_modrm = true, .reg = 7, .mem = &attention};
-        emit_insn(&e, &test);
-        emit8(&e, 0); /* cmp dword [attention], 0 */
-        uint8_t *calm = emit_short_jump(&e, 0x74);
-        emit_short_land(&e, other);
-        emit_jump_mem(&e, &miss);
-        emit_short_land(&e, calm);
-    } else {
-        /* Whoever comes here agrees with eip in the low 13 bits, and attention is 0 or 1: their
-         * sum is 0 only when both are. */
-        struct memref sum = {.base = RCX, .index = R11, .disp = (int32_t)-eip};
-        emit_mov_reg_reg(&e, R8, RCX);
-        emit_load(&e, RCX, &attention);
-        emit_lea(&e, RCX, &sum);
-        emit8(&e, 0x67);
-        uint8_t *hit = emit_short_jump(&e, 0xe3);
-        emit_mov_reg_reg(&e, RCX, R8);
-        emit_jump_mem(&e, &miss);
-        emit_short_land(&e, hit);
-        emit_mov_reg_reg(&e, RCX, R8);
-    }
+    /* Whoever comes here agrees with eip in the low 13 bits, and attention is 0 or 1: their sum is
+     * 0 only when both are. Flags must survive: another target with the same slot may need them. */
+    struct memref sum = {.base = RCX, .index = R11, .disp = (int32_t)-eip};
+    emit_mov_reg_reg(&e, R8, RCX);
+    emit_load(&e, RCX, &attention);
+    emit_lea(&e, RCX, &sum);
+    emit8(&e, 0x67);
+    uint8_t *hit = emit_short_jump(&e, 0xe3);
+    emit_mov_reg_reg(&e, RCX, R8);
+    emit_jump_mem(&e, &miss);
+    emit_short_land(&e, hit);
+    emit_mov_reg_reg(&e, RCX, R8);
     emit8(&e, 0xe9);
     emit32(&e, (uint32_t)(int32_t)(body - (code_exec + (e.at - code) + 4)));
     return e.overflow ? 0 : (uint32_t)(e.at - code);

@@ -153,7 +153,8 @@ static struct memref to_window(struct block *b, struct memref linear, unsigned h
 static struct memref linear_operand(struct block *b, const struct insn *in, int32_t esp_bias) {
     struct memref ea = operand_effective(b, in, esp_bias);
     enum segment_class cls = block_segment_class(b, in->segment);
-    if (cls == SEGMENT_GENERAL || block_checked(b)) {
+    /* CS never is writable in protected mode, and may be execute-only: who names it is checked. */
+    if (cls == SEGMENT_GENERAL || block_checked(b) || in->segment == SEG_CS) {
         unsigned size;
         enum access_kind kind;
         explicit_access(in, &size, &kind);

@@ -17,27 +17,6 @@ const char *refusal_text(unsigned reason) {
     return reason < REFUSAL_COUNT ? texts[reason] : "an unknown guest feature";
 }
 
-/* Which flags does the block overwrite before anything can see them? Anything that may fault or
- * leave the block sees them all. */
-struct liveness {
-    uint32_t written;
-    bool decided, dead;
-};
-
-static void liveness_step(struct liveness *l, const struct insn *in) {
-    uint32_t read, written;
-    if (l->decided)
-        return;
-    insn_flags(in, &read, &written);
-    if ((read & ~l->written) || insn_touches_memory(in)) {
-        l->decided = true;
-        return;
-    }
-    l->written |= written;
-    if (l->written == FL_ARITH)
-        l->decided = l->dead = true;
-}
-
 static void record(struct block *b, uint32_t guest_offset, const uint8_t *code) {
     struct insn_map *entry = &b->out->map[b->out->insn_count++];
     entry->host = (uint16_t)(b->e.at - code);
@@ -62,7 +41,7 @@ static void probe(struct block *b, uint32_t offset) {
 }
 
 /* One instruction; returns its length, 0 when the block ended before it, -1 for more bytes. */
-static int one_insn(struct block *b, uint32_t offset, const uint8_t *code, struct liveness *live) {
+static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
     struct insn in;
     int verdict = insn_decode(b->req, offset, &in);
     if (verdict == DECODE_MORE)
@@ -79,10 +58,8 @@ static int one_insn(struct block *b, uint32_t offset, const uint8_t *code, struc
     }
     b->out->guest_len = offset + in.len;
     in.hint = b->req->hint ? b->req->hint(b->req->opaque, b->pc) : 0;
-    if (!mode_refused(b, &in)) {
-        liveness_step(live, &in);
+    if (!mode_refused(b, &in))
         in.row->emit(b, &in);
-    }
     b->out->map[b->out->insn_count - 1].undo = b->undo;
     return in.len;
 }
@@ -107,7 +84,6 @@ static void stop_before(struct block *b, uint32_t eip, bool shadow) {
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out) {
     struct block b = {.e = {.at = code, .end = code + room}, .req = req, .out = out};
-    struct liveness live = {0};
     uint32_t offset = 0;
     uint32_t limit = req->max_insns && req->max_insns < TRANSLATION_INSNS_MAX ? req->max_insns
                                                                               : TRANSLATION_INSNS_MAX;
@@ -123,7 +99,7 @@ enum translate_status translate_block(const struct translate_request *req, uint8
         }
         bool shadowed = after_sti;
         after_sti = b.check_exits;
-        int len = one_insn(&b, offset, code, &live);
+        int len = one_insn(&b, offset, code);
         if (len < 0 && !out->insn_count)
             return TRANSLATE_MORE;
         if (len < 0) {
@@ -140,6 +116,5 @@ enum translate_status translate_block(const struct translate_request *req, uint8
                                                   b.exits[i].target};
     out->exit_count = b.exit_count;
     out->code_len = (uint32_t)(b.e.at - code);
-    out->flags_dead = live.dead;
     return TRANSLATE_OK;
 }

@@ -80,7 +80,6 @@ struct translation {
     struct insn_map map[TRANSLATION_INSNS_MAX];
     struct translation_exit exits[TRANSLATION_EXITS_MAX];
     uint32_t exit_count;
-    bool flags_dead; /* the block overwrites all flags before anything can see them */
 };
 
 enum translate_status {
@@ -96,7 +95,7 @@ enum translate_status translate_block(const struct translate_request *req, uint8
 /* The landing pad through which indirect transfers enter a fragment: checks r11d against `eip`
  * and for attention, then jumps to `body`. Returns its length. */
 uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, uint32_t eip,
-                       const uint8_t *body, bool flags_dead);
+                       const uint8_t *body);
 /* mov r11d, target; jump through the jump cache: stands for a link that may not be direct. */
 uint32_t translate_thunk(uint8_t *code, uint32_t room, uint32_t target);
 

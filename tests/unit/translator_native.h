@@ -123,7 +123,7 @@ static inline uintptr_t window_base(unsigned number) {
 static inline void *map_at(uintptr_t at, size_t size, int prot, int fd) {
     void *got = mmap((void *)at, size, prot, MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS
                                                                            : MAP_SHARED), fd, 0);
-    ck_assert_msg(got == (void *)at, "mapping %zx: %m", (size_t)at);
+    ck_assert_msg(got == (void *)at, "mapping at %zx", (size_t)at);
     return got;
 }
 
@@ -201,6 +201,13 @@ static inline void dual_on_fault(int signal, siginfo_t *info, void *context) {
 /* Callouts of fragments arrive here: checks are answered, the rest stops. */
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
+    bool write_to_code = id == CALLOUT_check && (arg >> 16 & 0xff) == SEG_CS &&
+                         (arg >> 8 & 0xff) == ACCESS_WRITE;
+    if (write_to_code) {
+        dual.callout = CALLOUT_raise;
+        dual.callout_arg = 13;
+        return LEAVE_STOP;
+    }
     if (id == CALLOUT_check) {
         cpu->result2 = cpu->seg[arg >> 16 & 0xff].base + operand;
         dual.checks++;
