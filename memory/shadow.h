@@ -30,6 +30,7 @@
 
 /* Mappings we allow ourselves; the kernel's limit is 65,530 for the process. */
 #define SHADOW_VMA_LIMIT 48000u
+#define SHADOW_VMA_KEEP 36000u /* at the limit room is made down to this */
 
 #define REGION_SHIFT 21
 #define REGION_PAGES 512u

@@ -38,21 +38,80 @@ static gva_t region_gva(const struct shadow_region *r, unsigned page) {
     return r->index << REGION_SHIFT | page << PAGE_SHIFT;
 }
 
-static void evict_oldest(struct shadow *s, const struct window *keep) {
+/* Mappings of a window as the host counts them: adjacent pages of one run of RAM with the same
+ * protection are one (between regions they may be, which is not looked at). */
+static uint32_t count_runs(const struct window *w) {
+    uint32_t runs = 0;
+    for (unsigned i = 0; i < w->active_count; i++) {
+        const struct shadow_region *r = w->regions[w->active[i]];
+        const uint8_t kind = SHADOW_MAPPED | SHADOW_WRITABLE;
+        for (unsigned page = 0; page < REGION_PAGES; page++) {
+            if (!(r->flags[page] & SHADOW_MAPPED))
+                continue;
+            bool joins = page && !((r->flags[page] ^ r->flags[page - 1]) & kind) &&
+                         r->pfn[page] == r->pfn[page - 1] + 1;
+            runs += !joins;
+        }
+    }
+    return runs;
+}
+
+/* The counts only grow while pages come and go: at the limit they are made exact. */
+static void recount(struct shadow *s) {
+    s->vmas = 0;
+    for (unsigned i = 0; i < WINDOW_COUNT; i++) {
+        s->windows[i].vmas = count_runs(&s->windows[i]);
+        s->vmas += s->windows[i].vmas;
+    }
+}
+
+static void count_mappings(struct shadow *s, struct window *w, unsigned more) {
+    w->vmas += more;
+    s->vmas += more;
+}
+
+/* Unmaps a window and keeps what was recorded: it is mapped again as it is used. One unmapping of
+ * everything splits nothing, so it succeeds at the limit of mappings too. */
+static void unmap_window(struct shadow *s, struct window *w) {
+    for (unsigned i = 0; i < w->active_count; i++) {
+        struct shadow_region *r = w->regions[w->active[i]];
+        for (unsigned page = 0; page < REGION_PAGES; page++) {
+            if (!(r->flags[page] & SHADOW_MAPPED))
+                continue;
+            node_remove(s, r->pfn[page], w->number, region_gva(r, page) >> PAGE_SHIFT);
+            r->flags[page] &= (uint8_t)~(SHADOW_MAPPED | SHADOW_WRITABLE);
+        }
+    }
+    int status = munmap((void *)w->base, WINDOW_SIZE);
+    assert(status == 0);
+    s->vmas -= w->vmas;
+    w->vmas = 0;
+}
+
+/* Gives up mappings: the least recently used user window, then the supervisor's, then what stands in
+ * `w` itself. False when there is nothing left. */
+static bool make_room(struct shadow *s, struct window *w) {
     struct window *oldest = NULL;
     for (unsigned i = 1; i < WINDOW_COUNT; i++) {
-        struct window *w = &s->windows[i];
-        if (w != keep && w->vmas && (!oldest || w->last_use < oldest->last_use))
-            oldest = w;
+        struct window *other = &s->windows[i];
+        if (other != w && other->vmas && (!oldest || other->last_use < oldest->last_use))
+            oldest = other;
     }
-    if (!oldest)
-        return;
-    shadow_clear_window(s, oldest);
+    struct window *supervisor = &s->windows[WINDOW_SUPERVISOR];
+    if (!oldest && w != supervisor && supervisor->vmas)
+        oldest = supervisor;
+    if (!oldest && !w->vmas)
+        return false;
+    if (oldest)
+        shadow_clear_window(s, oldest);
+    else
+        unmap_window(s, w);
     s->counters->windows_evicted++;
+    return true;
 }
 
 /* mmap at its limit fails with ENOMEM, and so does malloc: room is made before that happens, and
- * once more if it happens all the same. */
+ * more if it happens all the same. */
 static bool map(struct shadow *s, struct window *w, gva_t gva, uint32_t pfn, unsigned count,
                 bool writable, bool replace) {
     int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
@@ -64,13 +123,15 @@ static bool map(struct shadow *s, struct window *w, gva_t gva, uint32_t pfn, uns
         s->host_error = -status;
         return false;
     }
-    if (s->vmas >= SHADOW_VMA_LIMIT)
-        evict_oldest(s, w);
-    for (int attempt = 0; attempt < (int)WINDOW_COUNT; attempt++) {
+    if (s->vmas >= SHADOW_VMA_LIMIT) {
+        recount(s);
+        while (s->vmas >= SHADOW_VMA_KEEP && make_room(s, w)) {
+        }
+    }
+    do {
         void *got = mmap(at, (size_t)count << PAGE_SHIFT, prot, flags, s->ram->fd, (off_t)gpa);
         if (got == at) {
-            w->vmas++;
-            s->vmas++;
+            count_mappings(s, w, replace ? 2 : 1);
             s->counters->map_calls++;
             s->counters->pages_mapped += count;
             return true;
@@ -79,11 +140,8 @@ static bool map(struct shadow *s, struct window *w, gva_t gva, uint32_t pfn, uns
             munmap(got, (size_t)count << PAGE_SHIFT);
             errno = EEXIST;
         }
-        if (errno != ENOMEM)
-            break;
-        evict_oldest(s, w);
-    }
-    s->host_error = errno;
+        s->host_error = errno;
+    } while (errno == ENOMEM && make_room(s, w));
     return false;
 }
 
@@ -127,8 +185,16 @@ void shadow_drop_pages(struct shadow *s, struct window *w, struct shadow_region 
         mapped |= (r->flags[i] & SHADOW_MAPPED) != 0;
         forget(s, w, r, i);
     }
-    if (mapped)
-        munmap((void *)(w->base + region_gva(r, first)), (size_t)count << PAGE_SHIFT);
+    if (!mapped)
+        return;
+    void *at = (void *)(w->base + region_gva(r, first));
+    count_mappings(s, w, 1);
+    /* Unmapping inside a run splits it, which can fail at the limit of mappings: a stale page must
+     * not stay. */
+    while (munmap(at, (size_t)count << PAGE_SHIFT)) {
+        bool room = errno == ENOMEM && make_room(s, w);
+        assert(room);
+    }
 }
 
 void shadow_clear_window(struct shadow *s, struct window *w) {
@@ -149,22 +215,24 @@ void shadow_protect_code(struct shadow *s, gpa_t gpa) {
     if (s->page_code[pfn])
         return;
     s->page_code[pfn] = 1;
-    for (uint32_t n = s->page_nodes[pfn]; n; n = s->nodes[n].next) {
+    for (uint32_t n = s->page_nodes[pfn]; n;) {
         struct window *w = &s->windows[s->nodes[n].window];
         gva_t gva = s->nodes[n].page << PAGE_SHIFT;
         struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
         unsigned page = gva >> PAGE_SHIFT & (REGION_PAGES - 1);
         assert(r && r->flags[page] & SHADOW_MAPPED);
-        if (!(r->flags[page] & SHADOW_WRITABLE))
+        bool writable = r->flags[page] & SHADOW_WRITABLE;
+        if (writable && mprotect((void *)(w->base + gva), PAGE_SIZE, PROT_READ)) {
+            /* Splitting failed at the limit of mappings. Room changes the list: from its start. */
+            bool room = errno == ENOMEM && make_room(s, w);
+            assert(room);
+            n = s->page_nodes[pfn];
             continue;
-        if (mprotect((void *)(w->base + gva), PAGE_SIZE, PROT_READ)) {
-            /* Splitting failed at the limit of mappings: unmapping serves as well. */
-            s->host_error = errno;
-            munmap((void *)(w->base + gva), PAGE_SIZE);
         }
         r->flags[page] &= (uint8_t)~SHADOW_WRITABLE;
-        w->vmas += 2;
-        s->vmas += 2;
+        if (writable)
+            count_mappings(s, w, 2);
+        n = s->nodes[n].next;
     }
 }
 

@@ -12,10 +12,13 @@
 #define CPU_EDI 28
 #define CPU_EIP 32
 #define CPU_FLAGS 40
+#define CPU_ATTENTION 52
 #define CPU_USER_WINDOW 72
 #define CPU_JUMP_CACHE 80
 #define CPU_CHAIN_SITE 96
 #define CPU_HOST_RSP 104
+
+#define JUMP_CACHE_SLOT_BYTES 131072
 
 #define LEAVE_CHAIN 3
 #define LEAVE_LOOKUP 4

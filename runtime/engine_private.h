@@ -56,8 +56,13 @@ struct fragment {
 #define JUMP_CACHES 96u
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
 
+struct jump_victim {
+    uint32_t minus_eip, unused;
+    uint64_t pad;
+};
+
 struct jump_cache {
-    uint64_t *slots;
+    uint64_t *slots; /* JUMP_CACHE_VICTIMS victims behind them */
     uint32_t mode;
     uint16_t window;
     bool used;
@@ -125,6 +130,7 @@ void engine_leave_saved(void);
 void stub_callout(void);
 void stub_chain(void);
 void stub_miss(void);
+void stub_leave_miss(void);
 void stub_attention(void);
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand);
 
@@ -141,8 +147,9 @@ const struct insn_map *fragment_insn(const struct engine *e, const struct fragme
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
 /* Fragments that hold the instruction at `gpa` go: it is to be translated otherwise. */
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa);
-/* Links into fragments of a page whose mapping at `gva` is gone are undone. */
-void fragments_unlink_page(struct vcpu *v, gpa_t gpa, gva_t gva);
+/* The mapping of `gva` to the page at `gpa` is gone from a window: nothing may go from there to
+ * the page's fragments without a fresh look-up. */
+void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva);
 /* Patches the exit whose rel32 is at host address `site` to go to `to`. */
 void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to);
 /* The landing pad's host address, made when first asked for; 0: the cache is full. */
@@ -155,9 +162,9 @@ static inline uint32_t fragment_index(const struct engine *e, const struct fragm
 int jump_caches_init(struct engine *e);
 uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode);
 void jump_cache_set(struct vcpu *v, struct fragment *f);
-void jump_caches_forget_page(struct engine *e, unsigned window, gva_t gva);
 void jump_caches_forget_window(struct engine *e, unsigned window);
-void jump_caches_forget_pad(struct engine *e, uint32_t eip, uint64_t pad);
+#define ANY_WINDOW UINT32_MAX
+void jump_caches_forget_pad(struct engine *e, unsigned window, uint32_t eip, uint64_t pad);
 void jump_caches_reset(struct engine *e);
 
 /* build.c: the fragment for cpu->eip in the current mode, translated if need be. NULL with

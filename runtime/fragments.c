@@ -184,8 +184,11 @@ static void unlink_incoming(struct vcpu *v, struct fragment *f) {
         f->incoming = exit->next;
         unlink_exit(v, exit);
     }
+}
+
+static void forget_pad(struct engine *e, const struct fragment *f, unsigned window) {
     if (f->pad)
-        jump_caches_forget_pad(e, f->eip, (uint64_t)(uintptr_t)(e->cache_exec + f->pad));
+        jump_caches_forget_pad(e, window, f->eip, (uint64_t)(uintptr_t)(e->cache_exec + f->pad));
 }
 
 static void unlink_outgoing(struct engine *e, struct fragment *f) {
@@ -266,6 +269,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
     unlink_incoming(v, f);
+    forget_pad(e, f, ANY_WINDOW);
     unlink_outgoing(e, f);
     remove_from(&e->hash[hash_of(f->gpa, f->mode)], e, index,
                 __builtin_offsetof(struct fragment, hash_next));
@@ -302,21 +306,22 @@ void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {
     }
 }
 
-void fragments_unlink_page(struct vcpu *v, gpa_t gpa, gva_t gva) {
+/* Direct links into another page exist at supervisor level only. */
+static void unmapped(struct vcpu *v, struct fragment *f, unsigned window) {
+    forget_pad(v->engine, f, window);
+    if (window != WINDOW_SUPERVISOR || (f->mode & MODE_CPL) == 3)
+        return;
+    unlink_incoming(v, f);
+    v->counters->invalidate_remap++;
+}
+
+void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
-    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
-        struct fragment *f = &e->fragments[i];
-        if (f->linear >> PAGE_SHIFT == gva >> PAGE_SHIFT && (f->mode & MODE_CPL) != 3) {
-            unlink_incoming(v, f);
-            v->counters->invalidate_remap++;
-        }
-    }
-    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next) {
-        struct fragment *f = &e->fragments[i];
-        if ((f->linear >> PAGE_SHIFT) + 1 == gva >> PAGE_SHIFT && (f->mode & MODE_CPL) != 3) {
-            unlink_incoming(v, f);
-            v->counters->invalidate_remap++;
-        }
-    }
+    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next)
+        if (e->fragments[i].linear >> PAGE_SHIFT == gva >> PAGE_SHIFT)
+            unmapped(v, &e->fragments[i], window);
+    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
+        if ((e->fragments[i].linear >> PAGE_SHIFT) + 1 == gva >> PAGE_SHIFT)
+            unmapped(v, &e->fragments[i], window);
 }

@@ -1,9 +1,9 @@
 /* Jump caches: where indirect transfers and cross-page exits find their fragments.
  *
  * One table a mode and window (a linear address means nothing without its address space). A slot,
- * chosen by the low 13 bits of the target, holds the landing pad of one fragment, which checks
- * the whole address; empty slots hold STUB_MISS. The shadow's entry diff keeps them true: when a
- * page with translated code is dropped from a window, its slots in that window's tables go. */
+ * chosen by a hash of the target, holds the landing pad of one fragment, which checks the whole
+ * address; empty slots hold STUB_MISS. The shadow's entry diff keeps them true: when a page with
+ * translated code is dropped from a window, its fragments' pads go from that window's tables. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -11,22 +11,30 @@
 
 #include "runtime/engine_private.h"
 
-#define TABLE_BYTES (JUMP_CACHE_SLOTS * sizeof(uint64_t))
-#define LONGEST_INSN 15u
+#define TABLE_BYTES (JUMP_CACHE_SLOTS * sizeof(uint64_t) + JUMP_CACHE_VICTIMS * sizeof(struct jump_victim))
 
 int jump_caches_init(struct engine *e) {
     uint8_t *pool = mmap(NULL, JUMP_CACHES * TABLE_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pool == MAP_FAILED)
         return -errno;
+    for (unsigned bit = 0; bit < 32; bit++) /* x and x - 1 differ in their low bits: 2^n - 1 */
+        assert(jump_cache_slot(UINT32_MAX >> bit) != jump_cache_slot(0));
     for (unsigned i = 0; i < JUMP_CACHES; i++)
         e->jump_caches[i].slots = (uint64_t *)(void *)(pool + i * TABLE_BYTES);
     return 0;
 }
 
-static void clear(struct jump_cache *jc, unsigned first, unsigned count) {
-    uint64_t miss = (uint64_t)(uintptr_t)stub_miss, *at = &jc->slots[first], n = count;
+static struct jump_victim *victims(uint64_t *slots) {
+    return (struct jump_victim *)(void *)(slots + JUMP_CACHE_SLOTS);
+}
+
+static void clear(struct jump_cache *jc) {
+    uint64_t miss = (uint64_t)(uintptr_t)stub_miss, *at = jc->slots, n = JUMP_CACHE_SLOTS;
     __asm__ volatile("rep stosq" : "+D"(at), "+c"(n) : "a"(miss) : "memory");
+    for (unsigned i = 0; i < JUMP_CACHE_VICTIMS; i++)
+        victims(jc->slots)[i] =
+            (struct jump_victim){.pad = (uint64_t)(uintptr_t)stub_leave_miss};
 }
 
 uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode) {
@@ -50,7 +58,7 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode) {
     assert(pick);
     *pick = (struct jump_cache){.slots = pick->slots, .mode = mode, .window = (uint16_t)window,
                                 .used = true, .last_use = ++e->use_clock};
-    clear(pick, 0, JUMP_CACHE_SLOTS);
+    clear(pick);
     return pick->slots;
 }
 
@@ -60,39 +68,35 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     if (v->engine->options.no_jump_cache)
         return;
     uint64_t pad = fragment_pad(v, f);
-    if (pad)
-        slots[f->eip % JUMP_CACHE_SLOTS] = pad;
-}
-
-void jump_caches_forget_page(struct engine *e, unsigned window, gva_t gva) {
-    unsigned first = (gva - LONGEST_INSN) % JUMP_CACHE_SLOTS;
-    unsigned count = PAGE_SIZE + LONGEST_INSN;
-    for (unsigned i = 0; i < JUMP_CACHES; i++) {
-        struct jump_cache *jc = &e->jump_caches[i];
-        if (!jc->used || jc->window != window)
-            continue;
-        unsigned head = JUMP_CACHE_SLOTS - first < count ? JUMP_CACHE_SLOTS - first : count;
-        clear(jc, first, head);
-        clear(jc, 0, count - head);
-    }
+    if (!pad)
+        return;
+    slots[jump_cache_slot(f->eip)] = pad;
+    victims(slots)[jump_cache_victim(f->eip)] =
+        (struct jump_victim){.minus_eip = -f->eip, .pad = pad};
 }
 
 void jump_caches_forget_window(struct engine *e, unsigned window) {
     for (unsigned i = 0; i < JUMP_CACHES; i++)
         if (e->jump_caches[i].used && e->jump_caches[i].window == window)
-            clear(&e->jump_caches[i], 0, JUMP_CACHE_SLOTS);
+            clear(&e->jump_caches[i]);
 }
 
-void jump_caches_forget_pad(struct engine *e, uint32_t eip, uint64_t pad) {
+void jump_caches_forget_pad(struct engine *e, unsigned window, uint32_t eip, uint64_t pad) {
+    uint32_t slot = jump_cache_slot(eip), victim = jump_cache_victim(eip);
     for (unsigned i = 0; i < JUMP_CACHES; i++) {
-        uint64_t *slot = &e->jump_caches[i].slots[eip % JUMP_CACHE_SLOTS];
-        if (e->jump_caches[i].used && *slot == pad)
-            *slot = (uint64_t)(uintptr_t)stub_miss;
+        struct jump_cache *jc = &e->jump_caches[i];
+        if (!jc->used || (window != ANY_WINDOW && jc->window != window))
+            continue;
+        if (jc->slots[slot] == pad)
+            jc->slots[slot] = (uint64_t)(uintptr_t)stub_miss;
+        if (victims(jc->slots)[victim].pad == pad)
+            victims(jc->slots)[victim] =
+                (struct jump_victim){.pad = (uint64_t)(uintptr_t)stub_leave_miss};
     }
 }
 
 void jump_caches_reset(struct engine *e) {
     for (unsigned i = 0; i < JUMP_CACHES; i++)
         if (e->jump_caches[i].used)
-            clear(&e->jump_caches[i], 0, JUMP_CACHE_SLOTS);
+            clear(&e->jump_caches[i]);
 }

@@ -8,10 +8,7 @@
 #define CR3_UNPAGED 0xffffffffu
 
 static void on_dropped(void *opaque, unsigned window, gva_t gva, gpa_t gpa) {
-    struct vcpu *v = opaque;
-    jump_caches_forget_page(v->engine, window, gva);
-    if (window == WINDOW_SUPERVISOR)
-        fragments_unlink_page(v, gpa, gva);
+    fragments_unmapped(opaque, window, gpa, gva);
 }
 
 int mmu_init(struct vcpu *v) {

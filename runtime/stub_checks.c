@@ -10,6 +10,7 @@ CHECK(CPU_ESP, gpr[ESP]);
 CHECK(CPU_EDI, gpr[EDI]);
 CHECK(CPU_EIP, eip);
 CHECK(CPU_FLAGS, flags);
+CHECK(CPU_ATTENTION, attention);
 CHECK(CPU_USER_WINDOW, user_window);
 CHECK(CPU_JUMP_CACHE, jump_cache);
 CHECK(CPU_CHAIN_SITE, chain_site);
@@ -17,3 +18,4 @@ CHECK(CPU_HOST_RSP, host_rsp);
 _Static_assert(LEAVE_CHAIN == LEAVE_CHAIN_ && LEAVE_LOOKUP == LEAVE_LOOKUP_ &&
                    LEAVE_ATTENTION == LEAVE_ATTENTION_,
                "cpu_offsets.h: reasons");
+_Static_assert(JUMP_CACHE_SLOT_BYTES == JUMP_CACHE_SLOTS * 8, "cpu_offsets.h: jump cache");

@@ -56,12 +56,21 @@
 2:  mov eax, [r15 + CPU_EAX]
     .endm
 
+/* Times 16, to 16 bits: LEA scales by 8 at most. */
+    .macro shl_index reg
+    lea \reg, [\reg * 2]
+    lea \reg, [\reg * 8]
+    movzx r10d, r10w
+    .endm
+
 /* r11d: eip. Through the jump cache, as every indirect transfer. */
     .macro jump_guest
     mov r11d, [r15 + CPU_EIP]
-    lea r10d, [r11 * 8]
+    mov r10d, 0
+    crc32 r10d, r11d
+    lea r10d, [r10 * 4]
     movzx r10d, r10w
-    jmp [r13 + r10]
+    jmp [r13 + r10 * 2]
     .endm
 
 /* int engine_enter(struct cpu *cpu, const void *code): why it came back. */
@@ -124,8 +133,29 @@ stub_chain: /* r10 site, r11d target */
     mov eax, LEAVE_CHAIN
     jmp engine_leave_saved
 
+/* r11d target. Another target may hold its slot: the victims are looked at before C is. Neither
+ * flags nor ecx change on the way to a landing pad, which checks everything once more. */
     .globl stub_miss
-stub_miss: /* r11d target */
+stub_miss:
+    mov r8d, ecx
+    mov ecx, [r15 + CPU_ATTENTION]
+    jecxz 4f
+    mov ecx, r8d
+    jmp stub_leave_miss
+4:  mov r10d, 0
+    crc32 r10d, r11d
+    bswap r10d
+    shl_index r10
+    mov ecx, [r13 + r10 + JUMP_CACHE_SLOT_BYTES]
+    lea ecx, [rcx + r11]
+    jecxz 5f
+    mov ecx, r8d
+    jmp stub_leave_miss
+5:  mov ecx, r8d
+    jmp [r13 + r10 + JUMP_CACHE_SLOT_BYTES + 8]
+
+    .globl stub_leave_miss
+stub_leave_miss:
     save_guest
     mov [r15 + CPU_EIP], r11d
     mov eax, LEAVE_LOOKUP

@@ -37,8 +37,10 @@ static void set_vex(const struct insn *in, struct encoding *enc) {
     enc->vex = true;
     enc->vex_pp = last & 3u;
     enc->vex_l = last >> 2 & 1u;
-    /* VEX.W is ignored outside 64-bit mode where an operand is a general register. */
-    enc->vex_w = bytes[0] == 0xc4 && last >> 7 && !in->kinds->any_gpr;
+    /* VEX.W is ignored outside 64-bit mode where an operand is a general register (of PCMPxSTRx:
+     * the lengths in EAX and EDX). */
+    bool counts = in->z.opcode_map == ZYDIS_OPCODE_MAP_0F3A && (in->z.opcode & 0xfcu) == 0x60;
+    enc->vex_w = bytes[0] == 0xc4 && last >> 7 && !in->kinds->any_gpr && !counts;
     /* Outside 64-bit mode the highest bit of vvvv is ignored: registers 8-15 are not the guest's. */
     enc->vvvv = (uint8_t)(~(last >> 3) & 7u);
     if (in->kinds->vvvv_gpr)
@@ -128,10 +130,14 @@ void emit_identical(struct block *b, const struct insn *in) {
     struct memref m;
     struct encoding enc = {.map = (uint8_t)z->opcode_map, .opcode = z->opcode,
                            .imm = in->bytes + in->imm_at, .imm_len = in->imm_len};
+    uint8_t fourth = in->bytes[in->imm_at] & 0x7fu;
     if (in->row->vex)
         set_vex(in, &enc);
     else
         set_prefixes(in, &enc);
+    if (in->row->vex && z->opcode_map == ZYDIS_OPCODE_MAP_0F3A && z->opcode >= 0x4a &&
+        z->opcode <= 0x4c)
+        enc.imm = &fourth; /* VBLENDVx: a register in bits 7-4, of which bit 7 is ignored */
     if (!(z->attributes & ZYDIS_ATTRIB_HAS_MODRM)) {
         if (kinds->opcode_reg && !kinds->opcode_byte) {
             enc.opcode_reg = true;

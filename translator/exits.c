@@ -39,7 +39,7 @@ static void jump_stub(struct block *b, enum stub stub) {
 static void jump_cached(struct emit *e, uint32_t target) {
     emit_mov_reg_imm(e, REG_TARGET, target);
     struct memref slot = {.base = REG_JUMP_CACHE, .index = NO_REG,
-                          .disp = (int32_t)(target % JUMP_CACHE_SLOTS * 8u)};
+                          .disp = (int32_t)(jump_cache_slot(target) * 8u)};
     emit_jump_mem(e, &slot);
 }
 
@@ -86,11 +86,15 @@ void exit_indirect(struct block *b) {
         jump_stub(b, STUB_MISS);
         return;
     }
-    /* Slot: the low 13 bits of the target, times 8, without touching flags. */
-    struct memref times8 = {.base = NO_REG, .index = REG_TARGET, .scale = 3};
+    /* jump_cache_slot without touching flags: the CRC's low 14 bits, times 8. */
+    struct memref times4 = {.base = NO_REG, .index = R10, .scale = 2};
+    struct encoding crc = {.legacy = {0xf2}, .legacy_count = 1, .map = MAP_0F38, .opcode = 0xf1,
+                           .has_modrm = true, .reg = R10, .rm = REG_TARGET};
     struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R10, .rm = R10};
-    struct memref slot = {.base = REG_JUMP_CACHE, .index = R10};
-    emit_lea(&b->e, R10, &times8);
+    struct memref slot = {.base = REG_JUMP_CACHE, .index = R10, .scale = 1};
+    emit_mov_reg_imm(&b->e, R10, 0);
+    emit_insn(&b->e, &crc);
+    emit_lea(&b->e, R10, &times4);
     emit_insn(&b->e, &movzx);
     emit_jump_mem(&b->e, &slot);
 }
@@ -146,8 +150,8 @@ uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, u
     struct emit e = {.at = code, .end = code + room};
     struct memref attention = CPU_FIELD(attention);
     struct memref miss = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_MISS * 8u);
-    /* Whoever comes here agrees with eip in the low 13 bits, and attention is 0 or 1: their sum is
-     * 0 only when both are. Flags must survive: another target with the same slot may need them. */
+    /* attention is 0 or 1, and eip - 1 never comes here (jump_cache_slot): the sum is 0 only when
+     * both are as they should. Flags must survive: another target of the slot may need them. */
     struct memref sum = {.base = RCX, .index = R11, .disp = (int32_t)-eip};
     emit_mov_reg_reg(&e, R8, RCX);
     emit_load(&e, RCX, &attention);

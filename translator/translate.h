@@ -15,7 +15,10 @@
 #define TRANSLATION_INSNS_MAX 64u
 #define TRANSLATION_EXITS_MAX 4u
 #define TRANSLATION_CODE_MAX 8192u
-#define JUMP_CACHE_SLOTS 8192u
+#define JUMP_CACHE_SLOTS 16384u
+/* Behind the slots stand, by another part of the same hash, pairs of (-target, landing pad) for
+ * those that lost their slot to another target: STUB_MISS looks there first. */
+#define JUMP_CACHE_VICTIMS 4096u
 
 /* How a site reaches memory at CPL < 3: two bits for the explicit operand (for strings: the
  * source), two for the stack (for strings: the destination). */
@@ -91,6 +94,20 @@ enum translate_status {
 /* Emits into [code, code+room). */
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out);
+
+/* The jump cache slot of a target: a CRC of it, since CRC32 is a hash that touches no flags. Two
+ * targets one apart never share a slot (translate_pad counts on it). */
+static inline uint32_t jump_cache_slot(uint32_t target) {
+    uint32_t crc = 0;
+    __asm__("crc32l %1, %0" : "+r"(crc) : "rm"(target));
+    return crc % JUMP_CACHE_SLOTS;
+}
+
+static inline uint32_t jump_cache_victim(uint32_t target) {
+    uint32_t crc = 0;
+    __asm__("crc32l %1, %0" : "+r"(crc) : "rm"(target));
+    return __builtin_bswap32(crc) % JUMP_CACHE_VICTIMS;
+}
 
 /* The landing pad through which indirect transfers enter a fragment: checks r11d against `eip`
  * and for attention, then jumps to `body`. Returns its length. */
