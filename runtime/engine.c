@@ -37,6 +37,7 @@ static void set_stubs(struct cpu *cpu) {
     cpu->stubs[STUB_CHAIN] = (uint64_t)(uintptr_t)stub_chain;
     cpu->stubs[STUB_MISS] = (uint64_t)(uintptr_t)stub_miss;
     cpu->stubs[STUB_ATTENTION] = (uint64_t)(uintptr_t)stub_attention;
+    cpu->stubs[STUB_RETURN] = (uint64_t)(uintptr_t)stub_return;
 }
 
 static int set_up(struct vcpu *v, const struct engine_options *options) {
@@ -60,6 +61,8 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
         status = fragments_init(v, options->cache_bytes);
     if (!status)
         status = jump_caches_init(e);
+    if (!status)
+        status = return_stacks_init(v);
     if (!status)
         status = signals_init(v);
     if (!status)

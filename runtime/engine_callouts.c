@@ -59,8 +59,10 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
             cpu->eip = cpu->next_eip;
             return LEAVE_STOP;
         }
-        if (!cpu->mode_dirty)
+        if (!cpu->mode_dirty) {
+            return_stack_settle(v, true);
             return LEAVE_NEXT_;
+        }
         cpu->eip = cpu->next_eip;
         return jump(v);
     case CALLOUT_FAULT:

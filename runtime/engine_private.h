@@ -120,6 +120,12 @@ struct engine {
     sigset_t wait_mask;   /* signals let in while waiting */
     const char *why_dead; /* set in a signal handler before giving up */
 
+    uint64_t return_base[2]; /* supervisor, user */
+    uint64_t user_return_rsp;
+    unsigned return_window, user_return_window;
+    uint32_t return_mode, user_return_mode;
+    bool returns_stale, user_returns_stale;
+
     uint8_t *vector_area; /* XSAVE or FXSAVE image, 64-byte aligned */
     bool use_xsave;
 };
@@ -132,6 +138,8 @@ void stub_chain(void);
 void stub_miss(void);
 void stub_leave_miss(void);
 void stub_attention(void);
+void stub_return(void);
+void stub_return_empty(void);
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand);
 
 /* fragments.c */
@@ -157,6 +165,18 @@ uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
 static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
     return (uint32_t)(f - e->fragments);
 }
+
+/* return_stack.c: host return addresses of guest calls, one stack a privilege half. */
+int return_stacks_init(struct vcpu *v);
+/* Translated code is about to run in another mode or window. */
+void return_stack_switch(struct vcpu *v, unsigned window, uint32_t mode);
+/* Code mappings changed: no address on any stack may be used. */
+void return_stacks_forget(struct engine *e);
+/* Empties the current stack if that was asked for; `keep`: a callout's own return address stands
+ * on top and stays. */
+void return_stack_settle(struct vcpu *v, bool keep);
+/* Is `address` in the guard below a stack? Then RSP is to become what it returns, else 0. */
+uint64_t return_stack_overflow(const struct vcpu *v, uintptr_t address);
 
 /* jump_cache.c */
 int jump_caches_init(struct engine *e);

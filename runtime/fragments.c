@@ -73,6 +73,7 @@ void fragments_flush_all(struct vcpu *v) {
     e->map_count = 0;
     e->cache_used = SCRATCH_CODE;
     jump_caches_reset(e);
+    return_stacks_forget(e);
     e->flush_cache = false;
     v->counters->cache_flushes++;
 }
@@ -191,7 +192,8 @@ static void forget_pad(struct engine *e, const struct fragment *f, unsigned wind
         jump_caches_forget_pad(e, window, f->eip, (uint64_t)(uintptr_t)(e->cache_exec + f->pad));
 }
 
-static void unlink_outgoing(struct engine *e, struct fragment *f) {
+static void unlink_outgoing(struct vcpu *v, struct fragment *f) {
+    struct engine *e = v->engine;
     for (unsigned i = 0; i < f->exit_count; i++) {
         struct fragment_exit *exit = &f->exits[i];
         if (exit->to == NO_FRAGMENT)
@@ -203,7 +205,7 @@ static void unlink_outgoing(struct engine *e, struct fragment *f) {
             link = &e->fragments[*link >> 2].exits[*link & 3].next;
         }
         *link = exit->next;
-        exit->to = NO_FRAGMENT;
+        unlink_exit(v, exit); /* a return may still land in it */
     }
 }
 
@@ -270,7 +272,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     uint32_t index = fragment_index(e, f);
     unlink_incoming(v, f);
     forget_pad(e, f, ANY_WINDOW);
-    unlink_outgoing(e, f);
+    unlink_outgoing(v, f);
     remove_from(&e->hash[hash_of(f->gpa, f->mode)], e, index,
                 __builtin_offsetof(struct fragment, hash_next));
     remove_from(&e->page_fragments[page_of(f->gpa)], e, index,

@@ -8,7 +8,9 @@
 #define CR3_UNPAGED 0xffffffffu
 
 static void on_dropped(void *opaque, unsigned window, gva_t gva, gpa_t gpa) {
-    fragments_unmapped(opaque, window, gpa, gva);
+    struct vcpu *v = opaque;
+    fragments_unmapped(v, window, gpa, gva);
+    return_stacks_forget(v->engine);
 }
 
 int mmu_init(struct vcpu *v) {
@@ -47,6 +49,7 @@ void mmu_activate(struct vcpu *v) {
     if (read_gs_base() != w->base)
         write_gs_base(w->base);
     e->gs_user = user;
+    return_stack_switch(v, w->number, v->cpu.mode);
     v->cpu.jump_cache = (uint64_t)(uintptr_t)jump_cache_get(v, w->number, v->cpu.mode);
 }
 

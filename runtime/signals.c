@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <ucontext.h>
 
@@ -14,6 +15,8 @@
 
 /* The one machine of this process: a handler gets no argument. */
 static struct vcpu *handled;
+
+#define HANDLER_STACK_BYTES (256u << 10)
 
 #define TRAP_DE 0
 #define TRAP_UD 6
@@ -41,6 +44,7 @@ static void undo(const struct insn_map *insn, greg_t *regs) {
 
 /* Resume in the run loop, guest state already saved. */
 static void leave(greg_t *regs, enum leave reason) {
+    handled->cpu.return_rsp = (uint64_t)regs[REG_RSP];
     regs[REG_RAX] = reason;
     regs[REG_R15] = (greg_t)(uintptr_t)&handled->cpu;
     regs[REG_RIP] = (greg_t)(uintptr_t)engine_leave_saved;
@@ -100,12 +104,20 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
         host_bug(signal == SIGBUS ? "guest memory is gone (is the host out of memory?)"
                                   : "a fault in the monitor's own code",
                  regs, address);
+    uint64_t emptied = address ? return_stack_overflow(v, address) : 0;
+    if (emptied) {
+        regs[REG_RSP] = (greg_t)emptied;
+        return;
+    }
     const struct insn_map *insn = fragment_insn(e, f, pc);
     undo(insn, regs);
     save_guest(&v->cpu, regs);
     v->cpu.eip = f->eip + insn->guest;
     gpa_t at = f->gpa + insn->guest;
     enum leave reason = classify(v, regs, address, at);
+    v->cpu.return_rsp = (uint64_t)regs[REG_RSP];
+    return_stack_settle(v, false);
+    regs[REG_RSP] = (greg_t)v->cpu.return_rsp;
     if (reason == LEAVE_NEXT_ && !(insn->undo & UNDO_SWAP_BYTES))
         return; /* the access is tried again just where it was */
     if (reason == LEAVE_NEXT_ || reason == LEAVE_JUMP_)
@@ -121,16 +133,29 @@ static void on_attention(int signal) {
     handled->counters->host_signals++;
 }
 
+/* Translated code's RSP is no stack for handlers. */
+static int alternate_stack(void) {
+    stack_t stack = {.ss_size = HANDLER_STACK_BYTES};
+    stack.ss_sp = mmap(NULL, HANDLER_STACK_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (stack.ss_sp == MAP_FAILED)
+        return -errno;
+    return sigaltstack(&stack, NULL) ? -errno : 0;
+}
+
 int signals_init(struct vcpu *v) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-    struct sigaction action = {.sa_flags = SA_SIGINFO};
+    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
+    int status = alternate_stack();
+    if (status)
+        return status;
     handled = v;
     sigfillset(&action.sa_mask);
     action.sa_sigaction = on_fault;
     for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++)
         if (sigaction(faults[i], &action, NULL))
             return -errno;
-    struct sigaction attention = {.sa_handler = on_attention};
+    struct sigaction attention = {.sa_handler = on_attention, .sa_flags = SA_ONSTACK};
     sigfillset(&attention.sa_mask);
     if (sigaction(SIGUSR1, &attention, NULL) || sigaction(SIGALRM, &attention, NULL))
         return -errno;

@@ -15,6 +15,7 @@ CHECK(CPU_USER_WINDOW, user_window);
 CHECK(CPU_JUMP_CACHE, jump_cache);
 CHECK(CPU_CHAIN_SITE, chain_site);
 CHECK(CPU_HOST_RSP, host_rsp);
+CHECK(CPU_RETURN_RSP, return_rsp);
 _Static_assert(LEAVE_CHAIN == LEAVE_CHAIN_ && LEAVE_LOOKUP == LEAVE_LOOKUP_ &&
                    LEAVE_ATTENTION == LEAVE_ATTENTION_,
                "cpu_offsets.h: reasons");

@@ -2,8 +2,9 @@
  *
  * Inside a fragment: guest eax ecx edx ebx ebp esi edi in their own host registers, esp in r12d,
  * the arithmetic flags and DF in the host's; r13 the jump cache, r14 the user window, r15 the
- * cpu struct; rsp is what engine_enter left (16-byte aligned). Nothing here touches a vector
- * register. C code runs with DF clear. */
+ * cpu struct; rsp the return stack (return_stack.c), which holds nothing but host return
+ * addresses. Nothing here touches a vector register. C code runs on the run loop's stack, with DF
+ * clear. */
 #include "runtime/cpu_offsets.h"
 
 #define DF 0x400
@@ -87,6 +88,7 @@ engine_enter:
     mov r15, rdi
     mov r10, rsi
     mov [r15 + CPU_HOST_RSP], rsp
+    mov rsp, [r15 + CPU_RETURN_RSP]
     load_guest
     jmp r10
 
@@ -108,7 +110,9 @@ engine_leave_saved: /* rax: the reason; guest registers are in the struct; r15 h
     .type stub_callout, @function
 stub_callout:
     save_guest
-    sub rsp, 8
+    lea rdi, [rsp + 8] /* as it is behind this call */
+    mov [r15 + CPU_RETURN_RSP], rdi
+    mov rsp, [r15 + CPU_HOST_RSP]
     mov rdi, r15
     mov esi, r9d
     mov edx, r10d
@@ -116,18 +120,34 @@ stub_callout:
     call engine_callout
     cmp eax, 1
     ja engine_leave_saved
+    mov rsp, [r15 + CPU_RETURN_RSP]
     je 3f
-    add rsp, 8
+    sub rsp, 8
     load_guest
     ret
-3:  add rsp, 16
-    load_guest
+3:  load_guest
     jump_guest
     .size stub_callout, . - stub_callout
+
+/* A return that the return stack did not know, or knew wrong. r11d: eip. */
+    .globl stub_return
+stub_return:
+    mov r10d, 0
+    crc32 r10d, r11d
+    lea r10d, [r10 * 4]
+    movzx r10d, r10w
+    jmp [r13 + r10 * 2]
+
+/* The return stack is empty: its one fixed entry leads here, and stays. */
+    .globl stub_return_empty
+stub_return_empty:
+    lea rsp, [rsp - 8]
+    jmp stub_return
 
     .globl stub_chain
 stub_chain: /* r10 site, r11d target */
     save_guest
+    mov [r15 + CPU_RETURN_RSP], rsp
     mov [r15 + CPU_CHAIN_SITE], r10
     mov [r15 + CPU_EIP], r11d
     mov eax, LEAVE_CHAIN
@@ -157,6 +177,7 @@ stub_miss:
     .globl stub_leave_miss
 stub_leave_miss:
     save_guest
+    mov [r15 + CPU_RETURN_RSP], rsp
     mov [r15 + CPU_EIP], r11d
     mov eax, LEAVE_LOOKUP
     jmp engine_leave_saved
@@ -164,6 +185,7 @@ stub_leave_miss:
     .globl stub_attention
 stub_attention: /* r11d where to go on */
     save_guest
+    mov [r15 + CPU_RETURN_RSP], rsp
     mov [r15 + CPU_EIP], r11d
     mov eax, LEAVE_ATTENTION
     jmp engine_leave_saved

@@ -75,6 +75,9 @@ static inline bool block_checked(const struct block *b) {
 /* exits.c: how control leaves a block. Each ends it. */
 void exit_to(struct block *b, uint32_t target);       /* a known eip */
 void exit_indirect(struct block *b);                  /* r11d */
+void exit_call(struct block *b, uint32_t target, uint32_t return_eip);
+void exit_call_indirect(struct block *b, uint32_t return_eip); /* r11d */
+void exit_return(struct block *b);                    /* r11d */
 void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fall);
 /* `opcode` is a host LOOPcc/JECXZ opcode, used with 67h. */
 void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fall);

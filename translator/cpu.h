@@ -109,6 +109,7 @@ enum stub {
     STUB_CHAIN,   /* a direct exit not yet linked; r11d target eip, r10 link slot */
     STUB_MISS,    /* jump cache miss; r11d target eip */
     STUB_ATTENTION, /* r11d eip to resume at */
+    STUB_RETURN,    /* r11d eip: a return that was predicted wrong, through the jump cache */
     STUB_COUNT
 };
 
@@ -128,6 +129,7 @@ struct cpu {
     uint32_t result, result2; /* what a callout hands back to its fragment */
     uint64_t chain_site; /* STUB_CHAIN: host address of the rel32 to patch */
     uint64_t host_rsp;   /* of the run loop's frame, while translated code runs */
+    uint64_t return_rsp; /* translated code's RSP: its stack of host return addresses */
 
     /* Reached with a 32-bit displacement. */
     struct segment seg[SEG_COUNT];

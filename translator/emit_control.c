@@ -29,7 +29,7 @@ void e_call_rel(struct block *b, const struct insn *in) {
     if (unusual(b, in, true))
         return;
     push_return(b, in);
-    exit_to(b, relative_target(in));
+    exit_call(b, relative_target(in), in->next_eip);
 }
 
 void e_jmp_rel(struct block *b, const struct insn *in) {
@@ -82,7 +82,7 @@ void e_call_rm(struct block *b, const struct insn *in) {
         emit_load(&b->e, REG_TARGET, &keep);
     else
         emit_mov_reg_reg(&b->e, REG_TARGET, R9);
-    exit_indirect(b);
+    exit_call_indirect(b, in->next_eip);
 }
 
 void e_ret(struct block *b, const struct insn *in) {
@@ -94,5 +94,5 @@ void e_ret(struct block *b, const struct insn *in) {
     struct memref m = operand_stack(b, in, 0, 4, ACCESS_READ);
     emit_load(&b->e, REG_TARGET, &m);
     add_esp(b, release);
-    exit_indirect(b);
+    exit_return(b);
 }

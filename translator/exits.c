@@ -36,10 +36,14 @@ static void jump_stub(struct block *b, enum stub stub) {
     emit_jump_mem(&b->e, &entry);
 }
 
+static struct memref slot_of(uint32_t target) {
+    return (struct memref){.base = REG_JUMP_CACHE, .index = NO_REG,
+                           .disp = (int32_t)(jump_cache_slot(target) * 8u)};
+}
+
 static void jump_cached(struct emit *e, uint32_t target) {
+    struct memref slot = slot_of(target);
     emit_mov_reg_imm(e, REG_TARGET, target);
-    struct memref slot = {.base = REG_JUMP_CACHE, .index = NO_REG,
-                          .disp = (int32_t)(jump_cache_slot(target) * 8u)};
     emit_jump_mem(e, &slot);
 }
 
@@ -61,6 +65,14 @@ static bool wants_check(const struct block *b, uint32_t target) {
     return b->check_exits || (int32_t)(target - b->pc) <= 0;
 }
 
+/* E9 or E8 with a link behind it. */
+static void linked(struct block *b, uint8_t opcode, uint32_t target) {
+    if (wants_check(b, target))
+        attention_check(b, target);
+    emit8(&b->e, opcode);
+    add_site(b, target);
+}
+
 static void leave_to(struct block *b, uint32_t target) {
     if (b->req->no_links) {
         emit_mov_reg_imm(&b->e, REG_TARGET, target);
@@ -68,10 +80,7 @@ static void leave_to(struct block *b, uint32_t target) {
     } else if (!direct(b, target)) {
         jump_cached(&b->e, target); /* its landing pad tests for attention */
     } else {
-        if (wants_check(b, target))
-            attention_check(b, target);
-        emit8(&b->e, 0xe9);
-        add_site(b, target);
+        linked(b, 0xe9, target);
     }
 }
 
@@ -80,23 +89,80 @@ void exit_to(struct block *b, uint32_t target) {
     b->ended = true;
 }
 
+/* jump_cache_slot of r11d without touching flags: the CRC's low 14 bits, times 8. */
+static struct memref slot_of_register(struct block *b) {
+    struct memref times4 = {.base = NO_REG, .index = R10, .scale = 2};
+    struct encoding crc = {.legacy = {0xf2}, .legacy_count = 1, .map = MAP_0F38, .opcode = 0xf1,
+                           .has_modrm = true, .reg = R10, .rm = REG_TARGET};
+    struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R10, .rm = R10};
+    emit_mov_reg_imm(&b->e, R10, 0);
+    emit_insn(&b->e, &crc);
+    emit_lea(&b->e, R10, &times4);
+    emit_insn(&b->e, &movzx);
+    return (struct memref){.base = REG_JUMP_CACHE, .index = R10, .scale = 1};
+}
+
 void exit_indirect(struct block *b) {
     b->ended = true;
     if (b->req->no_links) {
         jump_stub(b, STUB_MISS);
         return;
     }
-    /* jump_cache_slot without touching flags: the CRC's low 14 bits, times 8. */
-    struct memref times4 = {.base = NO_REG, .index = R10, .scale = 2};
-    struct encoding crc = {.legacy = {0xf2}, .legacy_count = 1, .map = MAP_0F38, .opcode = 0xf1,
-                           .has_modrm = true, .reg = R10, .rm = REG_TARGET};
-    struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R10, .rm = R10};
-    struct memref slot = {.base = REG_JUMP_CACHE, .index = R10, .scale = 1};
-    emit_mov_reg_imm(&b->e, R10, 0);
-    emit_insn(&b->e, &crc);
-    emit_lea(&b->e, R10, &times4);
-    emit_insn(&b->e, &movzx);
+    struct memref slot = slot_of_register(b);
     emit_jump_mem(&b->e, &slot);
+}
+
+/* Where the host's RET arrives: only when the guest really returns here does the block behind the
+ * call follow; any other address takes the jump cache. */
+static void landing(struct block *b, uint32_t return_eip) {
+    struct memref difference = {.base = R11, .index = NO_REG, .disp = (int32_t)-return_eip};
+    emit_mov_reg_reg(&b->e, R8, RCX);
+    emit_lea(&b->e, RCX, &difference);
+    emit8(&b->e, 0x67);
+    uint8_t *here = emit_short_jump(&b->e, 0xe3);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    jump_stub(b, STUB_RETURN);
+    emit_short_land(&b->e, here);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    leave_to(b, return_eip);
+}
+
+/* A guest call is a host call, so that the host predicts the return; the return address on the
+ * host's side is checked against the guest's when it is used. */
+void exit_call(struct block *b, uint32_t target, uint32_t return_eip) {
+    b->ended = true;
+    if (b->req->no_links) {
+        leave_to(b, target);
+        return;
+    }
+    if (direct(b, target)) {
+        linked(b, 0xe8, target);
+    } else {
+        struct memref slot = slot_of(target);
+        emit_mov_reg_imm(&b->e, REG_TARGET, target);
+        emit_call_mem(&b->e, &slot);
+    }
+    landing(b, return_eip);
+}
+
+void exit_call_indirect(struct block *b, uint32_t return_eip) {
+    if (b->req->no_links) {
+        exit_indirect(b);
+        return;
+    }
+    b->ended = true;
+    struct memref slot = slot_of_register(b);
+    emit_call_mem(&b->e, &slot);
+    landing(b, return_eip);
+}
+
+void exit_return(struct block *b) {
+    if (b->req->no_links) {
+        exit_indirect(b);
+        return;
+    }
+    b->ended = true;
+    emit8(&b->e, 0xc3);
 }
 
 void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fall) {
