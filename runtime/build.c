@@ -12,6 +12,7 @@
 #include "runtime/vector_state.h"
 
 #define COPY_MAX 512u
+#define BRANCHES_MAX 4u
 
 struct fetched {
     uint8_t bytes[COPY_MAX + 16];
@@ -115,6 +116,8 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
         .linear = cpu->seg[SEG_CS].base + cpu->eip, .mode = cpu->mode,
         .max_insns = single ? 1 : 0,
+        .max_branches = BRANCHES_MAX,
+        .cold = one_shot ? NULL : e->cache_write + e->cold_used, .cold_room = COLD_CODE_MAX,
         .no_links = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),

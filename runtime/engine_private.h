@@ -35,7 +35,7 @@ struct fragment_exit {
     uint32_t target; /* eip */
     uint32_t to;     /* fragment that it is linked to, or NO_FRAGMENT */
     uint32_t stub_rel; /* the rel32 that leads back to its own stub */
-    uint32_t next;   /* next in `to`'s list of incoming links: fragment << 2 | exit, 0 ends */
+    uint32_t next;   /* next in `to`'s list of incoming links, 0 ends */
 };
 
 struct fragment {
@@ -45,8 +45,8 @@ struct fragment {
     uint32_t map, map_count;            /* entries in the map pool */
     uint32_t pad;                       /* cache offset of its landing pad, 0: none yet */
     uint32_t hash_next, page_next, page2_next;
-    uint32_t incoming; /* fragment << 2 | exit */
-    struct fragment_exit exits[TRANSLATION_EXITS_MAX];
+    uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
+    uint32_t exits;    /* its own, in the pool */
     uint8_t exit_count;
     bool dead;
 };
@@ -54,6 +54,7 @@ struct fragment {
 #define HASH_SIZE 65536u
 #define HINT_SLOTS 16384u
 #define JUMP_CACHES 96u
+#define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
 
 struct jump_victim {
@@ -87,6 +88,9 @@ struct engine {
     uint32_t fragment_count, fragment_max;
     struct insn_map *maps;
     uint32_t map_count, map_max;
+    struct fragment_exit *exits; /* 0 is never used */
+    uint32_t exit_count, exit_max;
+    uint32_t cold_start, cold_used; /* the cache's last third: stubs */
     uint32_t hash[HASH_SIZE];
     uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
     struct fragment scratch; /* what the scratch area holds */

@@ -1,7 +1,8 @@
 /* Fragments: the translation cache, its index, links between fragments.
  *
- * The cache is one memfd mapped twice, writable here and executable there. It only grows; when it
- * is full, everything goes (a generation ends). Fragments lie in the order of their code, so a
+ * The cache is one memfd mapped twice, writable here and executable there. It only grows, from its
+ * start with code and from two thirds on with the stubs that are seldom executed; when either
+ * part is full, everything goes (a generation ends). Fragments lie in the order of their code, so a
  * host address is found by bisection. A link is an incoming-list entry of its target, so that a
  * fragment that goes can send everybody who jumps to it back to their stubs. */
 #include <assert.h>
@@ -15,12 +16,21 @@
 #define CACHE_DEFAULT (48u << 20)
 #define CACHE_MINIMUM (64u << 10)
 #define FRAGMENTS_MAX (512u * 1024u)
-#define MAPS_MAX (4u << 20)
+#define MAPS_MAX (8u << 20)
+#define EXITS_MAX (2u << 20)
 
 static void *reserve(size_t size) {
     void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                     -1, 0);
     return at == MAP_FAILED ? NULL : at;
+}
+
+static void empty(struct engine *e) {
+    e->fragment_count = 1;
+    e->exit_count = 1;
+    e->map_count = 0;
+    e->cache_used = SCRATCH_CODE;
+    e->cold_used = e->cold_start;
 }
 
 int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
@@ -43,14 +53,16 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
     e->cache_write = write;
     e->fragment_max = FRAGMENTS_MAX;
     e->map_max = MAPS_MAX;
+    e->exit_max = EXITS_MAX;
+    e->exits = reserve(e->exit_max * sizeof *e->exits);
+    e->cold_start = (e->cache_size / 3 * 2 + 15u) & ~15u;
     e->fragments = reserve(e->fragment_max * sizeof *e->fragments);
     e->maps = reserve(e->map_max * sizeof *e->maps);
     e->page_fragments = reserve(pages * sizeof(uint32_t));
     e->page2_fragments = reserve(pages * sizeof(uint32_t));
-    if (!e->fragments || !e->maps || !e->page_fragments || !e->page2_fragments)
+    if (!e->fragments || !e->maps || !e->exits || !e->page_fragments || !e->page2_fragments)
         return -ENOMEM;
-    e->cache_used = SCRATCH_CODE;
-    e->fragment_count = 1;
+    empty(e);
     return 0;
 }
 
@@ -69,9 +81,7 @@ void fragments_flush_all(struct vcpu *v) {
         }
     }
     memset(e->hash, 0, sizeof e->hash);
-    e->fragment_count = 1;
-    e->map_count = 0;
-    e->cache_used = SCRATCH_CODE;
+    empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
     e->flush_cache = false;
@@ -96,13 +106,16 @@ struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t linear, uin
 struct fragment *fragment_new(struct vcpu *v) {
     struct engine *e = v->engine;
     /* Room for a block, and behind it for a few pads and thunks. */
-    if (e->cache_used + TRANSLATION_CODE_MAX + 256 > e->cache_size ||
-        e->fragment_count >= e->fragment_max || e->map_count + TRANSLATION_INSNS_MAX > e->map_max)
+    if (e->cache_used + TRANSLATION_CODE_MAX + 256 > e->cold_start ||
+        e->cold_used + COLD_CODE_MAX > e->cache_size || e->fragment_count >= e->fragment_max ||
+        e->map_count + TRANSLATION_INSNS_MAX > e->map_max ||
+        e->exit_count + TRANSLATION_EXITS_MAX > e->exit_max)
         return NULL;
     struct fragment *f = &e->fragments[e->fragment_count];
     memset(f, 0, sizeof *f);
     f->code = e->cache_used;
     f->map = e->map_count;
+    f->exits = e->exit_count;
     return f;
 }
 
@@ -116,13 +129,16 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     memcpy(&e->maps[f->map], t->map, t->insn_count * sizeof *t->map);
     f->exit_count = (uint8_t)t->exit_count;
     for (unsigned i = 0; i < t->exit_count; i++) {
-        struct fragment_exit *exit = &f->exits[i];
+        struct fragment_exit *exit = &e->exits[f->exits + i];
+        *exit = (struct fragment_exit){.to = NO_FRAGMENT};
         exit->site = f->code + t->exits[i].site;
         exit->target = t->exits[i].target;
         memcpy(&exit->stub_rel, e->cache_write + exit->site, sizeof exit->stub_rel);
     }
     e->fragment_count++;
     e->map_count += t->insn_count;
+    e->exit_count += t->exit_count;
+    e->cold_used += (t->cold_len + 15u) & ~15u;
     e->cache_used += (t->code_len + 15u) & ~15u;
     uint32_t *bucket = &e->hash[hash_of(f->gpa, f->mode)];
     f->hash_next = *bucket;
@@ -181,7 +197,7 @@ static void unlink_exit(struct vcpu *v, struct fragment_exit *exit) {
 static void unlink_incoming(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     while (f->incoming) {
-        struct fragment_exit *exit = &e->fragments[f->incoming >> 2].exits[f->incoming & 3];
+        struct fragment_exit *exit = &e->exits[f->incoming];
         f->incoming = exit->next;
         unlink_exit(v, exit);
     }
@@ -195,14 +211,14 @@ static void forget_pad(struct engine *e, const struct fragment *f, unsigned wind
 static void unlink_outgoing(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     for (unsigned i = 0; i < f->exit_count; i++) {
-        struct fragment_exit *exit = &f->exits[i];
+        struct fragment_exit *exit = &e->exits[f->exits + i];
         if (exit->to == NO_FRAGMENT)
             continue;
-        uint32_t self = fragment_index(e, f) << 2 | i;
+        uint32_t self = f->exits + i;
         uint32_t *link = &e->fragments[exit->to].incoming;
         while (*link != self) {
             assert(*link);
-            link = &e->fragments[*link >> 2].exits[*link & 3].next;
+            link = &e->exits[*link].next;
         }
         *link = exit->next;
         unlink_exit(v, exit); /* a return may still land in it */
@@ -212,7 +228,7 @@ static void unlink_outgoing(struct vcpu *v, struct fragment *f) {
 /* A thunk (translate_thunk) for a target that may not be linked directly. */
 static void link_thunk(struct engine *e, struct fragment_exit *exit) {
     uint32_t at = e->cache_used;
-    uint32_t len = translate_thunk(e->cache_write + at, e->cache_size - at, exit->target);
+    uint32_t len = translate_thunk(e->cache_write + at, e->cold_start - at, exit->target);
     if (!len)
         return;
     e->cache_used += (len + 15u) & ~15u;
@@ -226,7 +242,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
     if (!from || from == &e->scratch || from->dead || to == &e->scratch)
         return; /* what it stood in is gone */
     for (unsigned i = 0; i < from->exit_count; i++) {
-        struct fragment_exit *exit = &from->exits[i];
+        struct fragment_exit *exit = &e->exits[from->exits + i];
         if (exit->site != offset || exit->to != NO_FRAGMENT || exit->target != to->eip)
             continue;
         assert(from->mode == to->mode);
@@ -237,7 +253,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
         }
         exit->to = fragment_index(e, to);
         exit->next = to->incoming;
-        to->incoming = fragment_index(e, from) << 2 | i;
+        to->incoming = from->exits + i;
         patch(e, exit->site, to->code - (exit->site + 4));
         v->counters->links_made++;
         return;
@@ -248,7 +264,7 @@ uint64_t fragment_pad(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     if (!f->pad) {
         uint32_t at = e->cache_used;
-        uint32_t len = translate_pad(e->cache_write + at, e->cache_size - at, e->cache_exec + at,
+        uint32_t len = translate_pad(e->cache_write + at, e->cold_start - at, e->cache_exec + at,
                                      f->eip, e->cache_exec + f->code);
         if (!len)
             return 0;

@@ -32,18 +32,35 @@ struct pending_exit {
     uint32_t target;
 };
 
+/* Code that leaves the hot path for good: ecx comes back from r8 or r11, then a stub. */
+struct pending_leave {
+    uint8_t *site; /* rel32 that leads there */
+    uint8_t ecx_in;
+    uint8_t stub;
+    uint32_t target; /* for r11d, when ecx waits there */
+};
+#define BLOCK_LEAVES_MAX 40u
+
 #define BLOCK_EXITS_MAX TRANSLATION_EXITS_MAX
 
 struct block {
     struct emit e;
+    struct emit *cold; /* where rarely executed code goes: `cold_part`, or `e` at the very end */
+    struct emit cold_part;
     const struct translate_request *req;
     struct translation *out;
     struct pending_exit exits[BLOCK_EXITS_MAX];
     unsigned exit_count;
+    struct pending_leave leaves[BLOCK_LEAVES_MAX];
+    unsigned leave_count;
     uint32_t pc;      /* eip of the instruction being emitted */
     bool ended;
     bool check_exits; /* an STI stands before: every exit tests for attention */
     uint8_t undo;     /* of the instruction being emitted */
+    unsigned branches; /* that did not end the block */
+    /* Pushes and pops only count here; ESP itself is brought up to date before anything else
+     * looks at it (block_settle_esp). */
+    int32_t esp;
 };
 
 /* decode.c. 0 and *in filled; or a vector (>= 1) to raise; or DECODE_MORE: bytes missing. */
@@ -72,7 +89,11 @@ static inline bool block_checked(const struct block *b) {
     return (b->req->mode & (MODE_ALIGN | MODE_DEBUG)) != 0;
 }
 
-/* exits.c: how control leaves a block. Each ends it. */
+/* stack: r12d becomes ESP again. */
+void block_settle_esp(struct block *b);
+
+/* exits.c: how control leaves a block. Each ends it, but that the block may go on behind a
+ * conditional branch or a call. */
 void exit_to(struct block *b, uint32_t target);       /* a known eip */
 void exit_indirect(struct block *b);                  /* r11d */
 void exit_call(struct block *b, uint32_t target, uint32_t return_eip);

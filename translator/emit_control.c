@@ -6,8 +6,8 @@ static uint32_t relative_target(const struct insn *in) {
 }
 
 static void add_esp(struct block *b, int32_t delta) {
-    struct memref sum = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = delta};
-    emit_lea(&b->e, REG_GUEST_ESP, &sum);
+    b->esp += delta;
+    block_settle_esp(b);
 }
 
 /* 66h truncates EIP to 16 bits: nobody does it in 32-bit code on purpose. */

@@ -120,7 +120,7 @@ static bool gather_operand(struct block *b, const struct insn *in, struct memref
     *m = (struct memref){.gs = true, .addr32 = true, .vector_index = true,
                          .base = (uint8_t)(none ? NO_REG : host_gpr(base)),
                          .index = z->raw.sib.index, .scale = z->raw.sib.scale,
-                         .disp = (int32_t)z->raw.disp.value};
+                         .disp = (int32_t)z->raw.disp.value + (base == ESP ? b->esp : 0)};
     return true;
 }
 

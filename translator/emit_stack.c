@@ -1,14 +1,14 @@
 /* The stack: PUSH, POP and their relatives, written anew on guest ESP in r12d.
  *
  * Memory first, ESP after it, so that a fault leaves nothing to undo; neither step touches
- * flags. */
+ * flags. Runs of pushes and pops only count: r12d lags behind until somebody needs it (b->esp). */
 #include "translator/block.h"
 
 static unsigned slot_size(const struct insn *in) { return in->opsize16 ? 2 : 4; }
 
 static void add_esp(struct block *b, int32_t delta) {
-    struct memref sum = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = delta};
-    emit_lea(&b->e, REG_GUEST_ESP, &sum);
+    b->esp += delta;
+    block_settle_esp(b);
 }
 
 static void store_sized(struct block *b, const struct memref *m, unsigned reg, unsigned size) {
@@ -36,7 +36,7 @@ static bool stack16(struct block *b, const struct insn *in) {
 static void push_reg(struct block *b, const struct insn *in, unsigned reg, unsigned size) {
     struct memref m = operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE);
     store_sized(b, &m, reg, size);
-    add_esp(b, -(int32_t)size);
+    b->esp -= (int32_t)size;
 }
 
 void e_push_reg(struct block *b, const struct insn *in) {
@@ -56,7 +56,7 @@ void e_push_imm(struct block *b, const struct insn *in) {
         enc.legacy[enc.legacy_count++] = 0x66;
     emit_insn(&b->e, &enc);
     emit_bytes(&b->e, (const uint8_t *)&(int32_t){immediate(in)}, size);
-    add_esp(b, -(int32_t)size);
+    b->esp -= (int32_t)size;
 }
 
 void e_push_rm(struct block *b, const struct insn *in) {
@@ -104,7 +104,7 @@ void e_pop_reg(struct block *b, const struct insn *in) {
     struct memref m = operand_stack(b, in, 0, size, ACCESS_READ);
     if (reg != REG_GUEST_ESP) {
         load_sized(b, reg, &m, size);
-        add_esp(b, (int32_t)size);
+        b->esp += (int32_t)size;
         return;
     }
     /* POP ESP: the popped value wins; POP SP replaces the low half of the incremented ESP. */

@@ -47,18 +47,35 @@ static void jump_cached(struct emit *e, uint32_t target) {
     emit_jump_mem(e, &slot);
 }
 
-/* Leaves flags and ecx as they are: ecx waits in r11d while jecxz looks at the flag. */
+/* Goes on when ecx is zero; otherwise leaves by cold code. ecx's own value waits in `ecx_in`, and
+ * is back behind this. */
+static void leave_unless_zero(struct block *b, unsigned ecx_in, enum stub stub, uint32_t target) {
+    emit8(&b->e, 0x67);
+    uint8_t *zero = emit_short_jump(&b->e, 0xe3);
+    emit8(&b->e, 0xe9);
+    assert(b->leave_count < BLOCK_LEAVES_MAX);
+    b->leaves[b->leave_count++] =
+        (struct pending_leave){b->e.at, (uint8_t)ecx_in, (uint8_t)stub, target};
+    emit32(&b->e, 0);
+    emit_short_land(&b->e, zero);
+    emit_mov_reg_reg(&b->e, RCX, ecx_in);
+}
+
+/* Leaves flags and ecx as they are. */
 static void attention_check(struct block *b, uint32_t target) {
     struct memref attention = CPU_FIELD(attention);
     emit_mov_reg_reg(&b->e, R11, RCX);
     emit_load(&b->e, RCX, &attention);
-    emit8(&b->e, 0x67);
-    uint8_t *calm = emit_short_jump(&b->e, 0xe3);
-    emit_mov_reg_reg(&b->e, RCX, R11);
-    emit_mov_reg_imm(&b->e, REG_TARGET, target);
-    jump_stub(b, STUB_ATTENTION);
-    emit_short_land(&b->e, calm);
-    emit_mov_reg_reg(&b->e, RCX, R11);
+    leave_unless_zero(b, R11, STUB_ATTENTION, target);
+}
+
+/* May translation go on behind a branch or call? */
+static bool goes_on(struct block *b) {
+    if (b->req->no_links || b->check_exits || b->branches >= b->req->max_branches ||
+        b->exit_count + 4 > BLOCK_EXITS_MAX || b->leave_count + 4 > BLOCK_LEAVES_MAX)
+        return false;
+    b->branches++;
+    return true;
 }
 
 static bool wants_check(const struct block *b, uint32_t target) {
@@ -118,13 +135,10 @@ static void landing(struct block *b, uint32_t return_eip) {
     struct memref difference = {.base = R11, .index = NO_REG, .disp = (int32_t)-return_eip};
     emit_mov_reg_reg(&b->e, R8, RCX);
     emit_lea(&b->e, RCX, &difference);
-    emit8(&b->e, 0x67);
-    uint8_t *here = emit_short_jump(&b->e, 0xe3);
-    emit_mov_reg_reg(&b->e, RCX, R8);
-    jump_stub(b, STUB_RETURN);
-    emit_short_land(&b->e, here);
-    emit_mov_reg_reg(&b->e, RCX, R8);
-    leave_to(b, return_eip);
+    leave_unless_zero(b, R8, STUB_RETURN, 0);
+    b->ended = !goes_on(b);
+    if (b->ended)
+        leave_to(b, return_eip);
 }
 
 /* A guest call is a host call, so that the host predicts the return; the return address on the
@@ -166,18 +180,18 @@ void exit_return(struct block *b) {
 }
 
 void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fall) {
-    b->ended = true;
     if (direct(b, target) && !wants_check(b, target)) {
         emit8(&b->e, 0x0f);
         emit8(&b->e, 0x80u | cc);
         add_site(b, target);
-        leave_to(b, fall);
-        return;
+    } else {
+        uint8_t *not_taken = emit_short_jump(&b->e, (uint8_t)(0x70u | (cc ^ 1u)));
+        leave_to(b, target);
+        emit_short_land(&b->e, not_taken);
     }
-    uint8_t *not_taken = emit_short_jump(&b->e, (uint8_t)(0x70u | (cc ^ 1u)));
-    leave_to(b, target);
-    emit_short_land(&b->e, not_taken);
-    leave_to(b, fall);
+    b->ended = !goes_on(b);
+    if (b->ended)
+        leave_to(b, fall);
 }
 
 void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fall) {
@@ -189,19 +203,35 @@ void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fa
     leave_to(b, target);
 }
 
-/* The stubs behind the block, one for each link not yet made. */
+static void point_at(uint8_t *site, const uint8_t *at) {
+    uint32_t distance = (uint32_t)(int32_t)(at - site - 4);
+    for (unsigned k = 0; k < 4; k++)
+        site[k] = (uint8_t)(distance >> (8 * k));
+}
+
+static void cold_jump(struct emit *e, enum stub stub) {
+    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
+    emit_jump_mem(e, &entry);
+}
+
+/* The cold code: what leaves for good, and a stub for each link not yet made. */
 void exits_finish(struct block *b) {
-    for (unsigned i = 0; i < b->exit_count; i++) {
-        struct pending_exit *exit = &b->exits[i];
-        if (b->e.overflow)
-            return;
-        int32_t distance = (int32_t)(b->e.at - exit->site - 4);
-        for (unsigned k = 0; k < 4; k++)
-            exit->site[k] = (uint8_t)((uint32_t)distance >> (8 * k));
-        emit_bytes(&b->e, (const uint8_t[]){0x4c, 0x8d, 0x15}, 3); /* lea r10, [rip + site] */
-        emit32(&b->e, (uint32_t)(int32_t)(exit->site - (b->e.at + 4)));
-        emit_mov_reg_imm(&b->e, REG_TARGET, exit->target);
-        jump_stub(b, STUB_CHAIN);
+    struct emit *e = b->cold;
+    for (unsigned i = 0; i < b->leave_count && !b->e.overflow; i++) {
+        const struct pending_leave *leave = &b->leaves[i];
+        point_at(leave->site, e->at);
+        emit_mov_reg_reg(e, RCX, leave->ecx_in);
+        if (leave->ecx_in == R11)
+            emit_mov_reg_imm(e, REG_TARGET, leave->target);
+        cold_jump(e, (enum stub)leave->stub);
+    }
+    for (unsigned i = 0; i < b->exit_count && !b->e.overflow; i++) {
+        const struct pending_exit *exit = &b->exits[i];
+        point_at(exit->site, e->at);
+        emit_bytes(e, (const uint8_t[]){0x4c, 0x8d, 0x15}, 3); /* lea r10, [rip + site] */
+        emit32(e, (uint32_t)(int32_t)(exit->site - (e->at + 4)));
+        emit_mov_reg_imm(e, REG_TARGET, exit->target);
+        cold_jump(e, STUB_CHAIN);
     }
 }
 

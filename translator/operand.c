@@ -56,7 +56,7 @@ struct memref operand_effective(struct block *b, const struct insn *in, int32_t 
     if (base != EBP || z->raw.modrm.mod != 0)
         m.base = (uint8_t)host_gpr(base);
     if (base == ESP)
-        m.disp += esp_bias;
+        m.disp += esp_bias + b->esp;
     if (z->raw.sib.index != 4) {
         m.index = z->raw.sib.index;
         m.scale = z->raw.sib.scale;
@@ -174,7 +174,7 @@ void operand_linear(struct block *b, const struct insn *in) {
 
 struct memref operand_stack(struct block *b, const struct insn *in, int32_t disp, unsigned size,
                             enum access_kind kind) {
-    struct memref ea = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = disp};
+    struct memref ea = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = disp + b->esp};
     if (block_segment_class(b, SEG_SS) == SEGMENT_GENERAL || block_checked(b))
         ea = checked(b, in, SEG_SS, ea, size, kind);
     return to_window(b, ea, HINT_SECOND(in->hint));

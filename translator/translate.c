@@ -22,6 +22,42 @@ static void record(struct block *b, uint32_t guest_offset, const uint8_t *code) 
     entry->host = (uint16_t)(b->e.at - code);
     entry->guest = (uint16_t)guest_offset;
     entry->undo = UNDO_NONE;
+    entry->esp = (int8_t)b->esp;
+}
+
+void block_settle_esp(struct block *b) {
+    struct memref sum = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = b->esp};
+    if (b->esp)
+        emit_lea(&b->e, REG_GUEST_ESP, &sum);
+    b->esp = 0;
+}
+
+/* Can the instruction be emitted while r12d lags behind ESP? Pushes and pops of registers, and
+ * whatever uses ESP for nothing but an address. */
+static bool bears_lag(const struct block *b, const struct insn *in) {
+    const uint32_t checked = MODE_GENERAL_DS | MODE_GENERAL_ES | MODE_GENERAL_SS | MODE_ALIGN |
+                             MODE_DEBUG | MODE_STACK16 | MODE_NO_FPU | MODE_NO_SSE;
+    const ZydisDecodedInstruction *z = &in->z;
+    emitter_fn emit = in->row->emit;
+    bool stack = emit == e_push_reg || emit == e_push_imm || emit == e_ret ||
+                 emit == e_call_rel || (emit == e_pop_reg && (z->opcode & 7u) != ESP);
+    if (b->req->mode & checked || b->esp < -96 || b->esp > 96 || in->row->unit == UNIT_AVX ||
+        block_segment_class(b, in->segment) == SEGMENT_GENERAL)
+        return false;
+    if (stack)
+        return (emit != e_push_reg || (z->opcode & 7u) != ESP) && !in->opsize16;
+    if (emit == e_incdec)
+        return (z->opcode & 7u) != ESP;
+    if (emit != e_ident && emit != e_lea)
+        return false;
+    if (in->kinds->opcode_reg && !in->kinds->opcode_byte && (z->opcode & 7u) == ESP)
+        return false;
+    if (!(z->attributes & ZYDIS_ATTRIB_HAS_MODRM))
+        return true;
+    if (in->kinds->reg_gpr && !in->kinds->reg_byte && z->raw.modrm.reg == ESP)
+        return false;
+    return z->raw.modrm.mod != 3 || !in->kinds->rm_gpr || in->kinds->rm_byte ||
+           z->raw.modrm.rm != ESP;
 }
 
 /* 16-bit code and virtual-8086 mode are refused by name, at the instruction. */
@@ -48,6 +84,9 @@ static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
         return -1;
     b->pc = b->req->eip + offset;
     b->undo = UNDO_NONE;
+    bool watched = b->req->watch && b->req->watch(b->req->opaque, b->req->linear + offset) >= 0;
+    if (verdict || watched || !bears_lag(b, &in))
+        block_settle_esp(b);
     record(b, offset, code);
     probe(b, offset);
     if (verdict) {
@@ -67,6 +106,7 @@ static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
 /* The block ends before `eip` for want of room. Right behind STI the next instruction's shadow is
  * the dispatcher's business. */
 static void stop_before(struct block *b, uint32_t eip, bool shadow) {
+    block_settle_esp(b);
     if (!shadow) {
         exit_to(b, eip);
         return;
@@ -84,6 +124,8 @@ static void stop_before(struct block *b, uint32_t eip, bool shadow) {
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out) {
     struct block b = {.e = {.at = code, .end = code + room}, .req = req, .out = out};
+    b.cold_part = (struct emit){.at = req->cold, .end = req->cold + req->cold_room};
+    b.cold = req->cold ? &b.cold_part : &b.e;
     uint32_t offset = 0;
     uint32_t limit = req->max_insns && req->max_insns < TRANSLATION_INSNS_MAX ? req->max_insns
                                                                               : TRANSLATION_INSNS_MAX;
@@ -92,7 +134,8 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     out->insn_count = out->exit_count = out->guest_len = 0;
     while (!b.ended) {
         bool full = out->insn_count >= limit || offset >= req->page_bytes || after_sti ||
-                    (uint32_t)(b.e.end - b.e.at) < 2 * INSN_CODE_MAX;
+                    (uint32_t)(b.e.end - b.e.at) < 2 * INSN_CODE_MAX ||
+                    b.exit_count + 3 > BLOCK_EXITS_MAX || b.leave_count + 3 > BLOCK_LEAVES_MAX;
         if (full && out->insn_count) {
             stop_before(&b, req->eip + offset, b.check_exits && !after_sti);
             break;
@@ -109,8 +152,9 @@ enum translate_status translate_block(const struct translate_request *req, uint8
         offset += (uint32_t)len;
     }
     exits_finish(&b);
-    if (b.e.overflow)
+    if (b.e.overflow || b.cold_part.overflow)
         return TRANSLATE_FULL;
+    out->cold_len = req->cold ? (uint32_t)(b.cold_part.at - req->cold) : 0;
     for (unsigned i = 0; i < b.exit_count; i++)
         out->exits[i] = (struct translation_exit){(uint32_t)(b.exits[i].site - code),
                                                   b.exits[i].target};

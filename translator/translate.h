@@ -4,8 +4,9 @@
  * hands them over with everything that the code may assume (the mode, hints about how sites
  * reach memory). Host code is position-independent except for links, which the caller makes.
  *
- * Unit: a basic block inside one page; an instruction that straddles a page end is a block of
- * its own. */
+ * Unit: a run of basic blocks inside one page, each entered from the one before by not taking a
+ * branch or by returning from a call; an instruction that straddles a page end is a block of its
+ * own. */
 #ifndef RING3_TRANSLATOR_TRANSLATE_H
 #define RING3_TRANSLATOR_TRANSLATE_H
 
@@ -13,7 +14,7 @@
 #include <stdint.h>
 
 #define TRANSLATION_INSNS_MAX 64u
-#define TRANSLATION_EXITS_MAX 4u
+#define TRANSLATION_EXITS_MAX 16u
 #define TRANSLATION_CODE_MAX 8192u
 #define JUMP_CACHE_SLOTS 16384u
 /* Behind the slots stand, by another part of the same hash, pairs of (-target, landing pad) for
@@ -55,6 +56,10 @@ struct translate_request {
     bool no_links;       /* every exit returns to the dispatcher */
     bool direct_cross_page; /* direct links may leave the page (caller undoes them) */
     bool tsc_is_host;    /* RDTSC needs no callout */
+    /* Where rarely executed code goes, within reach of a rel32; NULL: behind the block. */
+    uint8_t *cold;
+    uint32_t cold_room;
+    uint32_t max_branches; /* branches and calls that do not end the block */
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
     uint8_t (*hint)(void *opaque, uint32_t eip);
     int (*watch)(void *opaque, uint32_t linear);
@@ -65,6 +70,7 @@ struct insn_map {
     uint16_t host;  /* offset of its first host byte */
     uint16_t guest; /* offset of its first guest byte */
     uint8_t undo;   /* UNDO_* */
+    int8_t esp;     /* guest ESP is r12d plus this while the instruction runs */
 };
 
 /* On a fault: byte registers `reg` low and high were swapped. */
@@ -77,7 +83,7 @@ struct translation_exit {
 };
 
 struct translation {
-    uint32_t code_len;
+    uint32_t code_len, cold_len;
     uint32_t guest_len;
     uint32_t insn_count;
     struct insn_map map[TRANSLATION_INSNS_MAX];
