@@ -151,7 +151,7 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     return true;
 }
 
-static struct fragment *translate_new(struct vcpu *v, struct fetched *code) {
+static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     struct translation t;
@@ -163,6 +163,10 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code) {
     }
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
     copy_first(v, code, linear, true);
+    if (with_pad) { /* reached indirectly: its pad stands right before it */
+        f->pad = f->code;
+        f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL);
+    }
     if (!translate_at(v, code, f->code, false, &t))
         return NULL;
     f->gpa = code->gpa;
@@ -204,7 +208,7 @@ static bool inside_code_limit(struct vcpu *v, uint32_t len) {
     return false;
 }
 
-static struct fragment *find_or_translate(struct vcpu *v) {
+static struct fragment *find_or_translate(struct vcpu *v, bool indirect) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     struct fetched code;
@@ -231,12 +235,12 @@ static struct fragment *find_or_translate(struct vcpu *v) {
         return f;
     }
     v->counters->lookup_misses++;
-    return translate_new(v, &code);
+    return translate_new(v, &code, indirect);
 }
 
-struct fragment *build_find(struct vcpu *v) {
+struct fragment *build_find(struct vcpu *v, bool indirect) {
     if (!inside_code_limit(v, 1))
         return NULL;
-    struct fragment *f = find_or_translate(v);
+    struct fragment *f = find_or_translate(v, indirect);
     return f && inside_code_limit(v, f->guest_len) ? f : NULL;
 }

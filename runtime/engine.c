@@ -139,7 +139,7 @@ static int step(struct vcpu *v, int last) {
     uint32_t generation = (uint32_t)v->counters->cache_flushes;
     if (mode & MODE_DEBUG && debug_before_instruction(v))
         return LEAVE_STOP;
-    struct fragment *f = build_find(v);
+    struct fragment *f = build_find(v, last == LEAVE_LOOKUP_ && !e->options.no_jump_cache);
     if (!f)
         return LEAVE_FAULT;
     bool chainable = !e->options.no_chain && f != &e->scratch && generation == v->counters->cache_flushes;

@@ -192,8 +192,8 @@ void jump_caches_forget_pad(struct engine *e, unsigned window, uint32_t eip, uin
 void jump_caches_reset(struct engine *e);
 
 /* build.c: the fragment for cpu->eip in the current mode, translated if need be. NULL with
- * v->fault set: an instruction fetch fault. */
-struct fragment *build_find(struct vcpu *v);
+ * v->fault set: an instruction fetch fault. `indirect`: it was reached through the jump cache. */
+struct fragment *build_find(struct vcpu *v, bool indirect);
 /* The same instruction alone, translated into the scratch area and registered nowhere. */
 struct fragment *build_one_shot(struct vcpu *v);
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);

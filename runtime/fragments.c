@@ -106,7 +106,7 @@ struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t linear, uin
 struct fragment *fragment_new(struct vcpu *v) {
     struct engine *e = v->engine;
     /* Room for a block, and behind it for a few pads and thunks. */
-    if (e->cache_used + TRANSLATION_CODE_MAX + 256 > e->cold_start ||
+    if (e->cache_used + TRANSLATION_CODE_MAX + 512 > e->cold_start ||
         e->cold_used + COLD_CODE_MAX > e->cache_size || e->fragment_count >= e->fragment_max ||
         e->map_count + TRANSLATION_INSNS_MAX > e->map_max ||
         e->exit_count + TRANSLATION_EXITS_MAX > e->exit_max)
@@ -139,7 +139,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     e->map_count += t->insn_count;
     e->exit_count += t->exit_count;
     e->cold_used += (t->cold_len + 15u) & ~15u;
-    e->cache_used += (t->code_len + 15u) & ~15u;
+    e->cache_used = (f->code + t->code_len + 15u) & ~15u;
     uint32_t *bucket = &e->hash[hash_of(f->gpa, f->mode)];
     f->hash_next = *bucket;
     *bucket = index;

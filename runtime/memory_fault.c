@@ -31,7 +31,7 @@ static void change_hint(struct vcpu *v, gpa_t insn, gva_t gva, bool to_user) {
     else if (!second && HINT_OPERAND(hint) == WINDOW_BOTH)
         second = true;
     unsigned shift = second ? 2 : 0;
-    unsigned old = hint >> shift & 3u;
+    unsigned old = (unsigned)hint >> shift & 3u;
     unsigned value = old == WINDOW_SUPER && to_user ? WINDOW_USER : WINDOW_BOTH;
     build_hint(e, insn, set_field(hint, shift, value));
     v->counters->retranslations++;

@@ -258,7 +258,9 @@ uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, u
     emit_jump_mem(&e, &miss);
     emit_short_land(&e, hit);
     emit_mov_reg_reg(&e, RCX, R8);
-    emit8(&e, 0xe9);
-    emit32(&e, (uint32_t)(int32_t)(body - (code_exec + (e.at - code) + 4)));
+    if (body) {
+        emit8(&e, 0xe9);
+        emit32(&e, (uint32_t)(int32_t)(body - (code_exec + (e.at - code) + 4)));
+    }
     return e.overflow ? 0 : (uint32_t)(e.at - code);
 }

@@ -116,7 +116,7 @@ static inline uint32_t jump_cache_victim(uint32_t target) {
 }
 
 /* The landing pad through which indirect transfers enter a fragment: checks r11d against `eip`
- * and for attention, then jumps to `body`. Returns its length. */
+ * and for attention, then jumps to `body` (NULL: what stands behind the pad). Returns its length. */
 uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, uint32_t eip,
                        const uint8_t *body);
 /* mov r11d, target; jump through the jump cache: stands for a link that may not be direct. */
