@@ -51,6 +51,10 @@ static int watch_at(void *opaque, uint32_t linear) {
     return user_callouts_entry(((const struct hint_context *)opaque)->callouts, linear);
 }
 
+static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
+    return jump_cache_fixed_slot(((const struct hint_context *)opaque)->engine, target);
+}
+
 /* Fetch rights and the physical page; recorded in the window, so that the entry diff covers what
  * will be translated from it. False: v->fault is the fetch's #PF. */
 static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
@@ -123,6 +127,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
         .hint = cpu_cpl(cpu) == 3 ? NULL : hint_at,
         .watch = v->user_callouts ? watch_at : NULL,
+        .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
         .opaque = context,
     };
 }

@@ -62,8 +62,15 @@ struct jump_victim {
     uint64_t pad;
 };
 
+#define FIXED_INDEX 16384u
+struct fixed_entry {
+    uint32_t target;
+    uint16_t slot;
+    bool used;
+};
+
 struct jump_cache {
-    uint64_t *slots; /* JUMP_CACHE_VICTIMS victims behind them */
+    uint64_t *slots; /* JUMP_CACHE_VICTIMS victims and JUMP_CACHE_FIXED fixed slots behind them */
     uint32_t mode;
     uint16_t window;
     bool used;
@@ -98,6 +105,8 @@ struct engine {
 
     struct jump_cache jump_caches[JUMP_CACHES];
     uint64_t use_clock;
+    struct fixed_entry fixed[FIXED_INDEX]; /* target -> fixed slot, the same in all tables */
+    uint32_t fixed_count;
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
     bool granule_user[256];
@@ -188,7 +197,8 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode);
 void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_caches_forget_window(struct engine *e, unsigned window);
 #define ANY_WINDOW UINT32_MAX
-void jump_caches_forget_pad(struct engine *e, unsigned window, uint32_t eip, uint64_t pad);
+void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f);
+uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
 
 /* build.c: the fragment for cpu->eip in the current mode, translated if need be. NULL with

@@ -203,11 +203,6 @@ static void unlink_incoming(struct vcpu *v, struct fragment *f) {
     }
 }
 
-static void forget_pad(struct engine *e, const struct fragment *f, unsigned window) {
-    if (f->pad)
-        jump_caches_forget_pad(e, window, f->eip, (uint64_t)(uintptr_t)(e->cache_exec + f->pad));
-}
-
 static void unlink_outgoing(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     for (unsigned i = 0; i < f->exit_count; i++) {
@@ -287,7 +282,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
     unlink_incoming(v, f);
-    forget_pad(e, f, ANY_WINDOW);
+    jump_caches_forget(e, ANY_WINDOW, f);
     unlink_outgoing(v, f);
     remove_from(&e->hash[hash_of(f->gpa, f->mode)], e, index,
                 __builtin_offsetof(struct fragment, hash_next));
@@ -326,7 +321,7 @@ void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {
 
 /* Direct links into another page exist at supervisor level only. */
 static void unmapped(struct vcpu *v, struct fragment *f, unsigned window) {
-    forget_pad(v->engine, f, window);
+    jump_caches_forget(v->engine, window, f);
     if (window != WINDOW_SUPERVISOR || (f->mode & MODE_CPL) == 3)
         return;
     unlink_incoming(v, f);

@@ -11,7 +11,8 @@
 
 #include "runtime/engine_private.h"
 
-#define TABLE_BYTES (JUMP_CACHE_SLOTS * sizeof(uint64_t) + JUMP_CACHE_VICTIMS * sizeof(struct jump_victim))
+#define TABLE_BYTES (JUMP_CACHE_FIXED_OFFSET + JUMP_CACHE_FIXED * sizeof(uint64_t))
+#define FIXED_PROBES 8u
 
 int jump_caches_init(struct engine *e) {
     uint8_t *pool = mmap(NULL, JUMP_CACHES * TABLE_BYTES, PROT_READ | PROT_WRITE,
@@ -29,12 +30,43 @@ static struct jump_victim *victims(uint64_t *slots) {
     return (struct jump_victim *)(void *)(slots + JUMP_CACHE_SLOTS);
 }
 
-static void clear(struct jump_cache *jc) {
-    uint64_t miss = (uint64_t)(uintptr_t)stub_miss, *at = jc->slots, n = JUMP_CACHE_SLOTS;
-    __asm__ volatile("rep stosq" : "+D"(at), "+c"(n) : "a"(miss) : "memory");
+static uint64_t *fixed_slots(uint64_t *slots) { return slots + JUMP_CACHE_FIXED_OFFSET / 8; }
+
+static void fill_slots(uint64_t *at, uint64_t count) {
+    uint64_t miss = (uint64_t)(uintptr_t)stub_miss;
+    __asm__ volatile("rep stosq" : "+D"(at), "+c"(count) : "a"(miss) : "memory");
+}
+
+static void clear(struct engine *e, struct jump_cache *jc) {
+    fill_slots(jc->slots, JUMP_CACHE_SLOTS);
+    fill_slots(fixed_slots(jc->slots), e->fixed_count);
     for (unsigned i = 0; i < JUMP_CACHE_VICTIMS; i++)
         victims(jc->slots)[i] =
             (struct jump_victim){.pad = (uint64_t)(uintptr_t)stub_leave_miss};
+}
+
+/* Where `target` stands in the index of fixed slots, or the free place for it; NULL: crowded. */
+static struct fixed_entry *fixed_place(struct engine *e, uint32_t target) {
+    uint32_t at = jump_cache_slot(target);
+    for (unsigned i = 0; i < FIXED_PROBES; i++) {
+        struct fixed_entry *entry = &e->fixed[(at + i) % FIXED_INDEX];
+        if (!entry->used || entry->target == target)
+            return entry;
+    }
+    return NULL;
+}
+
+uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target) {
+    struct fixed_entry *entry = fixed_place(e, target);
+    if (!entry || (!entry->used && e->fixed_count >= JUMP_CACHE_FIXED))
+        return NO_FIXED_SLOT;
+    if (!entry->used) {
+        *entry = (struct fixed_entry){.target = target, .slot = (uint16_t)e->fixed_count++,
+                                      .used = true};
+        for (unsigned i = 0; i < JUMP_CACHES; i++)
+            fill_slots(fixed_slots(e->jump_caches[i].slots) + entry->slot, 1);
+    }
+    return entry->slot;
 }
 
 uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode) {
@@ -58,7 +90,7 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode) {
     assert(pick);
     *pick = (struct jump_cache){.slots = pick->slots, .mode = mode, .window = (uint16_t)window,
                                 .used = true, .last_use = ++e->use_clock};
-    clear(pick);
+    clear(e, pick);
     return pick->slots;
 }
 
@@ -67,6 +99,9 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
     if (v->engine->options.no_jump_cache)
         return;
+    const struct fixed_entry *fixed = fixed_place(v->engine, f->eip);
+    if (fixed && fixed->used)
+        fixed_slots(slots)[fixed->slot] = (uint64_t)(uintptr_t)(v->engine->cache_exec + f->code);
     uint64_t pad = fragment_pad(v, f);
     if (!pad)
         return;
@@ -78,25 +113,38 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
 void jump_caches_forget_window(struct engine *e, unsigned window) {
     for (unsigned i = 0; i < JUMP_CACHES; i++)
         if (e->jump_caches[i].used && e->jump_caches[i].window == window)
-            clear(&e->jump_caches[i]);
+            clear(e, &e->jump_caches[i]);
 }
 
-void jump_caches_forget_pad(struct engine *e, unsigned window, uint32_t eip, uint64_t pad) {
-    uint32_t slot = jump_cache_slot(eip), victim = jump_cache_victim(eip);
+/* Replaces what leads to a fragment by what leads to the dispatcher. */
+static void forget_in(struct engine *e, uint64_t *slots, const struct fragment *f) {
+    uint64_t pad = (uint64_t)(uintptr_t)(e->cache_exec + f->pad);
+    uint64_t body = (uint64_t)(uintptr_t)(e->cache_exec + f->code);
+    const struct fixed_entry *fixed = fixed_place(e, f->eip);
+    if (fixed && fixed->used && fixed_slots(slots)[fixed->slot] == body)
+        fill_slots(fixed_slots(slots) + fixed->slot, 1);
+    if (!f->pad)
+        return;
+    uint64_t *slot = &slots[jump_cache_slot(f->eip)];
+    struct jump_victim *victim = &victims(slots)[jump_cache_victim(f->eip)];
+    if (*slot == pad)
+        fill_slots(slot, 1);
+    if (victim->pad == pad)
+        *victim = (struct jump_victim){.pad = (uint64_t)(uintptr_t)stub_leave_miss};
+}
+
+void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f) {
     for (unsigned i = 0; i < JUMP_CACHES; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
-        if (!jc->used || (window != ANY_WINDOW && jc->window != window))
-            continue;
-        if (jc->slots[slot] == pad)
-            jc->slots[slot] = (uint64_t)(uintptr_t)stub_miss;
-        if (victims(jc->slots)[victim].pad == pad)
-            victims(jc->slots)[victim] =
-                (struct jump_victim){.pad = (uint64_t)(uintptr_t)stub_leave_miss};
+        if (jc->used && jc->mode == f->mode && (window == ANY_WINDOW || jc->window == window))
+            forget_in(e, jc->slots, f);
     }
 }
 
 void jump_caches_reset(struct engine *e) {
+    memset(e->fixed, 0, sizeof e->fixed);
+    e->fixed_count = 0;
     for (unsigned i = 0; i < JUMP_CACHES; i++)
         if (e->jump_caches[i].used)
-            clear(&e->jump_caches[i]);
+            clear(e, &e->jump_caches[i]);
 }

@@ -112,7 +112,8 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     const struct insn_map *insn = fragment_insn(e, f, pc);
     undo(insn, regs);
     save_guest(&v->cpu, regs);
-    v->cpu.gpr[ESP] += (uint32_t)(int32_t)insn->esp;
+    int32_t lag = insn->esp;
+    v->cpu.gpr[ESP] += (uint32_t)lag;
     v->cpu.eip = f->eip + insn->guest;
     gpa_t at = f->gpa + insn->guest;
     enum leave reason = classify(v, regs, address, at);

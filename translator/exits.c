@@ -36,15 +36,9 @@ static void jump_stub(struct block *b, enum stub stub) {
     emit_jump_mem(&b->e, &entry);
 }
 
-static struct memref slot_of(uint32_t target) {
+static struct memref hashed_slot(uint32_t target) {
     return (struct memref){.base = REG_JUMP_CACHE, .index = NO_REG,
                            .disp = (int32_t)(jump_cache_slot(target) * 8u)};
-}
-
-static void jump_cached(struct emit *e, uint32_t target) {
-    struct memref slot = slot_of(target);
-    emit_mov_reg_imm(e, REG_TARGET, target);
-    emit_jump_mem(e, &slot);
 }
 
 /* Goes on when ecx is zero; otherwise leaves by cold code. ecx's own value waits in `ecx_in`, and
@@ -82,6 +76,24 @@ static bool wants_check(const struct block *b, uint32_t target) {
     return b->check_exits || (int32_t)(target - b->pc) <= 0;
 }
 
+/* Through the target's own slot, behind which nobody tests for attention; or a hashed one. */
+static struct memref slot_of(struct block *b, uint32_t target) {
+    uint32_t fixed =
+        b->req->fixed_slot ? b->req->fixed_slot(b->req->opaque, target) : NO_FIXED_SLOT;
+    if (fixed == NO_FIXED_SLOT)
+        return hashed_slot(target);
+    if (wants_check(b, target))
+        attention_check(b, target);
+    return (struct memref){.base = REG_JUMP_CACHE, .index = NO_REG,
+                           .disp = (int32_t)(JUMP_CACHE_FIXED_OFFSET + fixed * 8u)};
+}
+
+static void jump_cached(struct block *b, uint32_t target) {
+    struct memref slot = slot_of(b, target);
+    emit_mov_reg_imm(&b->e, REG_TARGET, target);
+    emit_jump_mem(&b->e, &slot);
+}
+
 /* E9 or E8 with a link behind it. */
 static void linked(struct block *b, uint8_t opcode, uint32_t target) {
     if (wants_check(b, target))
@@ -95,7 +107,7 @@ static void leave_to(struct block *b, uint32_t target) {
         emit_mov_reg_imm(&b->e, REG_TARGET, target);
         jump_stub(b, STUB_MISS);
     } else if (!direct(b, target)) {
-        jump_cached(&b->e, target); /* its landing pad tests for attention */
+        jump_cached(b, target);
     } else {
         linked(b, 0xe9, target);
     }
@@ -152,7 +164,7 @@ void exit_call(struct block *b, uint32_t target, uint32_t return_eip) {
     if (direct(b, target)) {
         linked(b, 0xe8, target);
     } else {
-        struct memref slot = slot_of(target);
+        struct memref slot = slot_of(b, target);
         emit_mov_reg_imm(&b->e, REG_TARGET, target);
         emit_call_mem(&b->e, &slot);
     }
@@ -237,7 +249,9 @@ void exits_finish(struct block *b) {
 
 uint32_t translate_thunk(uint8_t *code, uint32_t room, uint32_t target) {
     struct emit e = {.at = code, .end = code + room};
-    jump_cached(&e, target);
+    struct memref slot = hashed_slot(target);
+    emit_mov_reg_imm(&e, REG_TARGET, target);
+    emit_jump_mem(&e, &slot);
     return e.overflow ? 0 : (uint32_t)(e.at - code);
 }
 

@@ -20,6 +20,11 @@
 /* Behind the slots stand, by another part of the same hash, pairs of (-target, landing pad) for
  * those that lost their slot to another target: STUB_MISS looks there first. */
 #define JUMP_CACHE_VICTIMS 4096u
+/* Behind those, slots that belong to one target each: exits to a known target in another page of
+ * user code go through them, to the fragment's body and without a check. */
+#define JUMP_CACHE_FIXED 8192u
+#define JUMP_CACHE_FIXED_OFFSET (JUMP_CACHE_SLOTS * 8u + JUMP_CACHE_VICTIMS * 16u)
+#define NO_FIXED_SLOT UINT32_MAX
 
 /* How a site reaches memory at CPL < 3: two bits for the explicit operand (for strings: the
  * source), two for the stack (for strings: the destination). */
@@ -63,6 +68,9 @@ struct translate_request {
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
     uint8_t (*hint)(void *opaque, uint32_t eip);
     int (*watch)(void *opaque, uint32_t linear);
+    /* The fixed jump cache slot of a target, given when first asked for, or NO_FIXED_SLOT. NULL:
+     * there are none. */
+    uint32_t (*fixed_slot)(void *opaque, uint32_t target);
     void *opaque;
 };
 
