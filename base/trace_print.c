@@ -6,6 +6,7 @@
 #include "base/trace.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SPEC_MAX 16
@@ -59,13 +60,23 @@ static void print_record(FILE *out, const struct trace_record *record) {
     fputc('\n', out);
 }
 
+/* What is there when it begins, and no more: the other side may be faster than any terminal. */
 void trace_drain(struct trace *trace, void *out) {
     struct trace_record record;
-    while (ring_used(&trace->ring) >= sizeof record) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *lines = open_memstream(&text, &size);
+    if (!lines)
+        return;
+    for (uint32_t left = ring_used(&trace->ring) / (uint32_t)sizeof record; left > 0; left--) {
         ring_read(&trace->ring, &record, sizeof record);
-        print_record(out, &record);
+        print_record(lines, &record);
     }
     uint32_t lost = atomic_exchange(&trace->lost, 0);
     if (lost != 0)
-        fprintf(out, "trace: %lu records lost\n", (unsigned long)lost);
+        fprintf(lines, "trace: %lu records lost\n", (unsigned long)lost);
+    fclose(lines);
+    fwrite(text, 1, size, out);
+    fflush(out);
+    free(text);
 }

@@ -62,7 +62,7 @@ static void deliver_interrupt(struct vcpu *v) {
     int vector = v->pic.acknowledge(v->pic.pic);
     if (vector < 0)
         return;
-    TRACE2(v->trace, irq, "interrupt %llx at %llx\n", vector, v->cpu.eip);
+    TRACE2(v->trace, irq, "interrupt %llx at %llx", vector, v->cpu.eip);
     v->counters->interrupts++;
     v->cpu.halted = false;
     if (interrupt_deliver(v, (uint8_t)vector, DELIVER_EXTERNAL, v->cpu.eip, false, 0) ==

@@ -180,7 +180,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     f->eip = cpu->eip;
     f->mode = cpu->mode;
     fragment_commit(v, f, &t);
-    TRACE6(v->trace, translate, "%llx (physical %llx mode %llx): %lld guest bytes, %lld host bytes at %llx\n",
+    TRACE6(v->trace, translate, "%llx (physical %llx mode %llx): %lld guest bytes, %lld host bytes at %llx",
            linear, f->gpa, f->mode, f->guest_len, f->code_len, e->cache_exec + f->code);
     return f;
 }

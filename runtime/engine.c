@@ -90,7 +90,7 @@ static int access_unclaimed(struct vcpu *v) {
     struct engine *e = v->engine;
     struct window *w = mmu_window(v);
     void *at = (void *)(w->base + (e->unclaimed_gva & ~PAGE_MASK));
-    TRACE2(v->trace, port, "unclaimed memory at %llx, eip %llx\n", e->unclaimed_gva, v->cpu.eip);
+    TRACE2(v->trace, port, "unclaimed memory at %llx, eip %llx", e->unclaimed_gva, v->cpu.eip);
     void *got = mmap(at, PAGE_SIZE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if (got != at) {
@@ -104,7 +104,7 @@ static int access_unclaimed(struct vcpu *v) {
 }
 
 static void deliver_fault(struct vcpu *v) {
-    TRACE4(v->trace, fault, "vector %lld error %llx at %llx cr2 %llx\n", v->fault.vector,
+    TRACE4(v->trace, fault, "vector %lld error %llx at %llx cr2 %llx", v->fault.vector,
            v->fault.error, v->cpu.eip, v->fault.cr2);
     v->engine->delivered = true;
     exception_deliver(v);
@@ -180,7 +180,7 @@ static void run(struct vcpu *v) {
         if (v->cpu.attention)
             continue;
         last = step(v, last);
-        TRACE2(v->trace, run, "left for %lld at %llx\n", last, v->cpu.eip);
+        TRACE2(v->trace, run, "left for %lld at %llx", last, v->cpu.eip);
         if (last == LEAVE_LOOKUP_)
             v->counters->jump_cache_misses++;
         else if (last == LEAVE_CHAIN_)

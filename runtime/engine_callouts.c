@@ -45,7 +45,7 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
     struct cpu *cpu = &v->cpu;
     assert(id < CALLOUT_COUNT);
     cpu->callout_counts[id]++;
-    TRACE4(v->trace, callout, "%s arg %llx operand %llx at %llx\n", (uintptr_t)callout_name(id), arg,
+    TRACE4(v->trace, callout, "%s arg %llx operand %llx at %llx", (uintptr_t)callout_name(id), arg,
            operand, cpu->eip);
     if (user_callouts_want(v->user_callouts, id))
         fire_user(v, id, arg, operand);

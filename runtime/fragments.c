@@ -297,7 +297,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
-    TRACE2(v->trace, code, "invalidate page %llx at eip %llx\n", gpa, v->cpu.eip);
+    TRACE2(v->trace, code, "invalidate page %llx at eip %llx", gpa, v->cpu.eip);
     while (e->page_fragments[page]) {
         kill_fragment(v, &e->fragments[e->page_fragments[page]]);
         ++*counter;

@@ -35,7 +35,7 @@ static void change_hint(struct vcpu *v, gpa_t insn, gva_t gva, bool to_user) {
     unsigned value = old == WINDOW_SUPER && to_user ? WINDOW_USER : WINDOW_BOTH;
     build_hint(e, insn, set_field(hint, shift, value));
     v->counters->retranslations++;
-    TRACE4(v->trace, shadow, "site %llx at %llx: hint %llx -> %llx\n", insn, gva, hint,
+    TRACE4(v->trace, shadow, "site %llx at %llx: hint %llx -> %llx", insn, gva, hint,
            build_get_hint(e, insn));
 }
 
@@ -104,7 +104,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return LEAVE_CODE_WRITE;
     }
     v->counters->hidden_faults++;
-    TRACE4(v->trace, shadow, "fill window %lld %llx -> %llx write %lld\n", w->number, gva, walk.gpa,
+    TRACE4(v->trace, shadow, "fill window %lld %llx -> %llx write %lld", w->number, gva, walk.gpa,
            write);
     if (shadow_fill(&e->shadow, w, &cpu->paging, gva, &walk, write) != FILL_OK) {
         e->why_dead = "the host refused a mapping";

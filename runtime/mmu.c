@@ -75,7 +75,7 @@ void mmu_cr3_loaded(struct vcpu *v) {
     bool global_survive = v->cpu.paging.cr4 & CR4_PGE;
     v->counters->flush_cr3++;
     e->fault_repeats = 0;
-    TRACE1(v->trace, shadow, "cr3 %llx\n", v->cpu.paging.cr3);
+    TRACE1(v->trace, shadow, "cr3 %llx", v->cpu.paging.cr3);
     if (!(v->cpu.paging.cr0 & CR0_PG))
         return;
     mmu_user_window_changed(v);
@@ -92,7 +92,7 @@ void mmu_cr3_loaded(struct vcpu *v) {
 void mmu_paging_changed(struct vcpu *v) {
     struct engine *e = v->engine;
     v->counters->flush_all++;
-    TRACE3(v->trace, shadow, "paging cr0 %llx cr3 %llx cr4 %llx\n", v->cpu.paging.cr0,
+    TRACE3(v->trace, shadow, "paging cr0 %llx cr3 %llx cr4 %llx", v->cpu.paging.cr0,
            v->cpu.paging.cr3, v->cpu.paging.cr4);
     uint32_t rights0 = v->cpu.paging.cr0 & (CR0_PG | CR0_WP);
     uint32_t rights4 = v->cpu.paging.cr4 & (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP);
