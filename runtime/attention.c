@@ -5,15 +5,40 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "runtime/engine_private.h"
 #include "runtime/system.h"
 
+/* Within reach of a 32-bit displacement, out of the way of everything. */
+#define POLL_PAGE 0x20000000ul
 #define NS_PER_SECOND 1000000000ull
+
+void attention_close_poll(struct engine *e) {
+    if (!e->poll_closed && !mprotect(e->poll_page, PAGE_SIZE, PROT_NONE))
+        e->poll_closed = true;
+}
+
+void attention_open_poll(struct engine *e) {
+    if (e->poll_closed && !mprotect(e->poll_page, PAGE_SIZE, PROT_READ))
+        e->poll_closed = false;
+}
+
+static int make_poll_page(struct engine *e) {
+    void *at = mmap((void *)POLL_PAGE, PAGE_SIZE, PROT_READ,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (at == MAP_FAILED)
+        return -errno;
+    e->poll_page = at;
+    return at == (void *)POLL_PAGE ? 0 : -EEXIST;
+}
 
 int attention_init(struct vcpu *v) {
     struct engine *e = v->engine;
+    int status = make_poll_page(e);
+    if (status)
+        return status;
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
     sigset_t none;
     if (timer_create(CLOCK_MONOTONIC, &event, &e->timer))
@@ -73,6 +98,7 @@ static void deliver_interrupt(struct vcpu *v) {
 
 void attention_pay(struct vcpu *v) {
     struct cpu *cpu = &v->cpu;
+    attention_open_poll(v->engine);
     cpu->attention = 0;
     if (v->engine->sync_wanted)
         run_devices(v);

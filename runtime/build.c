@@ -121,6 +121,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .linear = cpu->seg[SEG_CS].base + cpu->eip, .mode = cpu->mode,
         .max_insns = single ? 1 : 0,
         .max_branches = BRANCHES_MAX,
+        .poll_address = (uint32_t)(uintptr_t)e->poll_page,
         .cold = one_shot ? NULL : e->cache_write + e->cold_used, .cold_room = COLD_CODE_MAX,
         .no_links = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,

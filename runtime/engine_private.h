@@ -131,6 +131,8 @@ struct engine {
     timer_t timer;
     uint64_t timer_armed; /* deadline the host timer stands at */
     sigset_t wait_mask;   /* signals let in while waiting */
+    void *poll_page;      /* translated code reads it on back edges */
+    bool poll_closed;     /* it cannot be read now */
     const char *why_dead; /* set in a signal handler before giving up */
 
     uint64_t return_base[2]; /* supervisor, user */
@@ -217,6 +219,9 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
 
 /* attention.c */
 int attention_init(struct vcpu *v);
+/* Makes the next back edge fault (async-signal-safe), and ends that. */
+void attention_close_poll(struct engine *e);
+void attention_open_poll(struct engine *e);
 void attention_arm_timer(struct vcpu *v);
 void attention_pay(struct vcpu *v);
 void attention_halt(struct vcpu *v);

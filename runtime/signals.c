@@ -2,7 +2,7 @@
  *
  * SIGSEGV, SIGFPE, SIGILL and SIGBUS come from translated code (or from a bug of ours, which is
  * reported); SIGUSR1 and SIGALRM only ask for attention. Handlers call nothing that allocates or
- * touches vector registers. The kernel clears DF and AC before a handler runs; guest AC never
+ * touches vector registers. The kernel clears DF before a handler runs, but not AC: guest AC never
  * is in host flags, which the entry asserts. */
 #include <assert.h>
 #include <errno.h>
@@ -116,7 +116,8 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     v->cpu.gpr[ESP] += (uint32_t)lag;
     v->cpu.eip = f->eip + insn->guest;
     gpa_t at = f->gpa + insn->guest;
-    enum leave reason = classify(v, regs, address, at);
+    bool polled = address >> PAGE_SHIFT == (uintptr_t)e->poll_page >> PAGE_SHIFT;
+    enum leave reason = polled ? LEAVE_ATTENTION_ : classify(v, regs, address, at);
     v->cpu.return_rsp = (uint64_t)regs[REG_RSP];
     return_stack_settle(v, false);
     regs[REG_RSP] = (greg_t)v->cpu.return_rsp;
@@ -128,10 +129,18 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
         leave(regs, reason);
 }
 
+/* The kernel leaves AC as it found it; with it set, C code that is not aligned would trap. */
+static void clear_alignment_checks(void) {
+    __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(unsigned long long)FL_AC);
+}
+
 static void on_attention(int signal) {
+    clear_alignment_checks();
     (void)signal;
     handled->cpu.attention = 1;
     handled->engine->sync_wanted = true;
+    if (!handled->cpu.halted)
+        attention_close_poll(handled->engine);
     handled->counters->host_signals++;
 }
 

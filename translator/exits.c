@@ -63,6 +63,17 @@ static void attention_check(struct block *b, uint32_t target) {
     leave_unless_zero(b, R11, STUB_ATTENTION, target);
 }
 
+/* The same before a branch that can simply be run again: a load that faults when attention is
+ * wanted, with EIP at the branch. */
+static void attention_poll(struct block *b, uint32_t target) {
+    if (!b->req->poll_address || b->check_exits) {
+        attention_check(b, target);
+        return;
+    }
+    struct memref page = {.base = NO_REG, .index = NO_REG, .disp = (int32_t)b->req->poll_address};
+    emit_load(&b->e, R11, &page);
+}
+
 /* May translation go on behind a branch or call? */
 static bool goes_on(struct block *b) {
     if (b->req->no_links || b->check_exits || b->branches >= b->req->max_branches ||
@@ -76,45 +87,54 @@ static bool wants_check(const struct block *b, uint32_t target) {
     return b->check_exits || (int32_t)(target - b->pc) <= 0;
 }
 
-/* Through the target's own slot, behind which nobody tests for attention; or a hashed one. */
-static struct memref slot_of(struct block *b, uint32_t target) {
+/* Through the target's own slot, behind which nobody tests for attention; or a hashed one.
+ * `again`: the instruction may be run again from its start. */
+static struct memref slot_of(struct block *b, uint32_t target, bool again) {
     uint32_t fixed =
         b->req->fixed_slot ? b->req->fixed_slot(b->req->opaque, target) : NO_FIXED_SLOT;
     if (fixed == NO_FIXED_SLOT)
         return hashed_slot(target);
-    if (wants_check(b, target))
-        attention_check(b, target);
+    if (wants_check(b, target)) {
+        if (again)
+            attention_poll(b, target);
+        else
+            attention_check(b, target);
+    }
     return (struct memref){.base = REG_JUMP_CACHE, .index = NO_REG,
                            .disp = (int32_t)(JUMP_CACHE_FIXED_OFFSET + fixed * 8u)};
 }
 
-static void jump_cached(struct block *b, uint32_t target) {
-    struct memref slot = slot_of(b, target);
+static void jump_cached(struct block *b, uint32_t target, bool again) {
+    struct memref slot = slot_of(b, target, again);
     emit_mov_reg_imm(&b->e, REG_TARGET, target);
     emit_jump_mem(&b->e, &slot);
 }
 
 /* E9 or E8 with a link behind it. */
-static void linked(struct block *b, uint8_t opcode, uint32_t target) {
-    if (wants_check(b, target))
-        attention_check(b, target);
+static void linked(struct block *b, uint8_t opcode, uint32_t target, bool again) {
+    if (wants_check(b, target)) {
+        if (again)
+            attention_poll(b, target);
+        else
+            attention_check(b, target);
+    }
     emit8(&b->e, opcode);
     add_site(b, target);
 }
 
-static void leave_to(struct block *b, uint32_t target) {
+static void leave_to(struct block *b, uint32_t target, bool again) {
     if (b->req->no_links) {
         emit_mov_reg_imm(&b->e, REG_TARGET, target);
         jump_stub(b, STUB_MISS);
     } else if (!direct(b, target)) {
-        jump_cached(b, target);
+        jump_cached(b, target, again);
     } else {
-        linked(b, 0xe9, target);
+        linked(b, 0xe9, target, again);
     }
 }
 
 void exit_to(struct block *b, uint32_t target) {
-    leave_to(b, target);
+    leave_to(b, target, true);
     b->ended = true;
 }
 
@@ -150,7 +170,7 @@ static void landing(struct block *b, uint32_t return_eip) {
     leave_unless_zero(b, R8, STUB_RETURN, 0);
     b->ended = !goes_on(b);
     if (b->ended)
-        leave_to(b, return_eip);
+        leave_to(b, return_eip, false);
 }
 
 /* A guest call is a host call, so that the host predicts the return; the return address on the
@@ -158,13 +178,13 @@ static void landing(struct block *b, uint32_t return_eip) {
 void exit_call(struct block *b, uint32_t target, uint32_t return_eip) {
     b->ended = true;
     if (b->req->no_links) {
-        leave_to(b, target);
+        leave_to(b, target, false);
         return;
     }
     if (direct(b, target)) {
-        linked(b, 0xe8, target);
+        linked(b, 0xe8, target, false);
     } else {
-        struct memref slot = slot_of(b, target);
+        struct memref slot = slot_of(b, target, false);
         emit_mov_reg_imm(&b->e, REG_TARGET, target);
         emit_call_mem(&b->e, &slot);
     }
@@ -198,21 +218,21 @@ void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fa
         add_site(b, target);
     } else {
         uint8_t *not_taken = emit_short_jump(&b->e, (uint8_t)(0x70u | (cc ^ 1u)));
-        leave_to(b, target);
+        leave_to(b, target, true);
         emit_short_land(&b->e, not_taken);
     }
     b->ended = !goes_on(b);
     if (b->ended)
-        leave_to(b, fall);
+        leave_to(b, fall, true);
 }
 
 void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fall) {
     b->ended = true;
     emit8(&b->e, 0x67);
     uint8_t *taken = emit_short_jump(&b->e, (uint8_t)opcode);
-    leave_to(b, fall);
+    leave_to(b, fall, false);
     emit_short_land(&b->e, taken);
-    leave_to(b, target);
+    leave_to(b, target, false);
 }
 
 static void point_at(uint8_t *site, const uint8_t *at) {

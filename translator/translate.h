@@ -64,6 +64,9 @@ struct translate_request {
     /* Where rarely executed code goes, within reach of a rel32; NULL: behind the block. */
     uint8_t *cold;
     uint32_t cold_room;
+    /* A page below 2 GiB that loses its read permission when attention is wanted: a load from it is
+     * the cheapest test there is. 0: none. */
+    uint32_t poll_address;
     uint32_t max_branches; /* branches and calls that do not end the block */
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
     uint8_t (*hint)(void *opaque, uint32_t eip);
