@@ -14,7 +14,7 @@
 
 /* name, what it shows */
 #define TRACE_CHANNELS(X)                                                                          \
-    X(translate, "every fragment made, both sides disassembled")                                   \
+    X(translate, "every fragment made: addresses and lengths of both sides")                       \
     X(run, "every return to the dispatcher, with its reason")                                      \
     X(callout, "every callout")                                                                    \
     X(fault, "guest exceptions and their delivery")                                                \

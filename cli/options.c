@@ -15,7 +15,7 @@
 #define MEMORY_DEFAULT (256 * MIB)
 #define MEMORY_MIN (4 * MIB)
 #define MEMORY_MAX (3584 * MIB)
-#define CACHE_MIN (1 * MIB)
+#define CACHE_MIN (64u << 10)
 #define CACHE_MAX (1024 * MIB)
 
 enum option_id {
@@ -164,7 +164,7 @@ static int parse_debug_word(struct options *options, const char *word, size_t le
         if (parse_size(size, 1, &engine->cache_bytes) && engine->cache_bytes >= CACHE_MIN &&
             engine->cache_bytes <= CACHE_MAX)
             return 0;
-        return error_set(error, "--debug 'cache=%s': not a size from 1M to 1G", size);
+        return error_set(error, "--debug 'cache=%s': not a size from 64K to 1G", size);
     }
     return error_set(error,
                      "--debug: unknown switch '%.*s' (no-chain one-insn no-jump-cache "

@@ -21,6 +21,7 @@ int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters) {
     memset(s, 0, sizeof *s);
     s->ram = ram;
     s->counters = counters;
+    s->vma_limit = SHADOW_VMA_LIMIT;
     for (unsigned i = 0; i < WINDOW_COUNT; i++) {
         s->windows[i].number = i;
         s->windows[i].base = WINDOW_REGION + i * WINDOW_STRIDE + WINDOW_GUARD;
@@ -87,7 +88,7 @@ struct shadow_region *shadow_region_get(struct shadow *s, struct window *w,
     if (!r) {
         r = s->region_free;
         if (r)
-            memcpy(&s->region_free, r, sizeof s->region_free); /* the free list's link */
+            memcpy(&s->region_free, (void *)r, sizeof(void *)); /* the free list's link */
         else
             r = &s->region_pool[s->region_next++];
         assert(s->region_next <= s->region_max);
@@ -114,7 +115,7 @@ void shadow_region_drop(struct shadow *s, struct window *w, struct shadow_region
         break;
     }
     w->regions[r->index] = NULL;
-    memcpy(r, &s->region_free, sizeof s->region_free);
+    memcpy((void *)r, &s->region_free, sizeof(void *));
     s->region_free = r;
 }
 
@@ -184,7 +185,8 @@ static bool take_neighbour(struct shadow *s, struct shadow_region *r, unsigned p
         return false;
     gpa_t at = r->table + page * r->entry_size;
     uint64_t pte = shadow_read_entry(s, at, r->entry_size);
-    uint64_t alike = PTE_P | PTE_W | PTE_U | PTE_D | PTE_G | PTE_NX | 0xfffffffff000ull;
+    /* All but caching, A and what software may use: reserved bits too. */
+    uint64_t alike = ~(uint64_t)(PTE_PWT | PTE_PCD | PTE_A | PTE_PAT | 0xe00u);
     uint64_t expected = (like & ~0xfffffffff000ull) | (uint64_t)pfn << PAGE_SHIFT;
     if ((pte ^ expected) & alike || !ram_is_page(s->ram, (gpa_t)pfn << PAGE_SHIFT) ||
         (s->page_code[pfn] && writable))

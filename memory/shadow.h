@@ -30,7 +30,7 @@
 
 /* Mappings we allow ourselves; the kernel's limit is 65,530 for the process. */
 #define SHADOW_VMA_LIMIT 48000u
-#define SHADOW_VMA_KEEP 36000u /* at the limit room is made down to this */
+#define SHADOW_VMA_FLOOR 1024u /* below this a refused mapping does not lower the limit */
 
 #define REGION_SHIFT 21
 #define REGION_PAGES 512u
@@ -85,7 +85,8 @@ struct shadow {
     struct shadow_region *region_pool, *region_free;
     uint32_t region_next, region_max;
     uint64_t use_clock;
-    uint32_t vmas;
+    uint32_t vmas;      /* upper bound, of all windows */
+    uint32_t vma_limit; /* lowered when the host refuses a mapping before it is reached */
     bool no_prefault;
     int host_error; /* errno of the mmap that could not be recovered from */
     /* A recorded page with SHADOW_EXEC is gone from a window. */

@@ -31,7 +31,7 @@ static void node_remove(struct shadow *s, uint32_t pfn, unsigned window, uint32_
         s->node_free = n;
         return;
     }
-    assert(!"a mapped page is missing from the reverse map");
+    assert(false && "a mapped page is missing from the reverse map");
 }
 
 static gva_t region_gva(const struct shadow_region *r, unsigned page) {
@@ -79,7 +79,7 @@ static void unmap_window(struct shadow *s, struct window *w) {
             if (!(r->flags[page] & SHADOW_MAPPED))
                 continue;
             node_remove(s, r->pfn[page], w->number, region_gva(r, page) >> PAGE_SHIFT);
-            r->flags[page] &= (uint8_t)~(SHADOW_MAPPED | SHADOW_WRITABLE);
+            r->flags[page] &= (uint8_t) ~(SHADOW_MAPPED | SHADOW_WRITABLE);
         }
     }
     int status = munmap((void *)w->base, WINDOW_SIZE);
@@ -88,8 +88,8 @@ static void unmap_window(struct shadow *s, struct window *w) {
     w->vmas = 0;
 }
 
-/* Gives up mappings: the least recently used user window, then the supervisor's, then what stands in
- * `w` itself. False when there is nothing left. */
+/* Gives up mappings: the least recently used user window, then the supervisor's, then what stands
+ * in `w` itself. False when there is nothing left. */
 static bool make_room(struct shadow *s, struct window *w) {
     struct window *oldest = NULL;
     for (unsigned i = 1; i < WINDOW_COUNT; i++) {
@@ -110,6 +110,18 @@ static bool make_room(struct shadow *s, struct window *w) {
     return true;
 }
 
+/* The host's limit is nearer than ours: somebody else has many mappings. From now on we stay below
+ * it, so that malloc need not fail next. */
+static bool refused(struct shadow *s, struct window *w) {
+    recount(s);
+    uint32_t limit = s->vmas - s->vmas / 8;
+    if (limit < SHADOW_VMA_FLOOR)
+        limit = SHADOW_VMA_FLOOR;
+    if (limit < s->vma_limit)
+        s->vma_limit = limit;
+    return make_room(s, w);
+}
+
 /* mmap at its limit fails with ENOMEM, and so does malloc: room is made before that happens, and
  * more if it happens all the same. */
 static bool map(struct shadow *s, struct window *w, gva_t gva, uint32_t pfn, unsigned count,
@@ -123,9 +135,9 @@ static bool map(struct shadow *s, struct window *w, gva_t gva, uint32_t pfn, uns
         s->host_error = -status;
         return false;
     }
-    if (s->vmas >= SHADOW_VMA_LIMIT) {
+    if (s->vmas >= s->vma_limit) {
         recount(s);
-        while (s->vmas >= SHADOW_VMA_KEEP && make_room(s, w)) {
+        while (s->vmas >= s->vma_limit - s->vma_limit / 4 && make_room(s, w)) {
         }
     }
     do {
@@ -141,7 +153,7 @@ static bool map(struct shadow *s, struct window *w, gva_t gva, uint32_t pfn, uns
             errno = EEXIST;
         }
         s->host_error = errno;
-    } while (errno == ENOMEM && make_room(s, w));
+    } while (errno == ENOMEM && refused(s, w));
     return false;
 }
 
@@ -155,8 +167,8 @@ bool shadow_map_run(struct shadow *s, struct window *w, struct shadow_region *r,
         if (!(r->flags[i] & SHADOW_MAPPED))
             node_add(s, r->pfn[i], w->number, region_gva(r, i) >> PAGE_SHIFT);
         r->flags[i] |= SHADOW_MAPPED;
-        r->flags[i] = (uint8_t)(writable ? r->flags[i] | SHADOW_WRITABLE
-                                         : r->flags[i] & ~SHADOW_WRITABLE);
+        r->flags[i] =
+            (uint8_t)(writable ? r->flags[i] | SHADOW_WRITABLE : r->flags[i] & ~SHADOW_WRITABLE);
     }
     return true;
 }

@@ -52,6 +52,7 @@
 #define PTE_A (1u << 5)
 #define PTE_D (1u << 6)
 #define PTE_PS (1u << 7)
+#define PTE_PAT (1u << 7) /* of a 4 KiB entry */
 #define PTE_G (1u << 8)
 #define PTE_NX (1ull << 63)
 

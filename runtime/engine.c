@@ -122,6 +122,8 @@ static void prepare(struct vcpu *v) {
     struct cpu *cpu = &v->cpu;
     if (cpu->mode_dirty)
         cpu_update_mode(cpu, cpu_cpl(cpu));
+    if (cpu->interrupt_shadow == SHADOW_OF_STI)
+        cpu->interrupt_shadow = !cpu->if_before_sti;
     if (v->engine->flush_cache)
         fragments_flush_all(v);
     mmu_activate(v);

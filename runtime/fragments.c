@@ -84,6 +84,7 @@ void fragments_flush_all(struct vcpu *v) {
     empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
+    return_stack_settle(v, false);
     e->flush_cache = false;
     v->counters->cache_flushes++;
 }

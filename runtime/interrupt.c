@@ -201,7 +201,9 @@ enum callout_result interrupt_deliver(struct vcpu *v, uint8_t vector, enum deliv
     if (result != CALLOUT_JUMP)
         return result;
     count_event(v->counters, kind);
-    cpu->halted = cpu->interrupt_shadow = cpu->debug_shadow = false;
+    cpu->halted = cpu->debug_shadow = false;
+    cpu->interrupt_shadow = 0;
+    cpu->interrupt_shadow = 0;
     if (kind == DELIVER_EXTERNAL && vector == VEC_NMI)
         cpu->nmi_blocked = true;
     return CALLOUT_JUMP;

@@ -103,6 +103,9 @@ struct msrs {
 #define MODE_REAL 0x80000u     /* CR0.PE clear */
 #define MODE_WAIT_NM 0x100000u /* CR0.MP and CR0.TS: FWAIT raises #NM */
 
+/* cpu->interrupt_shadow right behind an STI: a shadow only if IF was clear before it. */
+#define SHADOW_OF_STI 2u
+
 /* Host entry points that fragments reach through r15 (runtime/stubs.S). */
 enum stub {
     STUB_CALLOUT, /* r9d id, r10d argument, r11d operand */
@@ -146,7 +149,8 @@ struct cpu {
     struct msrs msr;
     uint32_t mode;    /* MODE_* */
     bool mode_dirty;  /* mode must be recomputed before the next fragment is entered */
-    bool interrupt_shadow; /* STI or MOV SS: no interrupt before the next instruction is done */
+    uint8_t interrupt_shadow; /* STI or MOV SS: no interrupt before the next instruction is done */
+    uint8_t if_before_sti;    /* nonzero: the last STI found IF set already */
     bool debug_shadow;     /* MOV SS: no debug exception either */
     bool halted;
     bool nmi_blocked;

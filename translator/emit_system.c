@@ -22,6 +22,12 @@ void e_sti(struct block *b, const struct insn *in) {
         b->ended = true;
         return;
     }
+    struct memref before = CPU_FIELD(if_before_sti), high = iflag;
+    high.disp += 1; /* the byte that holds FL_IF */
+    struct encoding load = {.map = MAP_0F, .opcode = 0xb6, .has_modrm = true, .reg = R11, .mem = &high};
+    struct encoding store = {.opcode = 0x88, .has_modrm = true, .reg = R11, .mem = &before};
+    emit_insn(&b->e, &load);
+    emit_insn(&b->e, &store);
     emit_store_imm(&b->e, &iflag, FL_IF);
     emit_load(&b->e, R11, &pending);
     emit_store(&b->e, &attention, R11);

@@ -115,7 +115,7 @@ static void stop_before(struct block *b, uint32_t eip, bool shadow) {
     struct memref miss = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_MISS * 8u);
     struct encoding set = {.opcode = 0xc6, .has_modrm = true, .mem = &field};
     emit_insn(&b->e, &set);
-    emit8(&b->e, 1);
+    emit8(&b->e, SHADOW_OF_STI);
     emit_mov_reg_imm(&b->e, REG_TARGET, eip);
     emit_jump_mem(&b->e, &miss);
     b->ended = true;

@@ -1,8 +1,10 @@
 #!/bin/bash
 # Bad usage, bad kernels and bad initrds: each gets exactly one line on standard error, none on
-# standard output, and exit status 2.
+# standard output, and exit status 2. What is drawn at random is drawn from what is always wrong;
+# RING3_SEED draws something else.
 #   bad_options.sh RING3 BAD_IMAGES GOOD_KERNEL SOUND_STATUS
 set -u
+seed=${RING3_SEED:-1} draws=8
 ring3=$1 bad_images=$2 good=$3 sound_status=$4
 
 work=$(mktemp -d)
@@ -79,12 +81,37 @@ many=()
 for _ in {1..33}; do many+=(--callout 'hlt=libc.so.6:abs(u32)'); done
 refuse run --kernel "$good" "${many[@]}"
 
+# The same options with values drawn at random, wrong by their making.
+RANDOM=$seed
+pick() { shift $((RANDOM % $#)) && printf '%s' "$1"; }
+letters() {
+    local i word=
+    for ((i = RANDOM % 12 + 1; i > 0; i--)); do word+=${1:RANDOM % ${#1}:1}; done
+    printf '%s' "$word"
+}
+number() { printf '%s' "$((RANDOM << 15 | RANDOM))"; }
+for ((i = 0; i < 5 * draws; i++)); do
+    # No option starts with q, x or z; no size ends in these letters; no name holds a capital.
+    odd=$(pick q x z)$(letters 'abcdefghijklmnopqrstuvwxyz-=%')
+    capital=$(letters 'abc-')$(pick Q X Z)$(letters 'abc-')
+    refuse run --kernel "$good" "$(pick - --)$odd"
+    refuse "$odd"
+    refuse run --kernel "$good" --memory "$(pick '' 0 1 7 64 256)$(letters 'abcdefhijlnopqrstuvwxyz.,:+-')"
+    refuse run --kernel "$good" --memory "$((3585 + $(number)))$(pick '' M m G g)"
+    refuse run --kernel "$good" --log "$(pick '' run, fault,irq, all,)$capital$(pick '' ,run ,all)"
+    refuse run --kernel "$good" --debug "$(pick '' no-chain, one-insn,)$capital$(pick '' ,no-chain)"
+    refuse run --kernel "$good" --debug "cache=$(pick "$((RANDOM))" "$((1025 + RANDOM))M" "$capital")"
+    refuse run --kernel "$good" --accel "$capital" --stats
+    refuse run --kernel "$good" --callout "$capital=libc.so.6:abs(u32)"
+    refuse run --kernel "$good" --callout "hlt=libc.so.6:abs(u32,$(pick u i)$((65 + RANDOM)))"
+done
+
 # Files that are no kernels.
 for file in "${hostile[@]}" / /dev/null /nowhere/x /proc/self/mem /etc/passwd "$0" "$ring3"; do
     refuse run --kernel "$file"
 done
 mkdir "$work/images"
-"$bad_images" "$work/images" || exit 1
+"$bad_images" "$work/images" "$seed" "$draws" || exit 1
 # What they were made of is sound: it writes 16 to the debug-exit port, which is status 33.
 for file in "$work"/images/sound-*; do
     timeout 20 "$ring3" run --memory 8M --kernel "$file" >"$work/out"
@@ -92,9 +119,15 @@ for file in "$work"/images/sound-*; do
     [[ $status = "$sound_status" ]] || { echo "$file ended with $status"; failed=$((failed + 1)); }
     rm "$file"
 done
-for file in "$work"/images/*; do refuse run --memory 8M --kernel "$file"; done
+echo data >"$work/initrd"
+for file in "$work"/images/*; do
+    case $file in
+    */needs-initrd-*) refuse run --memory 8M --kernel "$file" --initrd "$work/initrd" ;;
+    *) refuse run --memory 8M --kernel "$file" ;;
+    esac
+done
 for size in 0 1 511 512 4096 1048576; do
-    head -c "$size" /dev/urandom | tr 'A-Z\177\353' a >"$work/noise"
+    head -c "$size" /dev/urandom | tr 'A-Z\177\353' a >"$work/noise" # no magic number is left
     refuse run --kernel "$work/noise"
     truncate -s "$size" "$work/zeroes-$size"
     refuse run --kernel "$work/zeroes-$size"
@@ -106,10 +139,17 @@ refuse run --kernel "$work/huge"
 for file in "" / /nowhere/x /proc/self/mem "$work/huge"; do
     refuse run --kernel "$good" --initrd "$file"
 done
-for size in 8M 9M 100M 1G 4G; do
+RANDOM=$seed
+sizes=(8M 9M 100M 1G 4G)
+for ((i = 0; i < 2 * draws; i++)); do sizes+=("$((8 << 20 | RANDOM << 15 | RANDOM))"); done
+for size in "${sizes[@]}"; do
     truncate -s "$size" "$work/initrd"
     refuse run --memory 8M --kernel "$good" --initrd "$work/initrd"
 done
+for ((i = 0; i < draws; i++)); do
+    refuse run --kernel "$good" --initrd "$work/$(letters 'abc/ .')/$(letters 'abc ')"
+    refuse run --kernel "$good" --append "$(head -c "$((65536 + RANDOM))" /dev/zero | tr '\0' x)"
+done
 
-echo "bad options: $checked tried, $failed not refused in one line"
+echo "bad options: $checked tried with seed $seed, $failed not refused in one line"
 [[ $failed = 0 ]]

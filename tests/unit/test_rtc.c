@@ -208,10 +208,10 @@ END_TEST
 
 START_TEST(cmos_bytes_tell_the_memory_size) {
     start();
-    ck_assert_uint_eq(get(0x15) | get(0x16) << 8, 640);
-    ck_assert_uint_eq(get(0x17) | get(0x18) << 8, 0xffff);
-    ck_assert_uint_eq(get(0x30) | get(0x31) << 8, 0xffff);
-    ck_assert_uint_eq(get(0x34) | get(0x35) << 8, 240 * 16);
+    ck_assert_int_eq(get(0x15) | get(0x16) << 8, 640);
+    ck_assert_int_eq(get(0x17) | get(0x18) << 8, 0xffff);
+    ck_assert_int_eq(get(0x30) | get(0x31) << 8, 0xffff);
+    ck_assert_int_eq(get(0x34) | get(0x35) << 8, 240 * 16);
     ck_assert_uint_eq(get(0x0d), 0x80);
     put(0x0d, 0), put(0x0c, 0xff);
     ck_assert_uint_eq(get(0x0d), 0x80);

@@ -10,16 +10,17 @@
 
 struct insn_case {
     const struct insn_row *row;
-    uint8_t bytes[16];
+    uint8_t bytes[64];
     unsigned len;
     ZydisDecodedInstruction z;
     struct outcome in;
     uint8_t data[DATA_BYTES];
     uint32_t mode;
     uint8_t hint;
-    bool no_links, attention;
-    uint32_t target; /* the data address that the memory operand was steered to */
-    bool based;      /* through FS or GS with a base */
+    bool no_links, attention, cold;
+    uint32_t branches; /* that need not end the block */
+    uint32_t target;   /* the data address that the memory operand was steered to */
+    bool based;        /* through FS or GS with a base */
 };
 
 #ifndef CASE_SEED
@@ -36,12 +37,16 @@ static inline uint32_t rnd(void) { /* xorshift64* */
 static inline bool chance(unsigned percent) { return rnd() % 100 < percent; }
 
 static inline uint32_t rnd_value(void) {
-    static const uint32_t edges[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff,
-                                     0x7fffffff, 0x80000000, 0xffffffff, 0xfffffffe};
+    static const uint32_t edges[] = {0,          1,          2,         0x7f,   0x80,
+                                     0xff,       0x7fff,     0x8000,    0xffff, 0x7fffffff,
+                                     0x80000000, 0xffffffff, 0xfffffffe};
     switch (rnd() % 4) {
-    case 0: return edges[rnd() % (sizeof edges / sizeof *edges)];
-    case 1: return rnd() & 0xff;
-    default: return rnd();
+    case 0:
+        return edges[rnd() % (sizeof edges / sizeof *edges)];
+    case 1:
+        return rnd() & 0xff;
+    default:
+        return rnd();
     }
 }
 
@@ -68,7 +73,9 @@ static inline bool is_branch(const struct insn_case *c) {
             return true;
     return false;
 }
-static inline bool is_gather(const struct insn_row *row) { return strcmp(row->name, "VGATHER") == 0; }
+static inline bool is_gather(const struct insn_row *row) {
+    return strcmp(row->name, "VGATHER") == 0;
+}
 
 /* Prefixes, opcode, ModRM and enough random bytes behind it. */
 static inline void write_bytes(struct insn_case *c, unsigned opcode, enum row_prefix prefix,
@@ -108,7 +115,7 @@ static inline void write_bytes(struct insn_case *c, unsigned opcode, enum row_pr
     if (is_gather(row))
         rm = 4;
     *p++ = (uint8_t)((mod3 ? 0xc0u : (rnd() % 3) << 6) | reg << 3 | rm);
-    while (p < c->bytes + sizeof c->bytes) {
+    while (p < c->bytes + 16) {
         unsigned byte = rnd() & 0xff;
         *p++ = (uint8_t)(is_gather(row) ? (byte & ~0x38u) | 0x38u : byte);
     }
@@ -201,13 +208,14 @@ static inline bool is_bit_string(const struct insn_case *c) {
     return c->row->map == 1 && (c->z.opcode & 0xe7) == 0xa3 && has_memory(c);
 }
 
-/* Cases that the two sides cannot share: a CALL through ESP pushes into the native code; a bit string's
- * offset wraps at 64 KiB with 16-bit addresses, which translated code leaves out; a masked store to CS
- * that stores nothing faults in one of them. */
+/* Cases that the two sides cannot share: a CALL through ESP pushes into the native code; a bit
+ * string's offset wraps at 64 KiB with 16-bit addresses, which translated code leaves out; a masked
+ * store to CS that stores nothing faults in one of them. */
 static inline bool is_apart(const struct insn_case *c) {
     bool uses_esp = has_emitter(c, e_call_rm) && !has_memory(c) && c->z.raw.modrm.rm == ESP;
     bool wraps = is_bit_string(c) && c->z.address_width == 16;
-    bool masked = c->row->vex && c->row->map == 2 && (c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_CS) &&
+    bool masked = c->row->vex && c->row->map == 2 &&
+                  (c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_CS) &&
                   (c->z.opcode == 0x2e || c->z.opcode == 0x2f || c->z.opcode == 0x8e);
     return uses_esp || wraps || masked;
 }
@@ -243,9 +251,9 @@ static inline void rnd_vector(struct insn_case *c) {
     memcpy(c->in.vector, words, VECTOR_BYTES);
     uint8_t *v = c->in.vector;
     memcpy(v, (const uint8_t[]){0x7f, 0x03, 0, 0, 0, 0, 0, 0}, 8);
-    v[4] = (uint8_t)rnd();                                /* which registers are empty */
+    v[4] = (uint8_t)rnd();                               /* which registers are empty */
     v[3] = (uint8_t)(chance(50) ? 0 : (rnd() & 7) << 3); /* TOP */
-    v[1] |= (uint8_t)((rnd() & 3) << 2);                  /* rounding */
+    v[1] |= (uint8_t)((rnd() & 3) << 2);                 /* rounding */
     uint32_t mxcsr = 0x1f80 | (rnd() & 3) << 13;
     memcpy(v + 24, &mxcsr, 4);
     memset(v + 464, 0, 48);
@@ -262,12 +270,14 @@ static inline void rnd_mode(struct insn_case *c) {
     if ((c->mode >> MODE_FS_SHIFT & 3) == 3)
         c->mode ^= SEGMENT_BASED << MODE_FS_SHIFT | SEGMENT_BASED << MODE_GS_SHIFT;
     static const uint32_t general[] = {MODE_GENERAL_CS, MODE_GENERAL_DS, MODE_GENERAL_ES,
-                                       MODE_GENERAL_SS, MODE_ALIGN, MODE_DEBUG};
+                                       MODE_GENERAL_SS, MODE_ALIGN,      MODE_DEBUG};
     if (chance(10))
         c->mode |= general[rnd() % 6];
     c->hint = (uint8_t)(rnd() % 3 | (rnd() % 3) << 2);
     c->no_links = chance(30);
     c->attention = chance(20);
+    c->cold = chance(50);
+    c->branches = rnd() % 4;
 }
 
 static inline bool segment_override(struct insn_case *c, bool *fs) {
@@ -302,7 +312,8 @@ static inline bool make_case(struct insn_case *c, const struct insn_row *row, un
     if (is_branch(c))
         steer_branch(c);
     steer(c);
-    if (chance(30) && c->target >= DATA_AT && c->target <= DATA_AT + DATA_BYTES - 4 && !is_branch(c))
+    if (chance(30) && c->target >= DATA_AT && c->target <= DATA_AT + DATA_BYTES - 4 &&
+        !is_branch(c))
         memcpy(c->data + (c->target - DATA_AT), &c->in.gpr[EAX], 4); /* CMPXCHG: equal */
     return true;
 }

@@ -21,6 +21,9 @@
 #include "memory/shadow.h"
 #include "runtime/cpu_offsets.h"
 #include "runtime/engine_private.h"
+#include "runtime/guest_access.h"
+#include "runtime/mmu.h"
+#include "runtime/system.h"
 #include "translator/translate.h"
 
 /* Guest linear addresses, the same on both sides. */
@@ -103,17 +106,21 @@ static struct {
     uint32_t *landed;           /* where the native side came out */
     uint16_t ldt_selector;
     struct vcpu v;
-    uint64_t jump_cache[JUMP_CACHE_SLOTS];
+    struct {
+        uint64_t slots[JUMP_CACHE_SLOTS];
+        struct jump_victim victims[JUMP_CACHE_VICTIMS];
+    } jump_cache;
+    uint64_t returns[1024]; /* host return addresses */
     uint8_t *emitted;       /* writable and executable: tests only */
     struct translation out; /* of the fragment in it */
     bool in_native;
     struct outcome *faulted;
-    unsigned callout; /* the last one that was no check */
-    uint32_t callout_arg, callout_operand;
-    unsigned checks;
+    unsigned callout; /* the last one that was not answered */
+    uint32_t callout_arg;
 } dual;
 
 #define EMITTED_BYTES 0x4000u
+#define COLD_AT 0x3000u /* in it: code that is rarely executed, where it is apart */
 #define NO_CALLOUT CALLOUT_COUNT
 
 static inline uintptr_t window_base(unsigned number) {
@@ -121,8 +128,9 @@ static inline uintptr_t window_base(unsigned number) {
 }
 
 static inline void *map_at(uintptr_t at, size_t size, int prot, int fd) {
-    void *got = mmap((void *)at, size, prot, MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS
-                                                                           : MAP_SHARED), fd, 0);
+    void *got =
+        mmap((void *)at, size, prot,
+             MAP_FIXED_NOREPLACE | (fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED), fd, 0);
     ck_assert_msg(got == (void *)at, "mapping at %zx", (size_t)at);
     return got;
 }
@@ -171,6 +179,8 @@ static inline void translated_fault(greg_t *regs, struct outcome *o) {
     }
     for (unsigned i = 0; i < 8; i++)
         cpu->gpr[i] = (uint32_t)regs[i == ESP ? REG_R12 : dual_regs[i]];
+    uint32_t pending = (uint32_t)(int32_t)insn->esp;
+    cpu->gpr[ESP] += pending;
     cpu->flags = (uint32_t)regs[REG_EFL];
     cpu->eip = CODE_AT + insn->guest;
     o->cr2 = (uint32_t)((uint64_t)regs[REG_CR2] & UINT32_MAX); /* bases are multiples of 4 GiB */
@@ -198,36 +208,99 @@ static inline void dual_on_fault(int signal, siginfo_t *info, void *context) {
         dual.faulted->cr2 = 0;
 }
 
-/* Callouts of fragments arrive here: checks are answered, the rest stops. */
-unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
-    struct cpu *cpu = &v->cpu;
-    bool write_to_code = id == CALLOUT_check && (arg >> 16 & 0xff) == SEG_CS &&
-                         (arg >> 8 & 0xff) == ACCESS_WRITE;
-    if (write_to_code) {
-        dual.callout = CALLOUT_raise;
-        dual.callout_arg = 13;
-        return LEAVE_STOP;
-    }
-    if (id == CALLOUT_check) {
-        cpu->result2 = cpu->seg[arg >> 16 & 0xff].base + operand;
-        dual.checks++;
-        return LEAVE_NEXT_;
-    }
+/* The monitor's own accesses, for the callouts that are answered: only the data area is there. */
+static inline bool dual_access(uint32_t gva, uint32_t len, bool write) {
+    for (uint32_t i = 0; i < len; i++)
+        if (gva + i - DATA_AT >= DATA_BYTES) {
+            fault_raise_error(&dual.v, VEC_PF, write ? PF_WRITE : 0);
+            dual.v.fault.cr2 = gva + i;
+            return false;
+        }
+    return true;
+}
+bool guest_read(struct vcpu *v, gva_t gva, void *to, uint32_t len, bool system) {
+    (void)v, (void)system;
+    bool there = dual_access(gva, len, false);
+    if (there)
+        memcpy(to, dual.window.data + (gva - DATA_AT), len);
+    return there;
+}
+bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool system) {
+    (void)v, (void)system;
+    bool there = dual_access(gva, len, true);
+    if (there)
+        memcpy(dual.window.data + (gva - DATA_AT), from, len);
+    return there;
+}
+bool guest_probe_write(struct vcpu *v, gva_t gva, uint32_t len, bool system) {
+    (void)v, (void)system;
+    return dual_access(gva, len, true);
+}
+
+/* Named by the state's reset, which nothing here calls. */
+void mmu_cr3_loaded(struct vcpu *v) { (void)v; }
+void mmu_paging_changed(struct vcpu *v) { (void)v; }
+void mmu_invlpg(struct vcpu *v, gva_t gva) { (void)v, (void)gva; }
+void mmu_retranslate_all(struct vcpu *v) { (void)v; }
+
+/* Callouts that stand for an unprivileged instruction, and need nothing of the engine. */
+static inline callout_fn answered_callout(uint32_t id) {
+    static const struct {
+        uint32_t id;
+        callout_fn handler;
+    } list[] = {
+        {CALLOUT_string, callout_string}, {CALLOUT_enter, callout_enter},
+        {CALLOUT_daa, callout_daa},       {CALLOUT_das, callout_das},
+        {CALLOUT_aaa, callout_aaa},       {CALLOUT_aas, callout_aas},
+        {CALLOUT_aam, callout_aam},       {CALLOUT_aad, callout_aad},
+        {CALLOUT_salc, callout_salc},
+    };
+    for (unsigned i = 0; i < sizeof list / sizeof *list; i++)
+        if (list[i].id == id)
+            return list[i].handler;
+    return NULL;
+}
+
+static inline unsigned stop_with(uint32_t id, uint32_t arg) {
     dual.callout = id;
     dual.callout_arg = arg;
-    dual.callout_operand = operand;
     return LEAVE_STOP;
 }
 
+/* Callouts of fragments arrive here: some are answered, the rest stops. */
+unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
+    struct cpu *cpu = &v->cpu;
+    bool write_to_code =
+        id == CALLOUT_check && (arg >> 16 & 0xff) == SEG_CS && (arg >> 8 & 0xff) == ACCESS_WRITE;
+    callout_fn handler = answered_callout(id);
+    if (write_to_code)
+        return stop_with(CALLOUT_raise, VEC_GP);
+    if (id == CALLOUT_check) {
+        cpu->result2 = cpu->seg[arg >> 16 & 0xff].base + operand;
+        return LEAVE_NEXT_;
+    }
+    enum callout_result result = handler ? handler(v, arg, operand) : CALLOUT_EXIT;
+    if (result == CALLOUT_NEXT)
+        return LEAVE_NEXT_;
+    return result == CALLOUT_FAULT ? stop_with(CALLOUT_raise, v->fault.vector) : stop_with(id, arg);
+}
+
 static inline void set_up_segments(void) {
-    struct user_desc based = {.entry_number = 1, .base_addr = SEGMENT_BASE, .limit = 0xfffff,
-                              .seg_32bit = 1, .limit_in_pages = 1, .useable = 1};
+    struct user_desc based = {.entry_number = 1,
+                              .base_addr = SEGMENT_BASE,
+                              .limit = 0xfffff,
+                              .seg_32bit = 1,
+                              .limit_in_pages = 1,
+                              .useable = 1};
     if (syscall(SYS_modify_ldt, 1, &based, sizeof based) == 0)
         dual.ldt_selector = 1 << 3 | 7;
     struct cpu *cpu = &dual.v.cpu;
     static const uint16_t selectors[SEG_COUNT] = {0x2b, 0x23, 0x2b, 0x2b, 0, 0};
     for (unsigned i = 0; i < SEG_COUNT; i++)
-        cpu->seg[i] = (struct segment){.selector = selectors[i], .limit = UINT32_MAX, .usable = true};
+        cpu->seg[i] = (struct segment){.selector = selectors[i],
+                                       .attr = i == SEG_CS ? 0xc0fb : 0xc0f3,
+                                       .limit = UINT32_MAX,
+                                       .usable = true};
     cpu->seg[SEG_FS].base = cpu->seg[SEG_GS].base = SEGMENT_BASE;
     cpu->seg[SEG_GS].selector = dual.ldt_selector;
 }
@@ -235,12 +308,15 @@ static inline void set_up_segments(void) {
 static inline void set_up_cpu(void) {
     struct cpu *cpu = &dual.v.cpu;
     for (unsigned i = 0; i < JUMP_CACHE_SLOTS; i++)
-        dual.jump_cache[i] = (uint64_t)(uintptr_t)stub_miss;
+        dual.jump_cache.slots[i] = (uint64_t)(uintptr_t)stub_miss;
+    for (unsigned i = 0; i < JUMP_CACHE_VICTIMS; i++)
+        dual.jump_cache.victims[i].pad = (uint64_t)(uintptr_t)stub_leave_miss;
     cpu->stubs[STUB_CALLOUT] = (uint64_t)(uintptr_t)stub_callout;
     cpu->stubs[STUB_CHAIN] = (uint64_t)(uintptr_t)stub_chain;
     cpu->stubs[STUB_MISS] = (uint64_t)(uintptr_t)stub_miss;
     cpu->stubs[STUB_ATTENTION] = (uint64_t)(uintptr_t)stub_attention;
-    cpu->jump_cache = (uint64_t)(uintptr_t)dual.jump_cache;
+    cpu->stubs[STUB_RETURN] = (uint64_t)(uintptr_t)stub_return;
+    cpu->jump_cache = (uint64_t)(uintptr_t)&dual.jump_cache;
     cpu->super_window = window_base(0);
     cpu->user_window = window_base(1);
     cpu->iflag = FL_IF;
@@ -272,8 +348,8 @@ static inline void dual_set_up(void) {
     set_up_cpu();
 }
 
-/* An XSAVE image leaves out what is in its initial state; comparing wants it spelt out. FOP, FIP and
- * FDP name addresses, which differ by design. */
+/* An XSAVE image leaves out what is in its initial state; comparing wants it spelt out. FOP, FIP
+ * and FDP name addresses, which differ by design. */
 static inline void normalise_vector(uint8_t *image) {
     if (!(image[512] & 1))
         memcpy(image, (const uint8_t[]){0x7f, 0x03, 0, 0, 0, 0}, 6);
@@ -309,6 +385,8 @@ static inline int run_translated(const struct outcome *in, uint32_t mode, struct
     memcpy(cpu->gpr, in->gpr, sizeof in->gpr);
     cpu->flags = in->flags | FL_ONE;
     cpu->mode = mode;
+    dual.returns[1000] = (uint64_t)(uintptr_t)stub_return_empty;
+    cpu->return_rsp = (uint64_t)(uintptr_t)&dual.returns[1000];
     dual.callout = NO_CALLOUT;
     *out = (struct outcome){.trap = TRAP_NONE};
     memcpy(out->vector, in->vector, VECTOR_BYTES);
@@ -320,8 +398,10 @@ static inline int run_translated(const struct outcome *in, uint32_t mode, struct
     memcpy(out->gpr, cpu->gpr, sizeof out->gpr);
     out->flags = cpu->flags & FL_HOST;
     out->eip = cpu->eip;
-    if (reason == LEAVE_STOP && dual.callout == CALLOUT_raise)
+    if (reason == LEAVE_STOP && dual.callout == CALLOUT_raise) {
         out->trap = (int)(dual.callout_arg & 0xff);
+        out->cr2 = out->trap == VEC_PF ? dual.v.fault.cr2 : 0;
+    }
     normalise_vector(out->vector);
     return reason;
 }

@@ -1,0 +1,121 @@
+/* Fuzzes the translator: any bytes, mode and hints give a fragment (or a callout that refuses) in
+ * the room that the engine has for it, all of which is host code. By hand:
+ *
+ *   clang -std=gnu17 -D_GNU_SOURCE -g -O1 -I. -fsanitize=fuzzer,address,undefined \
+ *       tests/fuzz/fuzz_translate.c translator/[a-z]*.c -lZydis -o fuzz_translate
+ *
+ * Besides the sanitizers and asserts: the lists are consistent, exits lie in the code, and a second
+ * decoding of the host code ends exactly at its end. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <Zydis/Zydis.h>
+
+#include "runtime/engine_private.h"
+#include "translator/cpu.h"
+#include "translator/translate.h"
+
+#define CODE_COPIED 512u /* at most, of a page */
+#define MODE_ALL 0x1fffffu
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const uint8_t *hint_seed;
+
+static void require(int holds, const char *what) {
+    if (!holds) {
+        fprintf(stderr, "broken: %s\n", what);
+        abort();
+    }
+}
+
+static uint8_t hint_of(void *opaque, uint32_t eip) {
+    (void)opaque;
+    unsigned operand = (hint_seed[0] >> (eip & 3)) % 3u, second = (hint_seed[1] >> (eip & 3)) % 3u;
+    return (uint8_t)(operand | second << 2);
+}
+
+static int watch_of(void *opaque, uint32_t linear) {
+    (void)opaque;
+    return linear & 8 ? 3 : -1;
+}
+
+/* Segment classes have three values in two bits. */
+static uint32_t mode_from(uint32_t bits) {
+    uint32_t mode = bits & MODE_ALL;
+    if ((mode >> MODE_FS_SHIFT & 3) == 3)
+        mode &= ~(1u << MODE_FS_SHIFT);
+    if ((mode >> MODE_GS_SHIFT & 3) == 3)
+        mode &= ~(1u << MODE_GS_SHIFT);
+    return mode;
+}
+
+static void check_decodes(const uint8_t *code, uint32_t len) {
+    ZydisDecoder decoder;
+    ZydisDecodedInstruction z;
+    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+    for (uint32_t at = 0; at < len; at += z.length)
+        require(
+            ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, code + at, len - at, &z)),
+            "the host code decodes");
+}
+
+static void check_translation(const struct translate_request *req, const struct translation *t) {
+    require(t->insn_count >= 1 && t->insn_count <= TRANSLATION_INSNS_MAX,
+            "a number of instructions");
+    require(t->guest_len >= 1 && t->guest_len <= req->len, "guest bytes that were given");
+    require(t->exit_count <= TRANSLATION_EXITS_MAX, "a number of exits");
+    for (uint32_t i = 0; i < t->exit_count; i++)
+        require(t->exits[i].site + 4 <= t->code_len, "exits in the code");
+    for (uint32_t i = 1; i < t->insn_count; i++)
+        require(t->map[i].host >= t->map[i - 1].host && t->map[i].guest > t->map[i - 1].guest,
+                "a map in order");
+    require(t->map[0].host == 0 && t->map[0].guest == 0, "a map from the start");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static uint8_t code[TRANSLATION_CODE_MAX + COLD_CODE_MAX], bytes[CODE_COPIED + 16];
+    struct translation t;
+    uint32_t mode, place;
+    if (size < 12)
+        return 0;
+    memcpy(&mode, data, 4);
+    memcpy(&place, data + 4, 4);
+    uint8_t flags = data[8];
+    hint_seed = data + 9;
+    uint32_t len = (uint32_t)(size - 11 < sizeof bytes ? size - 11 : sizeof bytes);
+    memset(bytes, 0x90, sizeof bytes);
+    memcpy(bytes, data + 11, len);
+    uint32_t left = PAGE_SIZE - (place & PAGE_MASK);
+    uint32_t page_bytes = left < CODE_COPIED ? left : CODE_COPIED;
+    struct translate_request req = {
+        .bytes = bytes,
+        .len = page_bytes,
+        .page_bytes = page_bytes,
+        .eip = place,
+        .linear = place,
+        .mode = mode_from(mode),
+        .max_insns = flags & 1 ? 1 : 0,
+        .no_links = flags & 2,
+        .direct_cross_page = flags & 4,
+        .tsc_is_host = flags & 8,
+        .cold = flags & 16 ? code + TRANSLATION_CODE_MAX : NULL,
+        .cold_room = COLD_CODE_MAX,
+        .max_branches = flags >> 6 ? (flags >> 6) * 7u : 0,
+        .hint = hint_of,
+        .watch = flags & 32 ? watch_of : NULL,
+    };
+    enum translate_status status = translate_block(&req, code, TRANSLATION_CODE_MAX, &t);
+    if (status == TRANSLATE_MORE) {
+        require(left <= 15, "more bytes are wanted at a page's end only");
+        req.len += 15;
+        status = translate_block(&req, code, TRANSLATION_CODE_MAX, &t);
+    }
+    require(status == TRANSLATE_OK, "the block has room");
+    check_translation(&req, &t);
+    check_decodes(code, t.code_len);
+    if (req.cold)
+        check_decodes(req.cold, t.cold_len);
+    return 0;
+}
