@@ -45,12 +45,13 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     uint32_t eax = 1, ebx, ecx = 0, edx;
     if (e == MAP_FAILED)
         return -errno;
-    if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT))
-        return -ENOTSUP;
     v->engine = e;
     e->options = *options;
     __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
     e->use_xsave = ecx >> 27 & 1;
+    bool crc32 = ecx >> 20 & 1; /* SSE4.2 */
+    if (!crc32 || !(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT))
+        return -ENOTSUP;
     e->vector_area = mmap(NULL, VECTOR_AREA_SIZE, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (e->vector_area == MAP_FAILED)
@@ -197,7 +198,7 @@ static void run(struct vcpu *v) {
 int engine_run(struct vcpu *v, const struct engine_options *options) {
     int status = set_up(v, options);
     if (status) {
-        engine_host_failure(v, status == -ENOTSUP ? "this host lacks FSGSBASE (Linux 5.9 or later)"
+        engine_host_failure(v, status == -ENOTSUP ? "this host lacks SSE4.2 or FSGSBASE (Linux 5.9 or later)"
                                                   : "setting up the engine",
                             -status);
         return status;

@@ -65,7 +65,7 @@ static void host_bug(const char *why, const greg_t *regs, uintptr_t address) {
     TRACE4(handled->trace, fault, "host fault: trap %lld rip %llx address %llx err %llx",
            regs[REG_TRAPNO], regs[REG_RIP], address, regs[REG_ERR]);
     engine_host_failure(handled, why, 0);
-    _exit(1);
+    _exit(0); /* v->exit says it all */
 }
 
 static enum leave raised(struct vcpu *v, uint8_t vector, bool has_error) {
