@@ -21,6 +21,7 @@ struct fetched {
 };
 
 struct hint_context {
+    struct vcpu *v;
     struct engine *engine;
     const struct user_callouts *callouts;
     gpa_t gpa;
@@ -53,6 +54,19 @@ static int watch_at(void *opaque, uint32_t linear) {
 
 static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
     return jump_cache_fixed_slot(((const struct hint_context *)opaque)->engine, target);
+}
+
+/* Only a guess hangs on it: nothing is recorded, no bit is set. */
+static bool peek_at(void *opaque, uint32_t eip, uint32_t *bytes) {
+    struct vcpu *v = ((const struct hint_context *)opaque)->v;
+    gva_t gva = v->cpu.seg[SEG_CS].base + eip;
+    struct walk walk =
+        walk_page(v->ram, &v->cpu.paging, gva, ACCESS_READ, cpu_cpl(&v->cpu) == 3, false);
+    const void *from = walk.ok && (gva & PAGE_MASK) <= PAGE_SIZE - 4 ? ram_ptr(v->ram, walk.gpa, 4)
+                                                                     : NULL;
+    if (from)
+        memcpy(bytes, from, sizeof *bytes);
+    return from != NULL;
 }
 
 /* Fetch rights and the physical page; recorded in the window, so that the entry diff covers what
@@ -115,7 +129,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct cpu *cpu = &v->cpu;
     uint32_t stepwise = MODE_TF | MODE_DEBUG | MODE_GENERAL_CS | MODE_REAL | MODE_VM86 | MODE_CODE16;
     bool single = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.one_insn;
-    *context = (struct hint_context){e, v->user_callouts, code->gpa, cpu->eip};
+    *context = (struct hint_context){v, e, v->user_callouts, code->gpa, cpu->eip};
     return (struct translate_request){
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
         .linear = cpu->seg[SEG_CS].base + cpu->eip, .mode = cpu->mode,
@@ -129,6 +143,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .hint = cpu_cpl(cpu) == 3 ? NULL : hint_at,
         .watch = v->user_callouts ? watch_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
+        .peek = e->options.no_chain ? NULL : peek_at,
         .opaque = context,
     };
 }

@@ -89,6 +89,20 @@ enum callout_result callout_refuse(struct vcpu *v, uint32_t arg, uint32_t operan
     return vcpu_refuse(v, refusal_text(arg));
 }
 
+enum callout_result callout_guess_failed(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    struct engine *e = v->engine;
+    struct cpu *cpu = &v->cpu;
+    (void)arg, (void)operand;
+    gva_t gva = cpu->seg[SEG_CS].base + cpu->eip;
+    const struct shadow_region *r = mmu_window(v)->regions[gva >> REGION_SHIFT];
+    if (r) {
+        gpa_t page = (gpa_t)r->pfn[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] << PAGE_SHIFT;
+        fragments_invalidate_insn(v, page | (gva & PAGE_MASK));
+    }
+    e->flush_cache |= !r;
+    return CALLOUT_JUMP; /* to itself, translated anew */
+}
+
 /* Entry to a watched address: the functions are called, then the instruction runs. */
 enum callout_result callout_probe(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)v, (void)arg, (void)operand;

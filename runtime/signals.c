@@ -118,6 +118,11 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     gpa_t at = f->gpa + insn->guest;
     bool polled = address >> PAGE_SHIFT == (uintptr_t)e->poll_page >> PAGE_SHIFT;
     enum leave reason = polled ? LEAVE_ATTENTION_ : classify(v, regs, address, at);
+    if (reason == LEAVE_FAULT && insn->undo & UNDO_GUESS &&
+        v->fault.cr2 - (v->cpu.gpr[ESP] - 4) >= 4) {
+        e->retranslate_gpa = at;
+        reason = LEAVE_RETRY;
+    }
     v->cpu.return_rsp = (uint64_t)regs[REG_RSP];
     return_stack_settle(v, false);
     regs[REG_RSP] = (greg_t)v->cpu.return_rsp;

@@ -88,6 +88,7 @@
     X(single_step, "-", "-", "after every instruction with EFLAGS.TF")                            \
     X(breakpoint, "DR6 bits", "-", "an armed instruction breakpoint")                             \
     X(probe, "index of the user callout", "-", "entry to a watched guest address")                \
+    X(guess_failed, "-", "-", "CALL of what was a get-PC thunk when it was translated")             \
     X(refuse, "index of the reason", "-", "guest features that are named and refused")
 
 enum callout_id {

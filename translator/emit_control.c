@@ -25,8 +25,45 @@ static void push_return(struct block *b, const struct insn *in) {
     add_esp(b, -4);
 }
 
+/* MOV r32, [ESP]; RET: how position-independent code asks where it is. 8B /r 24 C3, little-endian,
+ * without the register. */
+#define GET_PC_THUNK 0xc324048bu
+#define GET_PC_REGISTER 0x00003800u
+
+/* A call of such a thunk loads a constant. That the thunk is still one is checked each time, by
+ * reading it; the return address is left below the stack as the call would leave it. */
+static bool get_pc(struct block *b, const struct insn *in) {
+    uint32_t target = relative_target(in), bytes;
+    bool plain = (b->req->mode & MODE_CPL) == 3 && !b->req->no_links && !block_checked(b) &&
+                 block_segment_class(b, SEG_SS) == SEGMENT_FLAT &&
+                 block_segment_class(b, SEG_DS) == SEGMENT_FLAT;
+    if (!plain || !b->req->peek || !b->req->peek(b->req->opaque, target, &bytes) ||
+        (bytes & ~GET_PC_REGISTER) != GET_PC_THUNK)
+        return false;
+    unsigned reg = bytes >> 11 & 7u;
+    if (reg == ESP)
+        return false;
+    struct memref code = {.gs = true, .addr32 = true, .base = NO_REG, .index = NO_REG,
+                          .disp = (int32_t)target};
+    struct memref difference = {.base = R9, .index = NO_REG, .disp = (int32_t)-bytes};
+    b->undo = UNDO_GUESS;
+    emit_mov_reg_reg(&b->e, R8, RCX);
+    emit_load(&b->e, R9, &code);
+    emit_lea(&b->e, RCX, &difference);
+    emit8(&b->e, 0x67);
+    uint8_t *same = emit_short_jump(&b->e, 0xe3);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    block_callout(b, in, CALLOUT_guess_failed, 0); /* does not come back */
+    emit_short_land(&b->e, same);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    struct memref below = operand_stack(b, in, -4, 4, ACCESS_WRITE);
+    emit_store_imm(&b->e, &below, in->next_eip);
+    emit_mov_reg_imm(&b->e, reg, in->next_eip);
+    return true;
+}
+
 void e_call_rel(struct block *b, const struct insn *in) {
-    if (unusual(b, in, true))
+    if (unusual(b, in, true) || get_pc(b, in))
         return;
     push_return(b, in);
     exit_call(b, relative_target(in), in->next_eip);

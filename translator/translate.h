@@ -71,6 +71,9 @@ struct translate_request {
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
     uint8_t (*hint)(void *opaque, uint32_t eip);
     int (*watch)(void *opaque, uint32_t linear);
+    /* Looks at four bytes of code elsewhere, for a guess that the emitted code checks when it runs.
+     * NULL: no guessing. */
+    bool (*peek)(void *opaque, uint32_t eip, uint32_t *bytes);
     /* The fixed jump cache slot of a target, given when first asked for, or NO_FIXED_SLOT. NULL:
      * there are none. */
     uint32_t (*fixed_slot)(void *opaque, uint32_t target);
@@ -87,6 +90,9 @@ struct insn_map {
 /* On a fault: byte registers `reg` low and high were swapped. */
 #define UNDO_NONE 0u
 #define UNDO_SWAP_BYTES 0x80u /* | register 0-3 */
+/* The block guessed what the called code is and reads it to be sure: a true fault there is not the
+ * guest's; without the guess the instruction is translated again. */
+#define UNDO_GUESS 0x40u
 
 struct translation_exit {
     uint32_t site;   /* offset of the rel32 to patch */
