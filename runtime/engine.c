@@ -20,6 +20,7 @@
 #include "runtime/vector_state.h"
 #include "runtime/stepping.h"
 
+#define SPECIAL_PAGES_MAX 4u
 #define HWCAP2_FSGSBASE_BIT (1ul << 1)
 
 void engine_host_failure(struct vcpu *v, const char *what, int error_number) {
@@ -157,11 +158,14 @@ static int step(struct vcpu *v, int last) {
         cpu->attention = 1;
     if (reason != LEAVE_RETRY)
         e->fault_repeats = 0;
-    if (reason == LEAVE_CODE_WRITE)
-        reason = write_to_code(v);
-    else if (reason == LEAVE_UNCLAIMED)
-        reason = access_unclaimed(v);
-    else if (reason == LEAVE_RETRY)
+    /* An access that crosses pages may meet several of these, one after the other. */
+    for (unsigned i = 0; i < SPECIAL_PAGES_MAX; i++) {
+        if (reason == LEAVE_CODE_WRITE)
+            reason = write_to_code(v);
+        else if (reason == LEAVE_UNCLAIMED)
+            reason = access_unclaimed(v);
+    }
+    if (reason == LEAVE_RETRY)
         fragments_invalidate_insn(v, e->retranslate_gpa);
     if (mode & (MODE_TF | MODE_DEBUG) && (reason == LEAVE_LOOKUP_ || reason == LEAVE_STOP))
         after_step(v, mode);
@@ -171,7 +175,8 @@ static int step(struct vcpu *v, int last) {
 static void run(struct vcpu *v) {
     int last = LEAVE_STOP;
     while (!v->exit) {
-        if (v->cpu.attention || v->engine->sync_wanted) {
+        /* A poll that failed counts, too: an STI may have cleared the flag meanwhile. */
+        if (v->cpu.attention || v->engine->sync_wanted || last == LEAVE_ATTENTION_) {
             attention_pay(v);
             last = LEAVE_STOP;
         }
