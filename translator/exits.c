@@ -41,6 +41,12 @@ static struct memref hashed_slot(uint32_t target) {
                            .disp = (int32_t)(jump_cache_slot(target) * 8u)};
 }
 
+static bool wants_check(const struct block *b, uint32_t target) {
+    if (b->polled)
+        return false;
+    return b->check_exits || (int32_t)(target - b->pc) <= 0;
+}
+
 /* Goes on when ecx is zero; otherwise leaves by cold code. ecx's own value waits in `ecx_in`, and
  * is back behind this. */
 static void leave_unless_zero(struct block *b, unsigned ecx_in, enum stub stub, uint32_t target) {
@@ -74,6 +80,14 @@ static void attention_poll(struct block *b, uint32_t target) {
     emit_load(&b->e, R11, &page);
 }
 
+/* Before the first step of a call that goes back: it can still be run again. */
+void exit_poll_early(struct block *b, uint32_t target) {
+    if (b->req->no_links || !b->req->poll_address || b->check_exits || !wants_check(b, target))
+        return;
+    attention_poll(b, target);
+    b->polled = true;
+}
+
 /* May translation go on behind a branch or call? */
 static bool goes_on(struct block *b) {
     if (b->req->no_links || b->check_exits || b->branches >= b->req->max_branches ||
@@ -81,10 +95,6 @@ static bool goes_on(struct block *b) {
         return false;
     b->branches++;
     return true;
-}
-
-static bool wants_check(const struct block *b, uint32_t target) {
-    return b->check_exits || (int32_t)(target - b->pc) <= 0;
 }
 
 /* Through the target's own slot, behind which nobody tests for attention; or a hashed one.
