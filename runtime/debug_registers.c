@@ -30,10 +30,6 @@ uint32_t debug_code_breakpoint(const struct vcpu *v, uint32_t eip) {
     return hit;
 }
 
-enum callout_result debug_data_breakpoint(struct vcpu *v, uint32_t dr6_bits) {
-    return exception_deliver_debug(v, dr6_bits, true, false);
-}
-
 /* Which register DR4 and DR5 stand for, the privilege and general detect: CALLOUT_NEXT when the
  * access may go on with `*index`. */
 static enum callout_result check_access(struct vcpu *v, uint32_t *index) {
@@ -73,22 +69,16 @@ enum callout_result callout_mov_from_dr(struct vcpu *v, uint32_t arg, uint32_t o
     return result;
 }
 
-enum callout_result callout_single_step(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    (void)arg, (void)operand;
-    return exception_deliver_debug(v, DR6_BS, true, false);
-}
-
-/* Called before the instruction. What is armed is looked up anew: the fragment may be older than
- * the registers' contents. A breakpoint pushes RF clear; its handler sets it to step over. */
-enum callout_result callout_breakpoint(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    (void)arg, (void)operand;
+/* A breakpoint pushes RF clear; its handler sets it to step over the instruction. */
+bool debug_instruction_breakpoint(struct vcpu *v) {
     struct cpu *cpu = &v->cpu;
     uint32_t hit = debug_code_breakpoint(v, cpu->eip);
-    if (hit == 0 || cpu->debug_shadow)
-        return CALLOUT_NEXT;
     if (cpu->sys_flags & FL_RF) {
         cpu->sys_flags &= ~FL_RF;
-        return CALLOUT_NEXT;
+        return false;
     }
-    return exception_deliver_debug(v, hit, false, false);
+    if (!hit || cpu->debug_shadow)
+        return false;
+    exception_deliver_debug(v, hit, false, false);
+    return true;
 }

@@ -8,10 +8,10 @@
 #define DR6_BD (1u << 13)
 #define DR6_BS (1u << 14)
 
-/* DR6 bits of the armed instruction breakpoints at CS:eip; 0: none. EFLAGS.RF is not looked at:
- * callout_breakpoint does that. */
+/* DR6 bits of the armed instruction breakpoints at CS:eip; 0: none. */
 uint32_t debug_code_breakpoint(const struct vcpu *v, uint32_t eip);
-/* A data breakpoint was hit by the instruction that just completed: #DB as a trap. */
-enum callout_result debug_data_breakpoint(struct vcpu *v, uint32_t dr6_bits);
+/* True when one was delivered instead of the instruction at EIP (SDM vol. 3B, 17.3.1.1: not after
+ * MOV SS, and not when RF is set, which is used up). */
+bool debug_instruction_breakpoint(struct vcpu *v);
 
 #endif

@@ -43,12 +43,9 @@ static void write_gs_base(uint64_t base) { __asm__ volatile("wrgsbase %0" : : "r
 
 /* GS follows the privilege level; r13 and r14 are loaded from the struct by the stubs. */
 void mmu_activate(struct vcpu *v) {
-    struct engine *e = v->engine;
     struct window *w = mmu_window(v);
-    bool user = w != &e->shadow.windows[WINDOW_SUPERVISOR];
     if (read_gs_base() != w->base)
         write_gs_base(w->base);
-    e->gs_user = user;
     return_stack_switch(v, w->number, v->cpu.mode);
     v->cpu.jump_cache = (uint64_t)(uintptr_t)jump_cache_get(v, w->number, v->cpu.mode);
 }

@@ -10,17 +10,8 @@
 #define BREAK_ON_ACCESS 3u
 
 bool debug_before_instruction(struct vcpu *v) {
-    struct cpu *cpu = &v->cpu;
-    uint32_t hit = debug_code_breakpoint(v, cpu->eip);
     v->engine->data_hits = 0;
-    if (cpu->sys_flags & FL_RF) {
-        cpu->sys_flags &= ~FL_RF;
-        return false;
-    }
-    if (!hit || cpu->debug_shadow)
-        return false;
-    exception_deliver_debug(v, hit, false, false);
-    return true;
+    return debug_instruction_breakpoint(v);
 }
 
 void debug_data_access(struct vcpu *v, gva_t linear, uint32_t size, bool write) {

@@ -1,5 +1,6 @@
 /* Exceptions: what is pushed, what a fault during delivery becomes, and debug exceptions. */
 #include "runtime/debug_registers.h"
+#include "runtime/exception.h"
 #include "system_fixture.h"
 
 static uint32_t pushed_flags(bool has_error) { return get32(CPU->gpr[ESP] + (has_error ? 12 : 8)); }
@@ -131,7 +132,7 @@ END_TEST
 
 START_TEST(single_step_is_a_trap) {
     cpu_set_eflags(CPU, FL_TF, FL_TF);
-    ck_assert_int_eq(callout_single_step(V, 0, 0), CALLOUT_JUMP);
+    ck_assert_int_eq(exception_deliver_debug(V, DR6_BS, true, false), CALLOUT_JUMP);
     ck_assert_uint_eq(CPU->dr[6], 0xffff0ff0 | DR6_BS);
     ck_assert_uint_eq(get32(CPU->gpr[ESP]), 0x5002);
     ck_assert_uint_eq(pushed_flags(false), FL_TF | FL_ONE);
@@ -148,9 +149,9 @@ START_TEST(code_breakpoint) {
     ck_assert_uint_eq(debug_code_breakpoint(V, 0x5000), DR6_B(2));
     ck_assert_uint_eq(debug_code_breakpoint(V, 0x5001), 0);
     CPU->sys_flags |= FL_RF;
-    ck_assert_int_eq(callout_breakpoint(V, DR6_B(2), 0), CALLOUT_NEXT);
+    ck_assert(!debug_instruction_breakpoint(V));
     ck_assert_uint_eq(CPU->sys_flags & FL_RF, 0);
-    ck_assert_int_eq(callout_breakpoint(V, DR6_B(2), 0), CALLOUT_JUMP);
+    ck_assert(debug_instruction_breakpoint(V));
     ck_assert_uint_eq(get32(CPU->gpr[ESP]), 0x5000);
     ck_assert_uint_eq(pushed_flags(false) & FL_RF, 0);
     ck_assert_uint_eq(CPU->dr[6] & 15, DR6_B(2));
@@ -160,7 +161,7 @@ START_TEST(code_breakpoint) {
 END_TEST
 
 START_TEST(data_breakpoint_is_a_trap) {
-    ck_assert_int_eq(debug_data_breakpoint(V, DR6_B(1)), CALLOUT_JUMP);
+    ck_assert_int_eq(exception_deliver_debug(V, DR6_B(1), true, false), CALLOUT_JUMP);
     ck_assert_uint_eq(get32(CPU->gpr[ESP]), 0x5002);
     ck_assert_uint_eq(CPU->dr[6] & 15, DR6_B(1));
 }
