@@ -125,8 +125,11 @@ static void stop_before(struct block *b, uint32_t eip, bool shadow) {
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out) {
     struct block b = {.e = {.at = code, .end = code + room}, .req = req, .out = out};
-    b.cold_part = (struct emit){.at = req->cold, .end = req->cold + req->cold_room};
-    b.cold = req->cold ? &b.cold_part : &b.e;
+    b.cold = &b.e;
+    if (req->cold) {
+        b.cold_part = (struct emit){.at = req->cold, .end = req->cold + req->cold_room};
+        b.cold = &b.cold_part;
+    }
     uint32_t offset = 0;
     uint32_t limit = req->max_insns && req->max_insns < TRANSLATION_INSNS_MAX ? req->max_insns
                                                                               : TRANSLATION_INSNS_MAX;
