@@ -88,7 +88,6 @@ static void deliver_interrupt(struct vcpu *v) {
     if (vector < 0)
         return;
     TRACE2(v->trace, irq, "interrupt %llx at %llx", vector, v->cpu.eip);
-    v->counters->interrupts++;
     v->cpu.halted = false;
     if (interrupt_deliver(v, (uint8_t)vector, DELIVER_EXTERNAL, v->cpu.eip, false, 0) ==
         CALLOUT_FAULT)

@@ -148,7 +148,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     };
 }
 
-/* Translates into `room` bytes of the cache at `at`. False: a fetch fault in v->fault. */
+/* Translates into the cache at offset `at`. False: a fetch fault in v->fault. */
 static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool one_shot,
                          struct translation *t) {
     struct engine *e = v->engine;

@@ -106,8 +106,6 @@ static int access_unclaimed(struct vcpu *v) {
 }
 
 static void deliver_fault(struct vcpu *v) {
-    TRACE4(v->trace, fault, "vector %lld error %llx at %llx cr2 %llx", v->fault.vector,
-           v->fault.error, v->cpu.eip, v->fault.cr2);
     v->engine->delivered = true;
     exception_deliver(v);
 }

@@ -8,6 +8,7 @@
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
+#include "runtime/segment_access.h"
 
 #define TSS32_MIN_LIMIT 103u
 #define TSS32_IO_MAP_BASE 102u
@@ -94,13 +95,10 @@ struct string_access {
 
 /* Transfers one element. False: v->fault, nothing transferred. */
 static bool transfer_element(struct vcpu *v, const struct string_access *s) {
-    const struct segment *segment = &v->cpu.seg[s->segment];
     uint32_t offset = v->cpu.gpr[s->index] & s->address_mask, value = 0;
-    if (!segment_allows(segment, s->in) || !segment_holds(segment, offset, s->size)) {
-        fault_raise_error(v, s->segment == SEG_SS ? VEC_SS : VEC_GP, 0);
+    gva_t gva;
+    if (!segment_access(v, s->segment, offset, s->size, s->in, &gva))
         return false;
-    }
-    gva_t gva = segment->base + offset;
     if (!s->in) {
         if (!guest_read(v, gva, &value, s->size, false))
             return false;

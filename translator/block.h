@@ -107,6 +107,8 @@ void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fa
 void exits_finish(struct block *b);
 
 /* callout.c */
+/* Jumps to an entry point of the run loop's side (enum stub). */
+void emit_jump_stub(struct emit *e, enum stub stub);
 void block_callout(struct block *b, const struct insn *in, unsigned id, uint32_t arg);
 void block_raise(struct block *b, uint32_t eip, uint32_t next_eip, uint32_t vector);
 void block_refuse(struct block *b, const struct insn *in, enum refusal reason);

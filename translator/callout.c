@@ -6,6 +6,11 @@
 #define VECTOR_UD 6
 #define VECTOR_NM 7
 
+void emit_jump_stub(struct emit *e, enum stub stub) {
+    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
+    emit_jump_mem(e, &entry);
+}
+
 static void call_stub(struct block *b, uint32_t eip, uint32_t next_eip, unsigned id, uint32_t arg) {
     struct memref eip_field = CPU_FIELD(eip), next = CPU_FIELD(next_eip);
     struct memref entry =
@@ -40,10 +45,9 @@ static void after(struct block *b, const struct insn *in) {
         return;
     if (b->ended)
         return;
-    struct memref miss = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_MISS * 8u);
     emit_mov_reg_imm(&b->e, REG_TARGET, in->next_eip);
     if (b->req->no_links)
-        emit_jump_mem(&b->e, &miss);
+        emit_jump_stub(&b->e, STUB_MISS);
     else
         exit_indirect(b);
     b->ended = true;

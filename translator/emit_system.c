@@ -17,8 +17,7 @@ void e_sti(struct block *b, const struct insn *in) {
     if (b->req->mode & MODE_CPL) {
         block_callout(b, in, CALLOUT_sti, 0);
         emit_mov_reg_imm(&b->e, REG_TARGET, in->next_eip);
-        struct memref miss = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_MISS * 8u);
-        emit_jump_mem(&b->e, &miss);
+        emit_jump_stub(&b->e, STUB_MISS);
         b->ended = true;
         return;
     }

@@ -1,10 +1,11 @@
 /* How control leaves a block: direct links, the jump cache, the dispatcher.
  *
- * A direct exit is a jmp or jcc rel32 that first leads to a stub behind the block (r10: the
- * rel32 to patch, r11d: the target) and is patched to the target fragment's body when that is
- * known. Back edges test for attention first. An exit to another page goes through the current
- * jump cache, which is kept true by the shadow's entry diff, unless the caller promised to undo
- * direct links itself (direct_cross_page). */
+ * A direct exit is a jmp, jcc or call rel32 that first leads to a stub in cold code (r10: the rel32
+ * to patch, r11d: the target) and is patched to the target fragment's body when that is known. An
+ * exit to another page goes through a slot of the current jump cache, which is kept true by the
+ * shadow's entry diff, unless the caller promised to undo direct links itself (direct_cross_page).
+ * What goes back tests for attention first. A guest call is a host call whose landing checks where
+ * the guest really returns to. */
 #include <assert.h>
 
 #include "translator/block.h"
@@ -29,11 +30,6 @@ static void add_site(struct block *b, uint32_t target) {
     b->exits[b->exit_count].site = b->e.at;
     b->exits[b->exit_count++].target = target;
     emit32(&b->e, 0);
-}
-
-static void jump_stub(struct block *b, enum stub stub) {
-    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
-    emit_jump_mem(&b->e, &entry);
 }
 
 static struct memref hashed_slot(uint32_t target) {
@@ -135,7 +131,7 @@ static void linked(struct block *b, uint8_t opcode, uint32_t target, bool again)
 static void leave_to(struct block *b, uint32_t target, bool again) {
     if (b->req->no_links) {
         emit_mov_reg_imm(&b->e, REG_TARGET, target);
-        jump_stub(b, STUB_MISS);
+        emit_jump_stub(&b->e, STUB_MISS);
     } else if (!direct(b, target)) {
         jump_cached(b, target, again);
     } else {
@@ -164,7 +160,7 @@ static struct memref slot_of_register(struct block *b) {
 void exit_indirect(struct block *b) {
     b->ended = true;
     if (b->req->no_links) {
-        jump_stub(b, STUB_MISS);
+        emit_jump_stub(&b->e, STUB_MISS);
         return;
     }
     struct memref slot = slot_of_register(b);
@@ -251,11 +247,6 @@ static void point_at(uint8_t *site, const uint8_t *at) {
         site[k] = (uint8_t)(distance >> (8 * k));
 }
 
-static void cold_jump(struct emit *e, enum stub stub) {
-    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
-    emit_jump_mem(e, &entry);
-}
-
 /* The cold code: what leaves for good, and a stub for each link not yet made. */
 void exits_finish(struct block *b) {
     struct emit *e = b->cold;
@@ -265,7 +256,7 @@ void exits_finish(struct block *b) {
         emit_mov_reg_reg(e, RCX, leave->ecx_in);
         if (leave->ecx_in == R11)
             emit_mov_reg_imm(e, REG_TARGET, leave->target);
-        cold_jump(e, (enum stub)leave->stub);
+        emit_jump_stub(e, (enum stub)leave->stub);
     }
     for (unsigned i = 0; i < b->exit_count && !b->e.overflow; i++) {
         const struct pending_exit *exit = &b->exits[i];
@@ -273,7 +264,7 @@ void exits_finish(struct block *b) {
         emit_bytes(e, (const uint8_t[]){0x4c, 0x8d, 0x15}, 3); /* lea r10, [rip + site] */
         emit32(e, (uint32_t)(int32_t)(exit->site - (e->at + 4)));
         emit_mov_reg_imm(e, REG_TARGET, exit->target);
-        cold_jump(e, STUB_CHAIN);
+        emit_jump_stub(e, STUB_CHAIN);
     }
 }
 
@@ -289,7 +280,6 @@ uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, u
                        const uint8_t *body) {
     struct emit e = {.at = code, .end = code + room};
     struct memref attention = CPU_FIELD(attention);
-    struct memref miss = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_MISS * 8u);
     /* attention is 0 or 1, and eip - 1 never comes here (jump_cache_slot): the sum is 0 only when
      * both are as they should. Flags must survive: another target of the slot may need them. */
     struct memref sum = {.base = RCX, .index = R11, .disp = (int32_t)-eip};
@@ -299,7 +289,7 @@ uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, u
     emit8(&e, 0x67);
     uint8_t *hit = emit_short_jump(&e, 0xe3);
     emit_mov_reg_reg(&e, RCX, R8);
-    emit_jump_mem(&e, &miss);
+    emit_jump_stub(&e, STUB_MISS);
     emit_short_land(&e, hit);
     emit_mov_reg_reg(&e, RCX, R8);
     if (body) {

@@ -113,12 +113,11 @@ static void stop_before(struct block *b, uint32_t eip, bool shadow) {
         return;
     }
     struct memref field = CPU_FIELD(interrupt_shadow);
-    struct memref miss = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_MISS * 8u);
     struct encoding set = {.opcode = 0xc6, .has_modrm = true, .mem = &field};
     emit_insn(&b->e, &set);
     emit8(&b->e, SHADOW_OF_STI);
     emit_mov_reg_imm(&b->e, REG_TARGET, eip);
-    emit_jump_mem(&b->e, &miss);
+    emit_jump_stub(&b->e, STUB_MISS);
     b->ended = true;
 }
 
