@@ -10,6 +10,7 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/system.h"
+#include "translator/tripwire.h"
 
 /* Within reach of a 32-bit displacement, out of the way of everything. */
 #define POLL_PAGE 0x20000000ul
@@ -31,7 +32,11 @@ static int make_poll_page(struct engine *e) {
     if (at == MAP_FAILED)
         return -errno;
     e->poll_page = at;
-    return at == (void *)POLL_PAGE ? 0 : -EEXIST;
+    void *behind = mmap((void *)(POLL_PAGE + PAGE_SIZE), TRIPWIRE_REACH, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (behind == MAP_FAILED)
+        return -errno;
+    return at == (void *)POLL_PAGE && behind == (void *)(POLL_PAGE + PAGE_SIZE) ? 0 : -EEXIST;
 }
 
 int attention_init(struct vcpu *v) {

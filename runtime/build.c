@@ -135,7 +135,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .linear = cpu->seg[SEG_CS].base + cpu->eip, .mode = cpu->mode,
         .max_insns = single ? 1 : 0,
         .max_branches = BRANCHES_MAX,
-        .poll_address = (uint32_t)(uintptr_t)e->poll_page,
+        .poll_address = poll_address(e),
         .cold = one_shot ? NULL : e->cache_write + e->cold_used, .cold_room = COLD_CODE_MAX,
         .no_links = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
@@ -186,7 +186,8 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     copy_first(v, code, linear, true);
     if (with_pad) { /* reached indirectly: its pad stands right before it */
         f->pad = f->code;
-        f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL);
+        f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL,
+                                 poll_address(e));
     }
     if (!translate_at(v, code, f->code, false, &t))
         return NULL;

@@ -24,7 +24,7 @@ static unsigned jump(struct vcpu *v) {
         cpu->attention = 1;
     if (!(cpu->mode & MODE_DEBUG))
         cpu->sys_flags &= ~FL_RF;
-    if (!may_jump(v))
+    if (cpu->attention || !may_jump(v))
         return LEAVE_STOP;
     mmu_activate(v);
     return LEAVE_JUMP_;
@@ -87,20 +87,6 @@ enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand
 enum callout_result callout_refuse(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)operand;
     return vcpu_refuse(v, refusal_text(arg));
-}
-
-enum callout_result callout_guess_failed(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    struct engine *e = v->engine;
-    struct cpu *cpu = &v->cpu;
-    (void)arg, (void)operand;
-    gva_t gva = cpu->seg[SEG_CS].base + cpu->eip;
-    const struct shadow_region *r = mmu_window(v)->regions[gva >> REGION_SHIFT];
-    if (r) {
-        gpa_t page = (gpa_t)r->pfn[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] << PAGE_SHIFT;
-        fragments_invalidate_insn(v, page | (gva & PAGE_MASK));
-    }
-    e->flush_cache |= !r;
-    return CALLOUT_JUMP; /* to itself, translated anew */
 }
 
 /* Entry to a watched address: the functions are called, then the instruction runs. */

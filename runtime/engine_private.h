@@ -150,6 +150,7 @@ void engine_leave_saved(void);
 void stub_callout(void);
 void stub_chain(void);
 void stub_miss(void);
+void stub_contended(void);
 void stub_leave_miss(void);
 void stub_attention(void);
 void stub_return(void);
@@ -176,6 +177,9 @@ void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva);
 void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to);
 /* The landing pad's host address, made when first asked for; 0: the cache is full. */
 uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
+/* The landing at cache offset `at`, where a return to elsewhere has arrived, compares from now on
+ * without its tripwire. */
+void fragment_make_wary(struct vcpu *v, uint32_t at, uint32_t return_eip);
 static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
     return (uint32_t)(f - e->fragments);
 }
@@ -196,6 +200,7 @@ uint64_t return_stack_overflow(const struct vcpu *v, uintptr_t address);
 int jump_caches_init(struct engine *e);
 uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode);
 void jump_cache_set(struct vcpu *v, struct fragment *f);
+void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
 #define ANY_WINDOW UINT32_MAX
 void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f);
@@ -221,6 +226,7 @@ int attention_init(struct vcpu *v);
 /* Makes the next back edge fault (async-signal-safe), and ends that. */
 void attention_close_poll(struct engine *e);
 void attention_open_poll(struct engine *e);
+static inline uint32_t poll_address(const struct engine *e) { return (uint32_t)(uintptr_t)e->poll_page; }
 void attention_arm_timer(struct vcpu *v);
 void attention_pay(struct vcpu *v);
 void attention_halt(struct vcpu *v);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "runtime/engine_private.h"
+#include "translator/tripwire.h"
 
 #define CACHE_DEFAULT (48u << 20)
 #define CACHE_MINIMUM (64u << 10)
@@ -256,12 +257,25 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
     }
 }
 
+void fragment_make_wary(struct vcpu *v, uint32_t at, uint32_t return_eip) {
+    struct engine *e = v->engine;
+    uint32_t to = e->cache_used;
+    uint32_t len = translate_wary_landing(e->cache_write + to, e->cold_start - to, e->cache_exec + to,
+                                          return_eip, e->cache_exec + at + TRIPWIRE_LEN);
+    if (!len)
+        return; /* no room: it trips again */
+    e->cache_used += (len + 15u) & ~15u;
+    e->cache_write[at] = 0xe9; /* jmp rel32; nobody is between here and there */
+    patch(e, at + 1, to - (at + 5));
+    v->counters->landings_wary++;
+}
+
 uint64_t fragment_pad(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     if (!f->pad) {
         uint32_t at = e->cache_used;
         uint32_t len = translate_pad(e->cache_write + at, e->cold_start - at, e->cache_exec + at,
-                                     f->eip, e->cache_exec + f->code);
+                                     f->eip, e->cache_exec + f->code, poll_address(e));
         if (!len)
             return 0;
         e->cache_used += (len + 15u) & ~15u;

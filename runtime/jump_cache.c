@@ -19,8 +19,6 @@ int jump_caches_init(struct engine *e) {
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pool == MAP_FAILED)
         return -errno;
-    for (unsigned bit = 0; bit < 32; bit++) /* x and x - 1 differ in their low bits: 2^n - 1 */
-        assert(jump_cache_slot(UINT32_MAX >> bit) != jump_cache_slot(0));
     for (unsigned i = 0; i < JUMP_CACHES; i++)
         e->jump_caches[i].slots = (uint64_t *)(void *)(pool + i * TABLE_BYTES);
     return 0;
@@ -105,9 +103,19 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     uint64_t pad = fragment_pad(v, f);
     if (!pad)
         return;
-    slots[jump_cache_slot(f->eip)] = pad;
+    uint64_t *slot = &slots[jump_cache_slot(f->eip)];
+    if (*slot != (uint64_t)(uintptr_t)stub_contended)
+        *slot = pad;
     victims(slots)[jump_cache_victim(f->eip)] =
         (struct jump_victim){.minus_eip = -f->eip, .pad = pad};
+}
+
+/* A pad has been reached on the way to another target: its slot leads to the victims from now on, as
+ * a trip costs more than the look-up. */
+void jump_cache_contend(struct vcpu *v, uint32_t target) {
+    uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
+    slots[jump_cache_slot(target)] = (uint64_t)(uintptr_t)stub_contended;
+    v->counters->slots_contended++;
 }
 
 void jump_caches_forget_window(struct engine *e, unsigned window) {

@@ -12,6 +12,7 @@
 #include <ucontext.h>
 
 #include "runtime/engine_private.h"
+#include "translator/tripwire.h"
 
 /* The one machine of this process: a handler gets no argument. */
 static struct vcpu *handled;
@@ -91,6 +92,42 @@ static enum leave classify(struct vcpu *v, const greg_t *regs, uintptr_t address
     return LEAVE_STOP;
 }
 
+static void settle_returns(greg_t *regs) {
+    handled->cpu.return_rsp = (uint64_t)regs[REG_RSP];
+    return_stack_settle(handled, false);
+    regs[REG_RSP] = (greg_t)handled->cpu.return_rsp;
+}
+
+/* A transfer that did not go where its tripwire expects, or attention: both at an instruction
+ * boundary. False: something else. */
+static bool tripped(greg_t *regs, uintptr_t pc, uintptr_t address) {
+    struct engine *e = handled->engine;
+    uint32_t difference = (uint32_t)regs[REG_R11], expected;
+    uintptr_t wire = (uintptr_t)e->poll_page + TRIPWIRE_OFFSET;
+    uintptr_t offset = pc - (uintptr_t)e->cache_exec;
+    if (address - wire > TRIPWIRE_REACH || offset < TRIPWIRE_LOAD ||
+        offset > e->cache_size - TRIPWIRE_LOAD)
+        return false;
+    enum tripwire kind = tripwire_at(e->cache_exec + offset, &expected);
+    if (kind != TRIPWIRE_LANDING && kind != TRIPWIRE_PAD)
+        return false;
+    if (!difference) {
+        save_guest(&handled->cpu, regs);
+        handled->cpu.eip = expected;
+        settle_returns(regs);
+        leave(regs, LEAVE_ATTENTION_);
+        return true;
+    }
+    uint32_t target = expected + difference;
+    regs[REG_R11] = (greg_t)target;
+    regs[REG_RIP] = (greg_t)(uintptr_t)(kind == TRIPWIRE_PAD ? stub_miss : stub_return);
+    if (kind == TRIPWIRE_PAD)
+        jump_cache_contend(handled, target);
+    else
+        fragment_make_wary(handled, (uint32_t)offset - TRIPWIRE_LOAD, expected);
+    return true;
+}
+
 static void on_fault(int signal, siginfo_t *info, void *context) {
     greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
     struct vcpu *v = handled;
@@ -99,6 +136,8 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     uintptr_t address = regs[REG_TRAPNO] == TRAP_PF ? (uintptr_t)regs[REG_CR2] : 0;
     (void)info;
     assert(!(regs[REG_EFL] & FL_AC));
+    if (address && tripped(regs, pc, address))
+        return;
     struct fragment *f = fragment_at(e, pc);
     if (!f || signal == SIGBUS)
         host_bug(signal == SIGBUS ? "guest memory is gone (is the host out of memory?)"
@@ -117,15 +156,16 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     v->cpu.eip = f->eip + insn->guest;
     gpa_t at = f->gpa + insn->guest;
     bool polled = address >> PAGE_SHIFT == (uintptr_t)e->poll_page >> PAGE_SHIFT;
-    enum leave reason = polled ? LEAVE_ATTENTION_ : classify(v, regs, address, at);
-    if (reason == LEAVE_FAULT && insn->undo & UNDO_GUESS &&
-        v->fault.cr2 - (v->cpu.gpr[ESP] - 4) >= 4) {
+    bool misread = insn->undo & UNDO_GUESS && address - (uintptr_t)e->poll_page - PAGE_SIZE < TRIPWIRE_REACH;
+    enum leave reason = LEAVE_ATTENTION_;
+    if (!polled && !misread)
+        reason = classify(v, regs, address, at);
+    if (misread || (reason == LEAVE_FAULT && insn->undo & UNDO_GUESS &&
+                    v->fault.cr2 - (v->cpu.gpr[ESP] - 4) >= 4)) {
         e->retranslate_gpa = at;
         reason = LEAVE_RETRY;
     }
-    v->cpu.return_rsp = (uint64_t)regs[REG_RSP];
-    return_stack_settle(v, false);
-    regs[REG_RSP] = (greg_t)v->cpu.return_rsp;
+    settle_returns(regs);
     if (reason == LEAVE_NEXT_ && !(insn->undo & UNDO_SWAP_BYTES))
         return; /* the access is tried again just where it was */
     if (reason == LEAVE_NEXT_ || reason == LEAVE_JUMP_)

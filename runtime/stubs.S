@@ -155,6 +155,9 @@ stub_chain: /* r10 site, r11d target */
 
 /* r11d target. Another target may hold its slot: the victims are looked at before C is. Neither
  * flags nor ecx change on the way to a landing pad, which checks everything once more. */
+    .globl stub_contended
+stub_contended: /* a slot that several targets want: as stub_miss, but to be told from it */
+    nop
     .globl stub_miss
 stub_miss:
     mov r8d, ecx

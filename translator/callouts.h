@@ -86,7 +86,6 @@
     X(string, "opcode | segment << 8 | bit 16 REPE | 17 REPNE | 18 16-bit address | ARG16", "-",       \
       "MOVS CMPS STOS LODS SCAS through segments that are not flat, with 16-bit addresses, or stepped") \
     X(probe, "index of the user callout", "-", "entry to a watched guest address")                \
-    X(guess_failed, "-", "-", "CALL of what was a get-PC thunk when it was translated")             \
     X(refuse, "index of the reason", "-", "guest features that are named and refused")
 
 enum callout_id {

@@ -1,5 +1,6 @@
 /* Near control transfers. Each ends its block through exits.c. */
 #include "translator/block.h"
+#include "translator/tripwire.h"
 
 static uint32_t relative_target(const struct insn *in) {
     return in->next_eip + (uint32_t)in->z.raw.imm[0].value.s;
@@ -37,7 +38,7 @@ static bool get_pc(struct block *b, const struct insn *in) {
     bool plain = (b->req->mode & MODE_CPL) == 3 && !b->req->no_links && !block_checked(b) &&
                  block_segment_class(b, SEG_SS) == SEGMENT_FLAT &&
                  block_segment_class(b, SEG_DS) == SEGMENT_FLAT;
-    if (!plain || !b->req->peek || !b->req->peek(b->req->opaque, target, &bytes) ||
+    if (!plain || !b->req->poll_address || !b->req->peek || !b->req->peek(b->req->opaque, target, &bytes) ||
         (bytes & ~GET_PC_REGISTER) != GET_PC_THUNK)
         return false;
     unsigned reg = bytes >> 11 & 7u;
@@ -45,17 +46,9 @@ static bool get_pc(struct block *b, const struct insn *in) {
         return false;
     struct memref code = {.gs = true, .addr32 = true, .base = NO_REG, .index = NO_REG,
                           .disp = (int32_t)target};
-    struct memref difference = {.base = R9, .index = NO_REG, .disp = (int32_t)-bytes};
     b->undo = UNDO_GUESS;
-    emit_mov_reg_reg(&b->e, R8, RCX);
     emit_load(&b->e, R9, &code);
-    emit_lea(&b->e, RCX, &difference);
-    emit8(&b->e, 0x67);
-    uint8_t *same = emit_short_jump(&b->e, 0xe3);
-    emit_mov_reg_reg(&b->e, RCX, R8);
-    block_callout(b, in, CALLOUT_guess_failed, 0); /* does not come back */
-    emit_short_land(&b->e, same);
-    emit_mov_reg_reg(&b->e, RCX, R8);
+    emit_tripwire(&b->e, TRIPWIRE_GUESS, bytes, b->req->poll_address);
     struct memref below = operand_stack(b, in, -4, 4, ACCESS_WRITE);
     emit_store_imm(&b->e, &below, in->next_eip);
     emit_mov_reg_imm(&b->e, reg, in->next_eip);

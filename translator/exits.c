@@ -9,6 +9,7 @@
 #include <assert.h>
 
 #include "translator/block.h"
+#include "translator/tripwire.h"
 
 static bool same_page(const struct block *b, uint32_t target) {
     uint32_t linear = b->req->linear + (target - b->req->eip);
@@ -170,10 +171,14 @@ void exit_indirect(struct block *b) {
 /* Where the host's RET arrives: only when the guest really returns here does the block behind the
  * call follow; any other address takes the jump cache. */
 static void landing(struct block *b, uint32_t return_eip) {
-    struct memref difference = {.base = R11, .index = NO_REG, .disp = (int32_t)-return_eip};
-    emit_mov_reg_reg(&b->e, R8, RCX);
-    emit_lea(&b->e, RCX, &difference);
-    leave_unless_zero(b, R8, STUB_RETURN, 0);
+    if (b->req->poll_address) {
+        emit_tripwire(&b->e, TRIPWIRE_LANDING, return_eip, b->req->poll_address);
+    } else {
+        struct memref difference = {.base = R11, .index = NO_REG, .disp = (int32_t)-return_eip};
+        emit_mov_reg_reg(&b->e, R8, RCX);
+        emit_lea(&b->e, RCX, &difference);
+        leave_unless_zero(b, R8, STUB_RETURN, 0);
+    }
     b->ended = !goes_on(b);
     if (b->ended)
         leave_to(b, return_eip, false);
@@ -277,24 +282,29 @@ uint32_t translate_thunk(uint8_t *code, uint32_t room, uint32_t target) {
 }
 
 uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, uint32_t eip,
-                       const uint8_t *body) {
+                       const uint8_t *body, uint32_t poll_address) {
     struct emit e = {.at = code, .end = code + room};
-    struct memref attention = CPU_FIELD(attention);
-    /* attention is 0 or 1, and eip - 1 never comes here (jump_cache_slot): the sum is 0 only when
-     * both are as they should. Flags must survive: another target of the slot may need them. */
-    struct memref sum = {.base = RCX, .index = R11, .disp = (int32_t)-eip};
-    emit_mov_reg_reg(&e, R8, RCX);
-    emit_load(&e, RCX, &attention);
-    emit_lea(&e, RCX, &sum);
-    emit8(&e, 0x67);
-    uint8_t *hit = emit_short_jump(&e, 0xe3);
-    emit_mov_reg_reg(&e, RCX, R8);
-    emit_jump_stub(&e, STUB_MISS);
-    emit_short_land(&e, hit);
-    emit_mov_reg_reg(&e, RCX, R8);
+    emit_tripwire(&e, TRIPWIRE_PAD, eip, poll_address);
     if (body) {
         emit8(&e, 0xe9);
         emit32(&e, (uint32_t)(int32_t)(body - (code_exec + (e.at - code) + 4)));
     }
+    return e.overflow ? 0 : (uint32_t)(e.at - code);
+}
+
+uint32_t translate_wary_landing(uint8_t *code, uint32_t room, const uint8_t *code_exec,
+                                uint32_t return_eip, const uint8_t *back) {
+    struct emit e = {.at = code, .end = code + room};
+    struct memref difference = {.base = R11, .index = NO_REG, .disp = (int32_t)-return_eip};
+    emit_mov_reg_reg(&e, R8, RCX);
+    emit_lea(&e, RCX, &difference);
+    emit8(&e, 0x67);
+    uint8_t *same = emit_short_jump(&e, 0xe3);
+    emit_mov_reg_reg(&e, RCX, R8);
+    emit_jump_stub(&e, STUB_RETURN);
+    emit_short_land(&e, same);
+    emit_mov_reg_reg(&e, RCX, R8);
+    emit8(&e, 0xe9);
+    emit32(&e, (uint32_t)(int32_t)(back - (code_exec + (e.at - code) + 4)));
     return e.overflow ? 0 : (uint32_t)(e.at - code);
 }

@@ -65,7 +65,7 @@ struct translate_request {
     uint8_t *cold;
     uint32_t cold_room;
     /* A page below 2 GiB that loses its read permission when attention is wanted: a load from it is
-     * the cheapest test there is. 0: none. */
+     * the cheapest test there is. Nothing is mapped behind it (tripwire.h). 0: none. */
     uint32_t poll_address;
     uint32_t max_branches; /* branches and calls that do not end the block */
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
@@ -90,8 +90,8 @@ struct insn_map {
 /* On a fault: byte registers `reg` low and high were swapped. */
 #define UNDO_NONE 0u
 #define UNDO_SWAP_BYTES 0x80u /* | register 0-3 */
-/* The block guessed what the called code is and reads it to be sure: a true fault there is not the
- * guest's; without the guess the instruction is translated again. */
+/* The block guessed what the called code is and reads it to be sure: a true fault there, or a
+ * tripwire behind it, is not the guest's; without the guess the instruction is translated again. */
 #define UNDO_GUESS 0x40u
 
 struct translation_exit {
@@ -118,8 +118,7 @@ enum translate_status {
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out);
 
-/* The jump cache slot of a target: a CRC of it, since CRC32 is a hash that touches no flags. Two
- * targets one apart never share a slot (translate_pad counts on it). */
+/* The jump cache slot of a target: a CRC of it, since CRC32 is a hash that touches no flags. */
 static inline uint32_t jump_cache_slot(uint32_t target) {
     uint32_t crc = 0;
     __asm__("crc32l %1, %0" : "+r"(crc) : "rm"(target));
@@ -132,10 +131,14 @@ static inline uint32_t jump_cache_victim(uint32_t target) {
     return __builtin_bswap32(crc) % JUMP_CACHE_VICTIMS;
 }
 
-/* The landing pad through which indirect transfers enter a fragment: checks r11d against `eip`
- * and for attention, then jumps to `body` (NULL: what stands behind the pad). Returns its length. */
+/* The landing pad through which indirect transfers enter a fragment: trips if r11d is not `eip` or
+ * attention is wanted, then jumps to `body` (NULL: what stands behind the pad). Returns its length. */
 uint32_t translate_pad(uint8_t *code, uint32_t room, const uint8_t *code_exec, uint32_t eip,
-                       const uint8_t *body);
+                       const uint8_t *body, uint32_t poll_address);
+/* What a landing behind a call jumps to instead of its tripwire, once that has tripped: a comparison
+ * that does not fault, then `back`. */
+uint32_t translate_wary_landing(uint8_t *code, uint32_t room, const uint8_t *code_exec,
+                                uint32_t return_eip, const uint8_t *back);
 /* mov r11d, target; jump through the jump cache: stands for a link that may not be direct. */
 uint32_t translate_thunk(uint8_t *code, uint32_t room, uint32_t target);
 

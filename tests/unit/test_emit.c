@@ -3,6 +3,7 @@
 #include <Zydis/Zydis.h>
 
 #include "translator/emit.h"
+#include "translator/tripwire.h"
 
 #include "tests/unit/translator_native.h"
 
@@ -116,38 +117,77 @@ static void place_entry(uint32_t target, const uint8_t *to) {
     emit32(&e, (uint32_t)(int32_t)(to - (e.at + 4)));
 }
 
+#define POLL_AT 0x40000000u
+static void map_poll_page(void) {
+    map_at(POLL_AT, PAGE_SIZE, PROT_READ, -1);
+    map_at(POLL_AT + PAGE_SIZE, TRIPWIRE_REACH, PROT_NONE, -1);
+}
+
+/* Tripped: nothing of the guest has changed, and the code tells what was expected. */
+static void expect_trip(unsigned pattern, const uint8_t *at, enum tripwire kind, uint32_t expected) {
+    struct outcome in = before(pattern), out;
+    uint32_t read_back;
+    run_translated(&in, 0, &out);
+    ck_assert_int_eq(out.trap, 14);
+    ck_assert_uint_eq(out.flags, in.flags);
+    ck_assert_mem_eq(out.gpr, in.gpr, sizeof in.gpr);
+    ck_assert_int_eq(tripwire_at(at + TRIPWIRE_LOAD, &read_back), kind);
+    ck_assert_uint_eq(read_back, expected);
+}
+
 START_TEST(pad_lets_its_own_target_in_and_nobody_else) {
     struct outcome out;
+    map_poll_page();
     place_body();
-    ck_assert_uint_gt(translate_pad(PAD, 256, PAD, HERE, BODY), 0);
+    ck_assert_uint_gt(translate_pad(PAD, 256, PAD, HERE, BODY, POLL_AT), 0);
     for (unsigned pattern = 0; pattern < FLAG_PATTERNS; pattern++) {
+        mprotect((void *)(uintptr_t)POLL_AT, PAGE_SIZE, PROT_READ);
         place_entry(HERE, PAD);
-        dual.v.cpu.attention = 0;
         ck_assert_int_eq(run(pattern, 0, &out), LEAVE_ATTENTION_);
         ck_assert_uint_eq(out.eip, REACHED);
-        dual.v.cpu.attention = 1;
-        ck_assert_int_eq(run(pattern, 0, &out), LEAVE_LOOKUP_);
-        ck_assert_uint_eq(out.eip, HERE);
-        dual.v.cpu.attention = 0;
-        for (unsigned bit = 1; bit < 32; bit++) { /* one apart never shares a slot */
+        for (unsigned bit = 0; bit < 32; bit++) {
+            place_entry(HERE ^ 1u << bit, PAD);
+            expect_trip(pattern, PAD, TRIPWIRE_PAD, HERE);
+        }
+        place_entry(HERE, PAD);
+        mprotect((void *)(uintptr_t)POLL_AT, PAGE_SIZE, PROT_NONE);
+        expect_trip(pattern, PAD, TRIPWIRE_PAD, HERE);
+    }
+    ck_assert_uint_eq(translate_pad(PAD, 8, PAD, HERE, BODY, POLL_AT), 0); /* no room */
+}
+END_TEST
+
+START_TEST(tripwire_trips_at_any_difference) {
+    static const uint32_t expected[] = {0, 1, 0x7fffffff, 0x80000000, 0xc1234567, UINT32_MAX};
+    map_poll_page();
+    place_body();
+    for (unsigned i = 0; i < sizeof expected / sizeof *expected; i++) {
+        ck_assert_uint_gt(translate_pad(PAD, 256, PAD, expected[i], BODY, POLL_AT), 0);
+        for (int difference = -9000; difference <= 9000; difference++) {
+            struct outcome in = before(0), out;
+            place_entry(expected[i] + (uint32_t)difference, PAD);
+            run_translated(&in, 0, &out);
+            ck_assert_int_eq(out.trap, difference ? 14 : TRAP_NONE);
+        }
+    }
+}
+END_TEST
+
+START_TEST(wary_landing_goes_back_or_returns_elsewhere) {
+    struct outcome out;
+    place_body();
+    ck_assert_uint_gt(translate_wary_landing(PAD, 256, PAD, HERE, BODY), 0);
+    for (unsigned pattern = 0; pattern < FLAG_PATTERNS; pattern++) {
+        place_entry(HERE, PAD);
+        ck_assert_int_eq(run(pattern, 0, &out), LEAVE_ATTENTION_);
+        ck_assert_uint_eq(out.eip, REACHED);
+        for (unsigned bit = 0; bit < 32; bit++) {
             place_entry(HERE ^ 1u << bit, PAD);
             ck_assert_int_eq(run(pattern, 0, &out), LEAVE_LOOKUP_);
             ck_assert_uint_eq(out.eip, HERE ^ 1u << bit);
         }
     }
-    ck_assert_uint_eq(translate_pad(PAD, 8, PAD, HERE, BODY), 0); /* no room */
-}
-END_TEST
-
-START_TEST(neighbouring_targets_never_share_a_slot) {
-    unsigned shared = 0, outside = 0;
-    for (uint32_t target = 0; target < 1u << 22; target++) {
-        uint32_t spread = target * 1021u;
-        shared += jump_cache_slot(spread) == jump_cache_slot(spread + 1);
-        outside += jump_cache_slot(spread) >= JUMP_CACHE_SLOTS;
-    }
-    ck_assert_uint_eq(shared, 0);
-    ck_assert_uint_eq(outside, 0);
+    ck_assert_uint_eq(translate_wary_landing(PAD, 8, PAD, HERE, BODY), 0);
 }
 END_TEST
 
@@ -439,7 +479,8 @@ int main(void) {
     tcase_add_test(tcase, every_memory_operand_says_what_it_should);
     tcase_add_test(tcase, overflow_is_said_and_nothing_is_written_behind_the_end);
     tcase_add_test(tcase, pad_lets_its_own_target_in_and_nobody_else);
-    tcase_add_test(tcase, neighbouring_targets_never_share_a_slot);
+    tcase_add_test(tcase, tripwire_trips_at_any_difference);
+    tcase_add_test(tcase, wary_landing_goes_back_or_returns_elsewhere);
     tcase_add_test(tcase, thunk_goes_through_the_slot_of_its_target);
     tcase_add_test(tcase, links_lead_to_their_stubs_and_can_be_patched);
     tcase_add_test(tcase, back_edge_tests_for_attention);
