@@ -53,7 +53,7 @@ struct fragment {
 
 #define HASH_SIZE 65536u
 #define HINT_SLOTS 16384u
-#define JUMP_CACHES 96u
+#define JUMP_CACHES 64u
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
 

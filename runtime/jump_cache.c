@@ -1,8 +1,9 @@
 /* Jump caches: where indirect transfers and cross-page exits find their fragments.
  *
  * One table a mode and window (a linear address means nothing without its address space). A slot,
- * chosen by a hash of the target, holds the landing pad of one fragment, which checks the whole
- * address; empty slots hold STUB_MISS. The shadow's entry diff keeps them true: when a page with
+ * chosen by the target's low bits, holds the landing pad of one fragment, which checks the whole
+ * address; empty slots hold STUB_MISS. A table remembers which of its pages were written, so that
+ * emptying one costs what it was used. The shadow's entry diff keeps them true: when a page with
  * translated code is dropped from a window, its fragments' pads go from that window's tables. */
 #include <assert.h>
 #include <errno.h>
@@ -11,8 +12,19 @@
 
 #include "runtime/engine_private.h"
 
-#define TABLE_BYTES (JUMP_CACHE_FIXED_OFFSET + JUMP_CACHE_FIXED * sizeof(uint64_t))
+#define PAGE_SLOTS (PAGE_SIZE / sizeof(uint64_t))
+#define SLOT_PAGES (JUMP_CACHE_SLOTS / PAGE_SLOTS)
+#define PAGE_VICTIMS (PAGE_SIZE / sizeof(struct jump_victim))
+#define VICTIM_PAGES (JUMP_CACHE_VICTIMS / PAGE_VICTIMS)
 #define FIXED_PROBES 8u
+
+/* At a table's end. */
+struct table_use {
+    uint64_t written[(SLOT_PAGES + VICTIM_PAGES + 63) / 64]; /* pages that are not all misses */
+    bool filled;
+};
+#define USE_OFFSET (JUMP_CACHE_FIXED_OFFSET + JUMP_CACHE_FIXED * sizeof(uint64_t))
+#define TABLE_BYTES (USE_OFFSET + PAGE_SIZE)
 
 int jump_caches_init(struct engine *e) {
     uint8_t *pool = mmap(NULL, JUMP_CACHES * TABLE_BYTES, PROT_READ | PROT_WRITE,
@@ -35,17 +47,36 @@ static void fill_slots(uint64_t *at, uint64_t count) {
     __asm__ volatile("rep stosq" : "+D"(at), "+c"(count) : "a"(miss) : "memory");
 }
 
+static struct table_use *use_of(uint64_t *slots) {
+    return (struct table_use *)(void *)(slots + USE_OFFSET / 8);
+}
+
+static void mark(uint64_t *slots, unsigned page) {
+    use_of(slots)->written[page / 64] |= 1ull << page % 64;
+}
+
+static void empty_page(uint64_t *slots, unsigned page) {
+    if (page < SLOT_PAGES) {
+        fill_slots(slots + page * PAGE_SLOTS, PAGE_SLOTS);
+        return;
+    }
+    struct jump_victim *at = victims(slots) + (page - SLOT_PAGES) * PAGE_VICTIMS;
+    for (unsigned i = 0; i < PAGE_VICTIMS; i++)
+        at[i] = (struct jump_victim){.pad = (uint64_t)(uintptr_t)stub_leave_miss};
+}
+
 static void clear(struct engine *e, struct jump_cache *jc) {
-    fill_slots(jc->slots, JUMP_CACHE_SLOTS);
-    fill_slots(fixed_slots(jc->slots), e->fixed_count);
-    for (unsigned i = 0; i < JUMP_CACHE_VICTIMS; i++)
-        victims(jc->slots)[i] =
-            (struct jump_victim){.pad = (uint64_t)(uintptr_t)stub_leave_miss};
+    struct table_use *use = use_of(jc->slots);
+    for (unsigned page = 0; page < SLOT_PAGES + VICTIM_PAGES; page++)
+        if (!use->filled || use->written[page / 64] >> page % 64 & 1)
+            empty_page(jc->slots, page);
+    fill_slots(fixed_slots(jc->slots), use->filled ? e->fixed_count : JUMP_CACHE_FIXED);
+    *use = (struct table_use){.filled = true};
 }
 
 /* Where `target` stands in the index of fixed slots, or the free place for it; NULL: crowded. */
 static struct fixed_entry *fixed_place(struct engine *e, uint32_t target) {
-    uint32_t at = jump_cache_slot(target);
+    uint32_t at = jump_cache_hash(target);
     for (unsigned i = 0; i < FIXED_PROBES; i++) {
         struct fixed_entry *entry = &e->fixed[(at + i) % FIXED_INDEX];
         if (!entry->used || entry->target == target)
@@ -104,10 +135,12 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     if (!pad)
         return;
     uint64_t *slot = &slots[jump_cache_slot(f->eip)];
+    uint32_t victim = jump_cache_victim(f->eip);
     if (*slot != (uint64_t)(uintptr_t)stub_contended)
         *slot = pad;
-    victims(slots)[jump_cache_victim(f->eip)] =
-        (struct jump_victim){.minus_eip = -f->eip, .pad = pad};
+    victims(slots)[victim] = (struct jump_victim){.minus_eip = -f->eip, .pad = pad};
+    mark(slots, (unsigned)(jump_cache_slot(f->eip) / PAGE_SLOTS));
+    mark(slots, (unsigned)(SLOT_PAGES + victim / PAGE_VICTIMS));
 }
 
 /* A pad has been reached on the way to another target: its slot leads to the victims from now on, as

@@ -67,11 +67,8 @@
 /* r11d: eip. Through the jump cache, as every indirect transfer. */
     .macro jump_guest
     mov r11d, [r15 + CPU_EIP]
-    mov r10d, 0
-    crc32 r10d, r11d
-    lea r10d, [r10 * 4]
-    movzx r10d, r10w
-    jmp [r13 + r10 * 2]
+    movzx r10d, r11w
+    jmp [r13 + r10 * 8]
     .endm
 
 /* int engine_enter(struct cpu *cpu, const void *code): why it came back. */
@@ -132,11 +129,8 @@ stub_callout:
 /* A return that the return stack did not know, or knew wrong. r11d: eip. */
     .globl stub_return
 stub_return:
-    mov r10d, 0
-    crc32 r10d, r11d
-    lea r10d, [r10 * 4]
-    movzx r10d, r10w
-    jmp [r13 + r10 * 2]
+    movzx r10d, r11w
+    jmp [r13 + r10 * 8]
 
 /* The return stack is empty: its one fixed entry leads here, and stays. */
     .globl stub_return_empty

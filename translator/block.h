@@ -55,7 +55,6 @@ struct block {
     unsigned leave_count;
     uint32_t pc;      /* eip of the instruction being emitted */
     bool ended;
-    bool polled;      /* the current instruction has tested for attention */
     bool check_exits; /* an STI stands before: every exit tests for attention */
     uint8_t undo;     /* of the instruction being emitted */
     unsigned branches; /* that did not end the block */
@@ -97,7 +96,6 @@ void block_settle_esp(struct block *b);
  * conditional branch or a call. */
 void exit_to(struct block *b, uint32_t target);       /* a known eip */
 void exit_indirect(struct block *b);                  /* r11d */
-void exit_poll_early(struct block *b, uint32_t target);
 void exit_call(struct block *b, uint32_t target, uint32_t return_eip);
 void exit_call_indirect(struct block *b, uint32_t return_eip); /* r11d */
 void exit_return(struct block *b);                    /* r11d */

@@ -58,7 +58,6 @@ static bool get_pc(struct block *b, const struct insn *in) {
 void e_call_rel(struct block *b, const struct insn *in) {
     if (unusual(b, in, true) || get_pc(b, in))
         return;
-    exit_poll_early(b, relative_target(in));
     push_return(b, in);
     exit_call(b, relative_target(in), in->next_eip);
 }

@@ -39,8 +39,6 @@ static struct memref hashed_slot(uint32_t target) {
 }
 
 static bool wants_check(const struct block *b, uint32_t target) {
-    if (b->polled)
-        return false;
     return b->check_exits || (int32_t)(target - b->pc) <= 0;
 }
 
@@ -77,12 +75,26 @@ static void attention_poll(struct block *b, uint32_t target) {
     emit_load(&b->e, R11, &page);
 }
 
-/* Before the first step of a call that goes back: it can still be run again. */
-void exit_poll_early(struct block *b, uint32_t target) {
-    if (b->req->no_links || !b->req->poll_address || b->check_exits || !wants_check(b, target))
+/* When an exit is taken, is attention tested for before it? */
+enum look {
+    LOOK_NOT,
+    LOOK_AGAIN, /* if it goes back; the instruction may be run again from its start */
+    LOOK_ONCE,  /* if it goes back; the instruction has done something already */
+};
+
+static void look(struct block *b, uint32_t target, enum look how) {
+    if (how == LOOK_NOT || !wants_check(b, target))
         return;
-    attention_poll(b, target);
-    b->polled = true;
+    if (how == LOOK_AGAIN)
+        attention_poll(b, target);
+    else
+        attention_check(b, target);
+}
+
+/* A call that goes back need not look: what it calls returns to a landing behind the call, or goes
+ * round by a jump, a pad or another return; each of them looks. */
+static enum look look_of_call(const struct block *b) {
+    return b->check_exits || !b->req->poll_address ? LOOK_ONCE : LOOK_NOT;
 }
 
 /* May translation go on behind a branch or call? */
@@ -94,68 +106,52 @@ static bool goes_on(struct block *b) {
     return true;
 }
 
-/* Through the target's own slot, behind which nobody tests for attention; or a hashed one.
- * `again`: the instruction may be run again from its start. */
-static struct memref slot_of(struct block *b, uint32_t target, bool again) {
+/* Through the target's own slot, behind which nobody tests for attention; or a hashed one. */
+static struct memref slot_of(struct block *b, uint32_t target, enum look how) {
     uint32_t fixed =
         b->req->fixed_slot ? b->req->fixed_slot(b->req->opaque, target) : NO_FIXED_SLOT;
     if (fixed == NO_FIXED_SLOT)
         return hashed_slot(target);
-    if (wants_check(b, target)) {
-        if (again)
-            attention_poll(b, target);
-        else
-            attention_check(b, target);
-    }
+    look(b, target, how);
     return (struct memref){.base = REG_JUMP_CACHE, .index = NO_REG,
                            .disp = (int32_t)(JUMP_CACHE_FIXED_OFFSET + fixed * 8u)};
 }
 
-static void jump_cached(struct block *b, uint32_t target, bool again) {
-    struct memref slot = slot_of(b, target, again);
+static void jump_cached(struct block *b, uint32_t target, enum look how) {
+    struct memref slot = slot_of(b, target, how);
     emit_mov_reg_imm(&b->e, REG_TARGET, target);
     emit_jump_mem(&b->e, &slot);
 }
 
 /* E9 or E8 with a link behind it. */
-static void linked(struct block *b, uint8_t opcode, uint32_t target, bool again) {
-    if (wants_check(b, target)) {
-        if (again)
-            attention_poll(b, target);
-        else
-            attention_check(b, target);
-    }
+static void linked(struct block *b, uint8_t opcode, uint32_t target, enum look how) {
+    look(b, target, how);
     emit8(&b->e, opcode);
     add_site(b, target);
 }
 
-static void leave_to(struct block *b, uint32_t target, bool again) {
+static void leave_to(struct block *b, uint32_t target, enum look how) {
     if (b->req->no_links) {
         emit_mov_reg_imm(&b->e, REG_TARGET, target);
         emit_jump_stub(&b->e, STUB_MISS);
     } else if (!direct(b, target)) {
-        jump_cached(b, target, again);
+        jump_cached(b, target, how);
     } else {
-        linked(b, 0xe9, target, again);
+        linked(b, 0xe9, target, how);
     }
 }
 
 void exit_to(struct block *b, uint32_t target) {
-    leave_to(b, target, true);
+    leave_to(b, target, LOOK_AGAIN);
     b->ended = true;
 }
 
-/* jump_cache_slot of r11d without touching flags: the CRC's low 14 bits, times 8. */
+/* jump_cache_slot of r11d without touching flags. */
 static struct memref slot_of_register(struct block *b) {
-    struct memref times4 = {.base = NO_REG, .index = R10, .scale = 2};
-    struct encoding crc = {.legacy = {0xf2}, .legacy_count = 1, .map = MAP_0F38, .opcode = 0xf1,
-                           .has_modrm = true, .reg = R10, .rm = REG_TARGET};
-    struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R10, .rm = R10};
-    emit_mov_reg_imm(&b->e, R10, 0);
-    emit_insn(&b->e, &crc);
-    emit_lea(&b->e, R10, &times4);
+    struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R10,
+                             .rm = REG_TARGET};
     emit_insn(&b->e, &movzx);
-    return (struct memref){.base = REG_JUMP_CACHE, .index = R10, .scale = 1};
+    return (struct memref){.base = REG_JUMP_CACHE, .index = R10, .scale = 3};
 }
 
 void exit_indirect(struct block *b) {
@@ -181,7 +177,7 @@ static void landing(struct block *b, uint32_t return_eip) {
     }
     b->ended = !goes_on(b);
     if (b->ended)
-        leave_to(b, return_eip, false);
+        leave_to(b, return_eip, LOOK_ONCE);
 }
 
 /* A guest call is a host call, so that the host predicts the return; the return address on the
@@ -189,13 +185,13 @@ static void landing(struct block *b, uint32_t return_eip) {
 void exit_call(struct block *b, uint32_t target, uint32_t return_eip) {
     b->ended = true;
     if (b->req->no_links) {
-        leave_to(b, target, false);
+        leave_to(b, target, LOOK_ONCE);
         return;
     }
     if (direct(b, target)) {
-        linked(b, 0xe8, target, false);
+        linked(b, 0xe8, target, look_of_call(b));
     } else {
-        struct memref slot = slot_of(b, target, false);
+        struct memref slot = slot_of(b, target, look_of_call(b));
         emit_mov_reg_imm(&b->e, REG_TARGET, target);
         emit_call_mem(&b->e, &slot);
     }
@@ -229,21 +225,21 @@ void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fa
         add_site(b, target);
     } else {
         uint8_t *not_taken = emit_short_jump(&b->e, (uint8_t)(0x70u | (cc ^ 1u)));
-        leave_to(b, target, true);
+        leave_to(b, target, LOOK_AGAIN);
         emit_short_land(&b->e, not_taken);
     }
     b->ended = !goes_on(b);
     if (b->ended)
-        leave_to(b, fall, true);
+        leave_to(b, fall, LOOK_AGAIN);
 }
 
 void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fall) {
     b->ended = true;
     emit8(&b->e, 0x67);
     uint8_t *taken = emit_short_jump(&b->e, (uint8_t)opcode);
-    leave_to(b, fall, false);
+    leave_to(b, fall, LOOK_ONCE);
     emit_short_land(&b->e, taken);
-    leave_to(b, target, false);
+    leave_to(b, target, LOOK_ONCE);
 }
 
 static void point_at(uint8_t *site, const uint8_t *at) {

@@ -84,7 +84,6 @@ static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
         return -1;
     b->pc = b->req->eip + offset;
     b->undo = UNDO_NONE;
-    b->polled = false;
     bool watched = b->req->watch && b->req->watch(b->req->opaque, b->req->linear + offset) >= 0;
     if (verdict || watched || !bears_lag(b, &in))
         block_settle_esp(b);

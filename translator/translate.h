@@ -16,9 +16,9 @@
 #define TRANSLATION_INSNS_MAX 64u
 #define TRANSLATION_EXITS_MAX 16u
 #define TRANSLATION_CODE_MAX 8192u
-#define JUMP_CACHE_SLOTS 16384u
-/* Behind the slots stand, by another part of the same hash, pairs of (-target, landing pad) for
- * those that lost their slot to another target: STUB_MISS looks there first. */
+#define JUMP_CACHE_SLOTS 65536u
+/* Behind the slots stand, by a hash, pairs of (-target, landing pad) for those that share their slot
+ * with another target: STUB_MISS looks there first. */
 #define JUMP_CACHE_VICTIMS 4096u
 /* Behind those, slots that belong to one target each: exits to a known target in another page of
  * user code go through them, to the fragment's body and without a check. */
@@ -118,17 +118,18 @@ enum translate_status {
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out);
 
-/* The jump cache slot of a target: a CRC of it, since CRC32 is a hash that touches no flags. */
-static inline uint32_t jump_cache_slot(uint32_t target) {
+/* The jump cache slot of a target: its low 16 bits, which one MOVZX takes. */
+static inline uint32_t jump_cache_slot(uint32_t target) { return target % JUMP_CACHE_SLOTS; }
+
+/* A CRC, since CRC32 is a hash that touches no flags. */
+static inline uint32_t jump_cache_hash(uint32_t target) {
     uint32_t crc = 0;
     __asm__("crc32l %1, %0" : "+r"(crc) : "rm"(target));
-    return crc % JUMP_CACHE_SLOTS;
+    return crc;
 }
 
 static inline uint32_t jump_cache_victim(uint32_t target) {
-    uint32_t crc = 0;
-    __asm__("crc32l %1, %0" : "+r"(crc) : "rm"(target));
-    return __builtin_bswap32(crc) % JUMP_CACHE_VICTIMS;
+    return __builtin_bswap32(jump_cache_hash(target)) % JUMP_CACHE_VICTIMS;
 }
 
 /* The landing pad through which indirect transfers enter a fragment: trips if r11d is not `eip` or
