@@ -219,7 +219,9 @@ void exit_return(struct block *b) {
 }
 
 void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fall) {
-    if (direct(b, target) && !wants_check(b, target)) {
+    bool polls = b->req->poll_address && !b->check_exits;
+    if (direct(b, target) && (polls || !wants_check(b, target))) {
+        look(b, target, LOOK_AGAIN); /* also where it is not taken: one load, but one jump less */
         emit8(&b->e, 0x0f);
         emit8(&b->e, 0x80u | cc);
         add_site(b, target);
