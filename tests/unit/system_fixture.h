@@ -179,6 +179,7 @@ static inline void load_segment(enum segment_index index, uint32_t selector) {
 /* Kernel or user code at 0x5000 with its stack; the other registers recognisable. */
 static inline void enter_level(unsigned cpl) {
     bool user = cpl == 3;
+    CPU->sys_flags &= ~FL_VM;
     load_segment(SEG_CS, user ? SEL_UCODE : cpl == 1 ? SEL_CODE1 : SEL_KCODE);
     load_segment(SEG_SS, user ? SEL_UDATA : cpl == 1 ? SEL_DATA1 : SEL_KDATA);
     load_segment(SEG_DS, SEL_UDATA);

@@ -112,8 +112,7 @@ START_TEST(return_of_16_bits) {
     ck_assert_uint_eq(CPU->seg[SEG_CS].base, 0x20000);
     ck_assert_uint_eq(CPU->eip, 0x1234);
     ck_assert_uint_eq(CPU->gpr[ESP], 0xabcd8006);
-    ck_assert_uint_eq(cpu_eflags(CPU),
-                      FL_ONE | FL_IF | FL_CF | FL_IOPL | FL_NT | FL_AC | FL_VIF);
+    ck_assert_uint_eq(cpu_eflags(CPU), FL_ONE | FL_IF | FL_CF | FL_IOPL | FL_NT | FL_AC | FL_VIF);
     ck_assert(!CPU->nmi_blocked);
 }
 END_TEST
