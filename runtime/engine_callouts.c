@@ -49,7 +49,8 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
     if (user_callouts_want(v->user_callouts, id))
         fire_user(v, id, arg, operand);
     enum callout_result result = callout_handlers[id](v, arg, operand);
-    v->engine->delivered |= is_event(id);
+    v->engine->delivered |= is_event(id) || v->traps_dropped;
+    v->traps_dropped = false;
     if (v->timers->changed)
         attention_arm_timer(v);
     switch (result) {

@@ -30,6 +30,7 @@
     X(mov_to_seg, "segment", "selector", "MOV Sreg, r/m16")                                       \
     X(pop_seg, "segment | ARG16", "-", "POP Sreg")                                                \
     X(load_far, "segment | gpr << 8 | ARG16", "linear address of the pointer", "LDS LES LSS LFS LGS") \
+    X(pushf, "ARG16", "-", "PUSHF, PUSHFD in virtual-8086 mode")                                  \
     X(popf, "ARG16", "-", "POPF, POPFD")                                                          \
     X(cli, "-", "-", "CLI above CPL 0")                                                           \
     X(sti, "-", "-", "STI above CPL 0")                                                           \

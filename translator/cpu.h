@@ -159,7 +159,8 @@ struct cpu {
     uint8_t if_before_sti;    /* nonzero: the last STI found IF set already */
     bool debug_shadow;     /* MOV SS: no debug exception either */
     bool halted;
-    bool nmi_blocked;
+    bool nmi_blocked; /* until the next IRET */
+    bool nmi_pending;
 };
 
 static inline unsigned cpu_cpl(const struct cpu *cpu) { return cpu->mode & MODE_CPL; }
