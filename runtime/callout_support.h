@@ -41,6 +41,14 @@ static inline enum callout_result callout_jump(struct vcpu *v, uint32_t eip) {
     return CALLOUT_JUMP;
 }
 
+/* A repeated string instruction stops between two elements, for an interrupt or a trap. RF is set
+ * in what that pushes, and keeps the instruction's breakpoint from being hit once more (SDM vol. 3B,
+ * 17.3.1.1). */
+static inline enum callout_result callout_repeat(struct vcpu *v) {
+    v->cpu.sys_flags |= FL_RF;
+    return CALLOUT_JUMP;
+}
+
 /* The instruction is done and may have changed the mode: the fragment goes on only when what it
  * was translated for still holds. */
 static inline enum callout_result callout_continue(struct vcpu *v) {

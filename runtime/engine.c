@@ -113,7 +113,7 @@ static void deliver_fault(struct vcpu *v) {
 /* What an instruction under EFLAGS.TF or armed breakpoints owes when it is done (SDM vol. 3B,
  * 17.3). */
 static void after_step(struct vcpu *v, uint32_t mode) {
-    if (v->engine->delivered || v->exit)
+    if (v->exit)
         return;
     debug_after_instruction(v, (mode & MODE_TF) != 0);
 }
@@ -151,6 +151,8 @@ static int step(struct vcpu *v, int last) {
         jump_cache_set(v, f);
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;
+    if (!(mode & MODE_DEBUG))
+        cpu->sys_flags &= ~FL_RF;
     int reason = engine_enter(cpu, e->cache_exec + f->code);
     if (shadow && (cpu->irq_pending || cpu->nmi_pending))
         cpu->attention = 1;

@@ -21,8 +21,6 @@ static unsigned jump(struct vcpu *v) {
         cpu_update_mode(cpu, cpu_cpl(cpu));
     if (cpu->irq_pending && cpu->iflag)
         cpu->attention = 1;
-    if (!(cpu->mode & MODE_DEBUG))
-        cpu->sys_flags &= ~FL_RF;
     if (!may_jump(v))
         return LEAVE_STOP;
     mmu_activate(v);

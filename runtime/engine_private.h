@@ -137,7 +137,6 @@ struct engine {
     bool flush_cache;       /* throw every translation away before the next look-up */
     bool sync_wanted;       /* monitor or timer signal: devices want to run */
     bool delivered;         /* an event was delivered since the fragment was entered */
-    uint32_t data_hits;     /* DR6 bits of data breakpoints hit by the current instruction */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
     gva_t unclaimed_gva;

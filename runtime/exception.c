@@ -99,6 +99,7 @@ static enum callout_result deliver(struct vcpu *v, bool resume) {
 
 enum callout_result exception_deliver(struct vcpu *v) {
     assert(v->fault.vector < 32);
+    v->breakpoint_hits = v->held_hits = 0; /* the instruction did not come to its traps */
     if (v->fault.vector == VEC_DB)
         v->cpu.dr[7] &= ~DR7_GD;
     return deliver(v, sets_resume_flag(v->fault.vector));

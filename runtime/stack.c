@@ -6,6 +6,7 @@
 
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
+#include "runtime/stepping.h"
 
 /* Does the frame stay on one side of the point where SP wraps? */
 static bool is_contiguous(uint32_t mask, uint32_t offset, uint32_t len) {
@@ -46,6 +47,8 @@ bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t 
     uint32_t mask = stack_mask(ss), offset = (v->cpu.gpr[ESP] + skip) & mask;
     if (!stack_check(v, ss, offset, len, unit, 0) || !is_aligned(v, ss->base + offset, unit))
         return false;
+    if (v->cpu.mode & MODE_DEBUG)
+        debug_data_access(v, ss->base + offset, len, false);
     if (is_contiguous(mask, offset, len))
         return guest_read(v, ss->base + offset, to, len, false);
     for (uint32_t i = 0; i < len; i += unit)
@@ -77,6 +80,8 @@ bool stack_write(struct vcpu *v, const struct segment *ss, uint32_t esp, const v
         return false;
     if (!inner && !is_aligned(v, ss->base + offset, unit))
         return false;
+    if (v->cpu.mode & MODE_DEBUG)
+        debug_data_access(v, ss->base + offset, len, true);
     if (is_contiguous(mask, offset, len))
         return guest_write(v, ss->base + offset, from, len, inner);
     return write_wrapped(v, ss, offset, from, len, unit, inner);

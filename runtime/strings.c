@@ -111,7 +111,7 @@ enum callout_result callout_string(struct vcpu *v, uint32_t arg, uint32_t operan
         if (compares(&op) && ((cpu->flags & FL_ZF) != 0) != op.repeat_while)
             break;
         if (count(cpu, &op) && (cpu->mode & (MODE_TF | MODE_DEBUG) || cpu->attention))
-            return callout_jump(v, cpu->eip); /* an interrupt or trap between two elements */
+            return callout_repeat(v);
     }
     return CALLOUT_NEXT;
 }

@@ -189,6 +189,7 @@ static unsigned load_registers(struct vcpu *v, const struct task_switch *s, stru
     cpu->interrupt_shadow = 0;
     cpu->debug_shadow = cpu->halted = false;
     v->traps_dropped = true;
+    v->breakpoint_hits = v->held_hits = 0;
     unsigned cpl = vm86 ? 3 : selector_rpl(task->selector[SEG_CS]);
     cpu_update_mode(cpu, cpl);
     return cpl;

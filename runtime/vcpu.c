@@ -50,6 +50,8 @@ void vcpu_reset(struct vcpu *v) {
     msr_reset(&cpu->msr);
     cpu_update_mode(cpu, 0);
     memset(&v->fault, 0, sizeof v->fault);
+    v->breakpoint_hits = v->held_hits = 0;
+    v->traps_dropped = false;
 }
 
 static enum callout_result raise(struct vcpu *v, enum vector vector, bool has_error,

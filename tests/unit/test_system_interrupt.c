@@ -301,6 +301,45 @@ START_TEST(nmi_blocks_further_ones) {
 }
 END_TEST
 
+START_TEST(stack_is_checked_before_the_handler) {
+    idt_set(0x20, SEL_CODE16, 0x10000, 0x8e);
+    gdt_set(SEL_FREE, 0x7000, 0xff, 0x93, 4);
+    load_segment(SEG_SS, SEL_FREE);
+    CPU->gpr[ESP] = 11;
+    ASSERT_UNTOUCHED_FAULT(external(0x20), VEC_SS, 1);
+    enter_level(3);
+    put16(FAKE_TSS + 8, SEL_FREE);
+    put32(FAKE_TSS + 4, 19);
+    ASSERT_UNTOUCHED_FAULT(external(0x20), VEC_SS, SEL_FREE | 1);
+    put32(FAKE_TSS + 4, 20);
+    ASSERT_UNTOUCHED_FAULT(external(0x20), VEC_GP, 1);
+}
+END_TEST
+
+START_TEST(nmi_waits_for_the_end_of_another) {
+    vcpu_raise_nmi(V);
+    ck_assert_uint_eq(CPU->attention, 1);
+    ck_assert(vcpu_nmi_is_due(CPU)); /* whatever IF is */
+    CPU->interrupt_shadow = 1;
+    ck_assert(!vcpu_nmi_is_due(CPU));
+    CPU->interrupt_shadow = 0;
+    external(VEC_NMI);
+    ck_assert(!vcpu_nmi_is_due(CPU));
+    CPU->attention = 0;
+    CPU->seg[SEG_CS].selector = 0;
+    put32(CPU->gpr[ESP] + 4, 0); /* IRET faults, and unblocks all the same */
+    assert_fault(callout_iret(V, 0, 0), VEC_GP, 0);
+    ck_assert_uint_eq(CPU->attention, 1);
+    ck_assert(vcpu_nmi_is_due(CPU));
+}
+END_TEST
+
+START_TEST(software_interrupt_2_is_no_nmi) {
+    ck_assert_int_eq(software(VEC_NMI), CALLOUT_JUMP);
+    ck_assert(!CPU->nmi_blocked);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("system: interrupt delivery");
     TCase *tc = tcase_create("delivery");
@@ -327,6 +366,9 @@ int main(void) {
     tcase_add_test(tc, implicit_accesses_are_supervisor);
     tcase_add_test(tc, table_reads_can_fault);
     tcase_add_test(tc, nmi_blocks_further_ones);
+    tcase_add_test(tc, stack_is_checked_before_the_handler);
+    tcase_add_test(tc, nmi_waits_for_the_end_of_another);
+    tcase_add_test(tc, software_interrupt_2_is_no_nmi);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
