@@ -108,10 +108,13 @@ static inline bool is_open(const struct insn_case *c, const struct outcome *nati
     while (*at == 0x66 || *at == 0x67 || (*at & 0xe7) == 0x26 || (*at & 0xfe) == 0x64 ||
            *at >= 0xf0)
         at++;
-    bool both = native->trap == translated->trap && (native->trap == 14 || native->trap == 12);
+    bool both = native->trap == 14 && translated->trap == 14;
     bool popa = *at == 0x61 && both && native->cr2 >> PAGE_SHIFT == translated->cr2 >> PAGE_SHIFT;
-    bool enter = (*at == 0xc8 || *at == 0x60) && both;
-    bool cmps = (*at & 0xfe) == 0xa6 && both;
+    bool faults = native->trap >= 12 && native->trap <= 14 && translated->trap >= 12 &&
+                  translated->trap <= 14;
+    bool enter = (*at == 0xc8 || *at == 0x60) && faults;
+    bool cmps = ((*at & 0xfe) == 0xa6 || (c->row->unit == UNIT_X87 && c->z.raw.modrm.reg == 4)) &&
+                faults; /* FRSTOR and FLDENV have many operands */
     bool wraps = c->based && native->trap == 13 && translated->trap == 14;
     bool aligned = (c->mode & MODE_ALIGN) && translated->trap == 17;
     bool misaligned = c->row->unit >= UNIT_SSE && native->trap == 13 && translated->trap == 12;
