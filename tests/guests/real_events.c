@@ -220,5 +220,5 @@ void guest_main(void) {
     events();
     far_transfers();
     unreal();
-    check_finish("real_mode");
+    check_finish("real_events");
 }
