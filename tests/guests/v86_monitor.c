@@ -302,5 +302,5 @@ void guest_main(void) {
     interrupts();
     monitored_program();
     extensions();
-    check_finish("v86");
+    check_finish("v86_monitor");
 }
