@@ -103,16 +103,15 @@ static void sensitive(void) {
     static const struct {
         const char *name;
         const uint8_t *code, *end;
-        bool faults_late; /* the ending INT traps, not the instruction */
     } list[] = {
-        {"cli", cli_, cli__end, false},       {"sti", sti_, sti__end, false},
-        {"pushf", pushf_, pushf__end, false}, {"pushfd", pushfd_, pushfd__end, false},
-        {"popf", popf_, popf__end, false},    {"popfd", popfd_, popfd__end, false},
-        {"iret", iret_, iret__end, false},    {"int", int_, int__end, false},
+        {"cli", cli_, cli__end},          {"sti", sti_, sti__end},    {"pushf", pushf_, pushf__end},
+        {"pushfd", pushfd_, pushfd__end}, {"popf", popf_, popf__end}, {"popfd", popfd_, popfd__end},
+        {"iret", iret_, iret__end},       {"int", int_, int__end},
     };
     for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++) {
         struct machine m = image(list[i].code, (uint32_t)(list[i].end - list[i].code));
         m.eflags ^= FLAG_IOPL;
+        m.esp -= 16;
         guest_run(&m);
         check_section("iopl-0");
         check_trap(list[i].name, &m, VECTOR_GP, 0, 0);
