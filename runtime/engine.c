@@ -113,7 +113,7 @@ static void deliver_fault(struct vcpu *v) {
 /* What an instruction under EFLAGS.TF or armed breakpoints owes when it is done (SDM vol. 3B,
  * 17.3). */
 static void after_step(struct vcpu *v, uint32_t mode) {
-    if (v->engine->delivered || v->exit)
+    if (v->exit)
         return;
     debug_after_instruction(v, (mode & MODE_TF) != 0);
 }
@@ -127,7 +127,7 @@ static void prepare(struct vcpu *v) {
     if (v->engine->flush_cache)
         fragments_flush_all(v);
     mmu_activate(v);
-    if (cpu->irq_pending && cpu->iflag && !cpu->interrupt_shadow)
+    if (vcpu_intr_is_due(cpu) || vcpu_nmi_is_due(cpu))
         cpu->attention = 1;
     v->engine->delivered = false;
 }
@@ -151,8 +151,10 @@ static int step(struct vcpu *v, int last) {
         jump_cache_set(v, f);
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;
+    if (!(mode & MODE_DEBUG))
+        cpu->sys_flags &= ~FL_RF;
     int reason = engine_enter(cpu, e->cache_exec + f->code);
-    if (shadow && cpu->irq_pending)
+    if (shadow && (cpu->irq_pending || cpu->nmi_pending))
         cpu->attention = 1;
     if (reason != LEAVE_RETRY)
         e->fault_repeats = 0;

@@ -9,17 +9,14 @@
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
 #include "runtime/segment_access.h"
-
-#define TSS32_MIN_LIMIT 103u
-#define TSS32_IO_MAP_BASE 102u
-#define TSS_TYPE_32BIT 8u
+#include "runtime/stepping.h"
 
 /* The I/O permission bitmap. Two bytes are always read, as the processor does. */
 static bool bitmap_allows(struct vcpu *v, uint16_t port, unsigned size) {
     const struct segment *tr = &v->cpu.tr;
     uint16_t map_base, bits;
     fault_raise_gp(v, 0);
-    if (!tr->usable || !(tr->attr & TSS_TYPE_32BIT) || tr->limit < TSS32_MIN_LIMIT)
+    if (!tr->usable || !(tr->attr & TYPE_32BIT) || tr->limit < TSS32_MIN_LIMIT)
         return false;
     if (!guest_read16(v, tr->base + TSS32_IO_MAP_BASE, &map_base, true))
         return false;
@@ -67,6 +64,8 @@ enum callout_result callout_in(struct vcpu *v, uint32_t arg, uint32_t operand) {
     uint16_t port = access_port(cpu, arg);
     if (!port_allowed(v, port, size))
         return CALLOUT_FAULT;
+    if (cpu->mode & MODE_DEBUG)
+        debug_port_access(v, port, size);
     uint32_t value = bus_read(v->bus, port, size), mask = size_mask(size);
     cpu->gpr[EAX] = (cpu->gpr[EAX] & ~mask) | (value & mask);
     return after_access(v);
@@ -79,6 +78,8 @@ enum callout_result callout_out(struct vcpu *v, uint32_t arg, uint32_t operand) 
     uint16_t port = access_port(cpu, arg);
     if (!port_allowed(v, port, size))
         return CALLOUT_FAULT;
+    if (cpu->mode & MODE_DEBUG)
+        debug_port_access(v, port, size);
     bus_write(v->bus, port, cpu->gpr[EAX] & size_mask(size), size);
     return after_access(v);
 }
@@ -126,14 +127,17 @@ static enum callout_result run_string(struct vcpu *v, const struct string_access
     do {
         if (!transfer_element(v, s))
             return CALLOUT_FAULT;
+        if (cpu->mode & MODE_DEBUG)
+            debug_port_access(v, s->port, s->size);
         advance(cpu, s->index, s->address_mask, step);
         if (!rep)
             return after_access(v);
         advance(cpu, ECX, s->address_mask, UINT32_MAX);
         if (v->exit != EXIT_NONE)
             return CALLOUT_EXIT;
-        if (cpu->attention && (cpu->gpr[ECX] & s->address_mask))
-            return callout_jump(v, cpu->eip); /* interruptible: starts again with what is left */
+        bool stops = cpu->attention || (cpu->mode & (MODE_TF | MODE_DEBUG));
+        if (stops && (cpu->gpr[ECX] & s->address_mask))
+            return callout_repeat(v);
     } while (cpu->gpr[ECX] & s->address_mask);
     return CALLOUT_NEXT;
 }

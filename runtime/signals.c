@@ -36,6 +36,10 @@ static void save_guest(struct cpu *cpu, const greg_t *regs) {
 }
 
 static void undo(const struct insn_map *insn, greg_t *regs) {
+    if (insn->undo == UNDO_POINTERS) {
+        regs[REG_RSI] = regs[REG_R8];
+        regs[REG_RDI] = regs[REG_R9];
+    }
     if (!(insn->undo & UNDO_SWAP_BYTES))
         return;
     greg_t *reg = &regs[guest_regs[insn->undo & 3u]];
@@ -166,7 +170,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
         reason = LEAVE_RETRY;
     }
     settle_returns(regs);
-    if (reason == LEAVE_NEXT_ && !(insn->undo & UNDO_SWAP_BYTES))
+    if (reason == LEAVE_NEXT_ && !(insn->undo & (UNDO_SWAP_BYTES | UNDO_POINTERS)))
         return; /* the access is tried again just where it was */
     if (reason == LEAVE_NEXT_ || reason == LEAVE_JUMP_)
         restart(e, f, insn, regs);

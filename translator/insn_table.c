@@ -393,7 +393,8 @@ const struct insn_row insn_rows[] = {
     V(3, 0x20, 0x20, 66, X_, ANY, "VPINSRB", "V,H,Ed,Ib", e_ident)
     V(3, 0x21, 0x21, 66, X_, ANY, "VINSERTPS", "V,H,W,Ib", e_ident)
     V(3, 0x22, 0x22, 66, X_, ANY, "VPINSRD", "V,H,Ed,Ib", e_ident)
-    V(3, 0x38, 0x4c, 66, X_, ANY, "AVX", "V,H,W,Ib", e_ident)
+    V(3, 0x38, 0x46, 66, X_, ANY, "AVX", "V,H,W,Ib", e_ident)
+    V(3, 0x4a, 0x4c, 66, X_, ANY, "VBLENDV", "V,H,W,Ib", e_ident)
     V(3, 0x60, 0x63, 66, X_, ANY, "VPCMPxSTRx", "V,W,Ib", e_ident)
     V(3, 0xdf, 0xdf, 66, X_, ANY, "VAESKEYGENASSIST", "V,W,Ib", e_ident)
     VI(3, 0xf0, 0xf0, F2, X_, "RORX", "Gd,Ed,Ib")
@@ -407,7 +408,16 @@ static uint16_t chain_rows[4096];
 static unsigned chain_used;
 static struct operand_kinds row_kinds[sizeof insn_rows / sizeof insn_rows[0]];
 
+/* CMPXCHG8B has one size; where a prefix is part of the opcode, "v" names the operand size. */
+static bool is_sized(const struct insn_row *row) {
+    bool cmpxchg8b = row->map == 1 && row->lo == 0xc7 && row->ext == 1;
+    if (row->unit != UNIT_INT)
+        return row->unit == UNIT_X87;
+    return (row->prefix == PFX_ANY && !cmpxchg8b) || strchr(row->operands, 'v');
+}
+
 static void parse_operands(const struct insn_row *row, struct operand_kinds *kinds) {
+    kinds->sized = is_sized(row);
     for (const char *p = row->operands; *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : "") {
         bool byte = p[1] == 'b', bare = p[1] == ',' || p[1] == 0;
         if (*p == 'G')

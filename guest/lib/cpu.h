@@ -20,7 +20,10 @@ enum {
     FLAG_IOPL = 3u << 12,
     FLAG_NT = 1u << 14,
     FLAG_RF = 1u << 16,
+    FLAG_VM = 1u << 17,
     FLAG_AC = 1u << 18,
+    FLAG_VIF = 1u << 19,
+    FLAG_VIP = 1u << 20,
     FLAG_ID = 1u << 21,
     FLAGS_ARITHMETIC = FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF,
 };
@@ -33,6 +36,9 @@ enum {
     CR0_NE = 1u << 5,
     CR0_WP = 1u << 16,
     CR0_AM = 1u << 18,
+    CR4_VME = 1u << 0,
+    CR4_PVI = 1u << 1,
+    CR4_DE = 1u << 3,
     CR4_PSE = 1u << 4,
     CR4_PAE = 1u << 5,
     CR4_PGE = 1u << 7,
@@ -42,7 +48,8 @@ enum {
 #define CR0_PG (1u << 31)
 
 enum {
-    CPUID_PSE = 1u << 3, /* leaf 1, EDX */
+    CPUID_VME = 1u << 1, /* leaf 1, EDX */
+    CPUID_PSE = 1u << 3,
     CPUID_MSR = 1u << 5,
     CPUID_PAE = 1u << 6,
     CPUID_SEP = 1u << 11,
@@ -107,6 +114,7 @@ GUEST_CONTROL_REGISTER(cr2)
 GUEST_CONTROL_REGISTER(cr3)
 GUEST_CONTROL_REGISTER(cr4)
 GUEST_CONTROL_REGISTER(dr0)
+GUEST_CONTROL_REGISTER(dr1)
 GUEST_CONTROL_REGISTER(dr6)
 GUEST_CONTROL_REGISTER(dr7)
 #undef GUEST_CONTROL_REGISTER

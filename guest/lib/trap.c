@@ -112,7 +112,7 @@ void trap_start(void) {
 }
 
 static void take_image(struct machine *m, const struct trap_frame *f, uint32_t cr2) {
-    bool user = (f->cs & 3) == 3;
+    bool vm86 = f->eflags & FLAG_VM, user = vm86 || (f->cs & 3) == 3;
     *m = (struct machine){
         f->eax,
         f->ecx,
@@ -126,10 +126,10 @@ static void take_image(struct machine *m, const struct trap_frame *f, uint32_t c
         f->eflags,
         (uint16_t)f->cs,
         (uint16_t)(user ? f->ss : KERNEL_DS),
-        (uint16_t)f->ds,
-        (uint16_t)f->es,
-        (uint16_t)f->fs,
-        (uint16_t)f->gs,
+        (uint16_t)(vm86 ? f->v86_ds : f->ds),
+        (uint16_t)(vm86 ? f->v86_es : f->es),
+        (uint16_t)(vm86 ? f->v86_fs : f->fs),
+        (uint16_t)(vm86 ? f->v86_gs : f->gs),
         f->vector,
         f->error,
         cr2,
@@ -181,17 +181,33 @@ struct machine machine_user(uint32_t eip, uint32_t esp) {
                             .gs = USER_DS};
 }
 
+struct machine machine_v86(uint16_t cs, uint16_t ip, uint16_t ss, uint16_t sp) {
+    return (struct machine){.eip = ip,
+                            .esp = sp,
+                            .eflags = FLAG_FIXED | FLAG_VM | FLAG_IOPL,
+                            .cs = cs,
+                            .ss = ss,
+                            .ds = ss,
+                            .es = ss,
+                            .fs = ss,
+                            .gs = ss};
+}
+
 void guest_run(struct machine *m) {
+    bool vm86 = m->eflags & FLAG_VM, outer = vm86 || (m->cs & 3);
     struct trap_frame on_own_stack;
     /* IRET within ring 0 pops three words: the frame ends where the code's stack begins. */
     struct trap_frame *frame =
-        (m->cs & 3) ? &on_own_stack
-                    : (struct trap_frame *)(m->esp - offsetof(struct trap_frame, esp));
+        outer ? &on_own_stack : (struct trap_frame *)(m->esp - offsetof(struct trap_frame, esp));
     frame->gs = m->gs, frame->fs = m->fs, frame->es = m->es, frame->ds = m->ds;
+    if (vm86) {
+        frame->v86_gs = m->gs, frame->v86_fs = m->fs, frame->v86_es = m->es, frame->v86_ds = m->ds;
+        frame->gs = frame->fs = frame->es = frame->ds = 0;
+    }
     frame->edi = m->edi, frame->esi = m->esi, frame->ebp = m->ebp, frame->ebx = m->ebx;
     frame->edx = m->edx, frame->ecx = m->ecx, frame->eax = m->eax;
     frame->eip = m->eip, frame->cs = m->cs, frame->eflags = m->eflags;
-    if (m->cs & 3)
+    if (outer)
         frame->esp = m->esp, frame->ss = m->ss;
     running = m;
     run_enter(frame);

@@ -26,12 +26,14 @@ enum {
     VECTOR_SYSENTER = 0x100, /* not a vector: marks frames that SYSENTER made */
 };
 
-/* What the entry code in trap.S pushes. `esp` and `ss` are there only when CPL was 3. */
+/* What the entry code in trap.S pushes. `esp` and `ss` are there only when CPL was 3, what follows
+ * them only when it was virtual-8086 mode. */
 struct trap_frame {
     uint32_t gs, fs, es, ds;
     uint32_t edi, esi, ebp, unused, ebx, edx, ecx, eax;
     uint32_t vector, error;
     uint32_t eip, cs, eflags, esp, ss;
+    uint32_t v86_es, v86_ds, v86_fs, v86_gs;
 };
 
 /* A register image. guest_run() reads all but the last three and writes all. */
@@ -58,6 +60,8 @@ uint32_t idt_address(void);
 uint32_t trap_stack_top(void);
 void sysenter_entry(void);
 
+/* A machine in virtual-8086 mode, IOPL 3, IF clear; its data segments are SS. */
+struct machine machine_v86(uint16_t cs, uint16_t ip, uint16_t ss, uint16_t sp);
 /* A machine in the ring asked for: flat segments, zeroed registers, IF clear. */
 struct machine machine_kernel(uint32_t eip, uint32_t esp);
 struct machine machine_user(uint32_t eip, uint32_t esp);

@@ -125,7 +125,6 @@ uint32_t engine_guest_fip(struct vcpu *v, uint64_t host_ip) {
     }
 FAKE_HANDLER(check)
 FAKE_HANDLER(probe)
-FAKE_HANDLER(refuse)
 
 static inline void put16(gva_t gva, uint32_t value) {
     uint16_t narrow = (uint16_t)value;
@@ -178,6 +177,7 @@ static inline void load_segment(enum segment_index index, uint32_t selector) {
 /* Kernel or user code at 0x5000 with its stack; the other registers recognisable. */
 static inline void enter_level(unsigned cpl) {
     bool user = cpl == 3;
+    CPU->sys_flags &= ~FL_VM;
     load_segment(SEG_CS, user ? SEL_UCODE : cpl == 1 ? SEL_CODE1 : SEL_KCODE);
     load_segment(SEG_SS, user ? SEL_UDATA : cpl == 1 ? SEL_DATA1 : SEL_KDATA);
     load_segment(SEG_DS, SEL_UDATA);

@@ -235,17 +235,6 @@ START_TEST(return_faults) {
 }
 END_TEST
 
-START_TEST(tasks_are_refused_by_name) {
-    CPU->tr.selector = 0;
-    ck_assert_int_eq(callout_jmp_far(V, SEL_TSS, 0), CALLOUT_EXIT);
-    ck_assert_ptr_nonnull(strstr(V->exit_text, "task state segment"));
-    V->exit = EXIT_NONE;
-    gate_to(SEL_TSS, 0x85, 0);
-    ck_assert_int_eq(callout_call_far(V, SEL_FREE, 0), CALLOUT_EXIT);
-    ck_assert_ptr_nonnull(strstr(V->exit_text, "task gate"));
-}
-END_TEST
-
 START_TEST(real_mode) {
     vcpu_reset(V);
     CPU->gpr[ESP] = 0x8000;
@@ -259,6 +248,52 @@ START_TEST(real_mode) {
     ck_assert_uint_eq(CPU->seg[SEG_CS].base, 0xf0000);
     ck_assert_uint_eq(CPU->gpr[ESP], 0x8000);
     ASSERT_UNTOUCHED_FAULT(callout_jmp_far(V, 0x2000, 0x10000), VEC_GP, 0);
+}
+END_TEST
+
+/* The manual's order: the stack has room, then EIP is inside. */
+START_TEST(stack_is_checked_before_the_target) {
+    gdt_set(SEL_FREE + 8, 0x7000, 0xff, 0x93, 4);
+    load_segment(SEG_SS, SEL_FREE + 8);
+    CPU->gpr[ESP] = 7;
+    ASSERT_UNTOUCHED_FAULT(callout_call_far(V, SEL_CODE16, 0x10000), VEC_SS, 0);
+    enter_level(3);
+    gate_to(SEL_CODE16, 0xec, 0);
+    put16(FAKE_GDT + SEL_FREE + 6, 1); /* offset 0x11234: beyond */
+    put16(FAKE_TSS + 8, SEL_FREE + 8);
+    put32(FAKE_TSS + 4, 15);
+    ASSERT_UNTOUCHED_FAULT(callout_call_far(V, GATE, 0), VEC_SS, SEL_FREE + 8);
+    put32(FAKE_TSS + 4, 16);
+    ASSERT_UNTOUCHED_FAULT(callout_call_far(V, GATE, 0), VEC_GP, 0);
+}
+END_TEST
+
+START_TEST(pushes_of_user_code_are_aligned) {
+    enter_level(3);
+    CPU->paging.cr0 |= CR0_AM;
+    CPU->sys_flags |= FL_AC;
+    cpu_update_mode(CPU, 3);
+    CPU->gpr[ESP] = USER_STACK - 6;
+    fake.ram.base[FAKE_GDT + (SEL_UCODE & ~7u) + 5] |= 1;
+    ASSERT_UNTOUCHED_FAULT(callout_call_far(V, SEL_UCODE, 0x1000), VEC_AC, 0);
+    ASSERT_UNTOUCHED_FAULT(callout_ret_far(V, 0, 0), VEC_AC, 0);
+    ck_assert_int_eq(callout_call_far(V, SEL_UCODE | CALLOUT_ARG16, 0x1000), CALLOUT_JUMP);
+    gate_to(SEL_KCODE, 0xec, 0);
+    CPU->gpr[ESP] = USER_STACK - 6;
+    put32(FAKE_TSS + 4, KERNEL_STACK - 2); /* the inner stack is the supervisor's */
+    ck_assert_int_eq(callout_call_far(V, GATE, 0), CALLOUT_JUMP);
+}
+END_TEST
+
+START_TEST(stack_accesses_hit_data_breakpoints) {
+    CPU->dr[2] = KERNEL_STACK - 4;
+    CPU->dr[7] |= 1u << 4 | 13u << 24; /* four bytes, writes */
+    cpu_update_mode(CPU, 0);
+    callout_call_far(V, SEL_KCODE, 0x1000);
+    ck_assert_uint_eq(V->breakpoint_hits, 4);
+    V->breakpoint_hits = 0;
+    callout_ret_far(V, 0, 0);
+    ck_assert_uint_eq(V->breakpoint_hits, 0);
 }
 END_TEST
 
@@ -281,8 +316,10 @@ int main(void) {
     tcase_add_test(tc, gate_to_outer_code_is_refused);
     tcase_add_test(tc, gate_stack_faults);
     tcase_add_loop_test(tc, return_faults, 0, (int)(sizeof bad_returns / sizeof bad_returns[0]));
-    tcase_add_test(tc, tasks_are_refused_by_name);
     tcase_add_test(tc, real_mode);
+    tcase_add_test(tc, stack_is_checked_before_the_target);
+    tcase_add_test(tc, pushes_of_user_code_are_aligned);
+    tcase_add_test(tc, stack_accesses_hit_data_breakpoints);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

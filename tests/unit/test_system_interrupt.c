@@ -295,47 +295,48 @@ START_TEST(table_reads_can_fault) {
 }
 END_TEST
 
-START_TEST(task_gate_is_refused_by_name) {
-    idt_set(8, SEL_TSS, 0, 0x85);
-    ck_assert_int_eq(external(8), CALLOUT_EXIT);
-    ck_assert_int_eq(V->exit, EXIT_UNSUPPORTED);
-    ck_assert_str_eq(V->exit_text, "the guest uses a task gate in the IDT at 0008:00005000, which "
-                                   "is not supported yet");
-}
-END_TEST
-
-START_TEST(virtual_8086_is_refused) {
-    CPU->sys_flags |= FL_VM;
-    cpu_update_mode(CPU, 3);
-    ck_assert_int_eq(external(0x20), CALLOUT_EXIT);
-    ck_assert_int_eq(V->exit, EXIT_UNSUPPORTED);
-}
-END_TEST
-
 START_TEST(nmi_blocks_further_ones) {
     ck_assert_int_eq(external(VEC_NMI), CALLOUT_JUMP);
     ck_assert(CPU->nmi_blocked);
 }
 END_TEST
 
-START_TEST(real_mode_uses_far_pointers) {
-    vcpu_reset(V);
-    CPU->seg[SEG_CS].base = 0;
+START_TEST(stack_is_checked_before_the_handler) {
+    idt_set(0x20, SEL_CODE16, 0x10000, 0x8e);
+    gdt_set(SEL_FREE, 0x7000, 0xff, 0x93, 4);
+    load_segment(SEG_SS, SEL_FREE);
+    CPU->gpr[ESP] = 11;
+    ASSERT_UNTOUCHED_FAULT(external(0x20), VEC_SS, 1);
+    enter_level(3);
+    put16(FAKE_TSS + 8, SEL_FREE);
+    put32(FAKE_TSS + 4, 19);
+    ASSERT_UNTOUCHED_FAULT(external(0x20), VEC_SS, SEL_FREE | 1);
+    put32(FAKE_TSS + 4, 20);
+    ASSERT_UNTOUCHED_FAULT(external(0x20), VEC_GP, 1);
+}
+END_TEST
+
+START_TEST(nmi_waits_for_the_end_of_another) {
+    vcpu_raise_nmi(V);
+    ck_assert_uint_eq(CPU->attention, 1);
+    ck_assert(vcpu_nmi_is_due(CPU)); /* whatever IF is */
+    CPU->interrupt_shadow = 1;
+    ck_assert(!vcpu_nmi_is_due(CPU));
+    CPU->interrupt_shadow = 0;
+    external(VEC_NMI);
+    ck_assert(!vcpu_nmi_is_due(CPU));
+    CPU->attention = 0;
     CPU->seg[SEG_CS].selector = 0;
-    CPU->gpr[ESP] = 0x8000;
-    CPU->idt = (struct table_register){FAKE_IDT, 0x3ff};
-    cpu_set_eflags(CPU, FL_IF | FL_CF, FL_IF | FL_CF);
-    put32(FAKE_IDT + 0x10 * 4, 0x12345678);
-    ck_assert_int_eq(interrupt_deliver(V, 0x10, DELIVER_SOFTWARE, 0x102, false, 0), CALLOUT_JUMP);
-    ck_assert_uint_eq(CPU->eip, 0x5678);
-    ck_assert_uint_eq(CPU->seg[SEG_CS].base, 0x12340);
-    ck_assert_uint_eq(CPU->gpr[ESP], 0x7ffa);
-    ck_assert_uint_eq(get16(0x7ffa), 0x102);
-    ck_assert_uint_eq(get16(0x7ffe), FL_IF | FL_CF | FL_ONE);
-    ck_assert_uint_eq(CPU->iflag, 0);
-    CPU->idt.limit = 0x42;
-    ck_assert_int_eq(external(0x10), CALLOUT_FAULT);
-    ck_assert_uint_eq(V->fault.vector, VEC_GP);
+    put32(CPU->gpr[ESP] + 4, 0); /* IRET faults, and unblocks all the same */
+    assert_fault(callout_iret(V, 0, 0), VEC_GP, 0);
+    ck_assert_uint_eq(CPU->attention, 1);
+    ck_assert(vcpu_nmi_is_due(CPU));
+}
+END_TEST
+
+START_TEST(software_interrupt_2_is_no_nmi) {
+    ck_assert_int_eq(software(VEC_NMI), CALLOUT_JUMP);
+    ck_assert(!CPU->nmi_blocked);
 }
 END_TEST
 
@@ -364,10 +365,10 @@ int main(void) {
     tcase_add_test(tc, page_fault_in_the_middle_of_the_frame);
     tcase_add_test(tc, implicit_accesses_are_supervisor);
     tcase_add_test(tc, table_reads_can_fault);
-    tcase_add_test(tc, task_gate_is_refused_by_name);
-    tcase_add_test(tc, virtual_8086_is_refused);
     tcase_add_test(tc, nmi_blocks_further_ones);
-    tcase_add_test(tc, real_mode_uses_far_pointers);
+    tcase_add_test(tc, stack_is_checked_before_the_handler);
+    tcase_add_test(tc, nmi_waits_for_the_end_of_another);
+    tcase_add_test(tc, software_interrupt_2_is_no_nmi);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

@@ -1,4 +1,5 @@
 /* Port instructions: permission, sizes, repetition and what a fault in the middle leaves. */
+#include "runtime/debug_registers.h"
 #include "system_fixture.h"
 
 #define PORT 0x3f8u
@@ -204,6 +205,64 @@ START_TEST(segment_checks) {
 }
 END_TEST
 
+/* A breakpoint on the port at `at`; `length` as in DR7's LEN field. */
+static void arm_port(uint32_t at, uint32_t length) {
+    CPU->paging.cr4 |= CR4_DE;
+    CPU->dr[1] = at;
+    CPU->dr[7] |= 1u << 2 | (2u | length << 2) << 20;
+    V->breakpoint_hits = 0;
+    cpu_update_mode(CPU, 0);
+}
+
+START_TEST(port_breakpoints) {
+    arm_port(PORT, 0);
+    callout_in(V, IN_DX(1u), 0);
+    ck_assert_uint_eq(V->breakpoint_hits, DR6_B(1));
+    arm_port(PORT + 1, 0);
+    callout_in(V, IN_DX(1u), 0);
+    ck_assert_uint_eq(V->breakpoint_hits, 0);
+    callout_out(V, IN_DX(2u), 0); /* reaches into it */
+    ck_assert_uint_eq(V->breakpoint_hits, DR6_B(1));
+    arm_port(PORT + 3, 3); /* four ports, aligned */
+    callout_out(V, IN_DX(1u), 0);
+    ck_assert_uint_eq(V->breakpoint_hits, DR6_B(1));
+}
+END_TEST
+
+START_TEST(port_breakpoints_need_debugging_extensions) {
+    arm_port(PORT, 0);
+    CPU->paging.cr4 &= ~CR4_DE;
+    callout_in(V, IN_DX(1u), 0);
+    ck_assert_uint_eq(V->breakpoint_hits, 0);
+}
+END_TEST
+
+START_TEST(forbidden_port_is_no_hit) {
+    arm_port(PORT, 0);
+    CPU->tr.limit = 0;
+    enter_level(3);
+    ck_assert_int_eq(callout_in(V, IN_DX(1u), 0), CALLOUT_FAULT);
+    ck_assert_uint_eq(V->breakpoint_hits, 0);
+}
+END_TEST
+
+/* Each element is an instruction of its own to the debugger; RF tells that it is not the first. */
+START_TEST(stepped_string_stops_after_each_element) {
+    CPU->sys_flags |= FL_TF;
+    cpu_update_mode(CPU, 0);
+    CPU->gpr[ECX] = 2;
+    ck_assert_int_eq(callout_ins(V, REP(1u), 0), CALLOUT_JUMP);
+    ck_assert_uint_eq(CPU->eip, 0x5000);
+    ck_assert_uint_eq(CPU->gpr[ECX], 1);
+    ck_assert_uint_eq(CPU->sys_flags & FL_RF, FL_RF);
+    ck_assert_int_eq(callout_ins(V, REP(1u), 0), CALLOUT_NEXT);
+    arm_port(PORT, 0);
+    CPU->gpr[ECX] = 2;
+    ck_assert_int_eq(callout_outs(V, REP(1u) | SEG_DS, 0), CALLOUT_JUMP);
+    ck_assert_uint_eq(V->breakpoint_hits, DR6_B(1));
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("system: ports");
     TCase *tc = tcase_create("io");
@@ -220,6 +279,10 @@ int main(void) {
     tcase_add_test(tc, fault_in_the_middle);
     tcase_add_test(tc, interruptible);
     tcase_add_test(tc, segment_checks);
+    tcase_add_test(tc, port_breakpoints);
+    tcase_add_test(tc, port_breakpoints_need_debugging_extensions);
+    tcase_add_test(tc, forbidden_port_is_no_hit);
+    tcase_add_test(tc, stepped_string_stops_after_each_element);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
