@@ -97,6 +97,7 @@ static int build(struct machine *machine, uint64_t memory, uint32_t trace_channe
         machine->ram.fd = -1;
         return fail(machine, "cannot make guest memory", rc, error);
     }
+    ram_add_video(&machine->ram);
     clock_start(&machine->clock);
     timers_init(&machine->timers);
     machine->trace.enabled = trace_channels;
