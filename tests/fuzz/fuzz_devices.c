@@ -22,6 +22,7 @@ struct machine {
     struct trace trace;
     struct counters counters;
     struct byte_ring serial_tx, serial_rx, console;
+    struct ram ram; /* its legacy segments alone */
     struct pc *pc;
     bool intr;
 };
@@ -56,6 +57,8 @@ static void machine_create(struct machine *m) {
     timers_init(&m->timers);
     struct pc_options options = {
         .ram_bytes = UINT64_C(3) << 30,
+        .firmware_ram = &m->ram,
+        .memory_changed = ignore,
         .opaque = m,
         .set_intr = set_intr,
         .reset = ignore,
@@ -74,7 +77,7 @@ static uint16_t choose_port(uint8_t byte) {
         0x20,  0x21,  0xa0,  0xa1,  0x4d0, 0x4d1, 0x40,  0x41,   0x42,  0x43,  0x61,
         0x70,  0x71,  0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd,  0x3fe, 0x3ff, 0x60,
         0x64,  0x92,  0xf4,  0xe9,  0x80,  0xed,  0xcf8, 0xcf9,  0xcfc, 0xcff, 0x600,
-        0x602, 0x604, 0x605, 0x608, 0x60b, 0x60c, 0x60f, 0xffff,
+        0x602, 0x604, 0x605, 0x608, 0x60b, 0x60c, 0x60f, 0xffff, 0xcfd, 0x510, 0x511, 0x402,
     };
     return ports[byte % (sizeof ports / sizeof ports[0])];
 }
