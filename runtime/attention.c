@@ -83,16 +83,26 @@ static void run_devices(struct vcpu *v) {
     attention_arm_timer(v);
 }
 
-static void deliver_interrupt(struct vcpu *v) {
-    int vector = v->pic.acknowledge(v->pic.pic);
-    if (vector < 0)
-        return;
+static void deliver_external(struct vcpu *v, unsigned vector) {
     TRACE2(v->trace, irq, "interrupt %llx at %llx", vector, v->cpu.eip);
     v->cpu.halted = false;
     if (interrupt_deliver(v, (uint8_t)vector, DELIVER_EXTERNAL, v->cpu.eip, false, 0) ==
         CALLOUT_FAULT)
         exception_deliver(v);
     v->engine->delivered = true;
+}
+
+static void deliver_interrupt(struct vcpu *v) {
+    int vector = v->pic.acknowledge(v->pic.pic);
+    if (vector >= 0)
+        deliver_external(v, (unsigned)vector);
+}
+
+/* Blocked from here on, even if its delivery faults. */
+static void deliver_nmi(struct vcpu *v) {
+    v->cpu.nmi_pending = false;
+    v->cpu.nmi_blocked = true;
+    deliver_external(v, VEC_NMI);
 }
 
 void attention_pay(struct vcpu *v) {
@@ -103,7 +113,9 @@ void attention_pay(struct vcpu *v) {
         run_devices(v);
     if (v->timers->changed)
         attention_arm_timer(v);
-    if (cpu->irq_pending && cpu->iflag && !cpu->interrupt_shadow)
+    if (vcpu_nmi_is_due(cpu))
+        deliver_nmi(v);
+    else if (vcpu_intr_is_due(cpu))
         deliver_interrupt(v);
     if (v->exit)
         cpu->attention = 1;

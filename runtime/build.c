@@ -17,6 +17,7 @@
 struct fetched {
     uint8_t bytes[COPY_MAX + 16];
     uint32_t len, page_bytes;
+    uint32_t beyond; /* bytes of CS behind the one at EIP */
     gpa_t gpa, gpa2;
 };
 
@@ -110,17 +111,26 @@ static void copy_bytes(struct vcpu *v, gpa_t gpa, uint8_t *to, uint32_t len, boo
 
 static void copy_first(struct vcpu *v, struct fetched *code, gva_t linear, bool protect) {
     uint32_t left = PAGE_SIZE - (linear & PAGE_MASK);
-    code->page_bytes = code->len = left < COPY_MAX ? left : COPY_MAX;
+    code->len = left < COPY_MAX ? left : COPY_MAX;
+    if (code->beyond < code->len - 1)
+        code->len = code->beyond + 1;
+    code->page_bytes = code->len;
     copy_bytes(v, code->gpa, code->bytes, code->len, protect);
 }
 
-/* The first instruction goes on in the next page. False: its fetch faults. */
+/* The first instruction goes on in the next page. False: its fetch faults, by the page or by the
+ * limit of CS. */
 static bool copy_second(struct vcpu *v, struct fetched *code, gva_t linear, bool protect) {
     gva_t next = (linear | PAGE_MASK) + 1;
+    uint32_t left = code->beyond - (code->len - 1), more = left < 15 ? left : 15;
+    if (!more) {
+        fault_raise_gp(v, 0);
+        return false;
+    }
     if (!fetch_page(v, next, &code->gpa2))
         return false;
-    copy_bytes(v, code->gpa2, code->bytes + code->len, 15, protect);
-    code->len += 15;
+    copy_bytes(v, code->gpa2, code->bytes + code->len, more, protect);
+    code->len += more;
     return true;
 }
 
@@ -128,17 +138,17 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
                                             struct hint_context *context, bool one_shot) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
-    uint32_t stepwise = MODE_TF | MODE_DEBUG | MODE_GENERAL_CS | MODE_REAL | MODE_VM86 | MODE_CODE16;
-    bool single = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.one_insn;
+    bool alone = one_shot || cpu->interrupt_shadow || cpu->mode & MODE_STEPWISE;
     *context = (struct hint_context){v, e, v->user_callouts, code->gpa, cpu->eip};
     return (struct translate_request){
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
         .linear = cpu->seg[SEG_CS].base + cpu->eip, .mode = cpu->mode,
-        .max_insns = single ? 1 : 0,
+        .code_limit = cpu->seg[SEG_CS].limit,
+        .max_insns = alone || e->options.one_insn ? 1 : 0,
         .max_branches = BRANCHES_MAX,
         .poll_address = (uint32_t)(uintptr_t)e->poll_page,
         .cold = one_shot ? NULL : e->cache_write + e->cold_used, .cold_room = COLD_CODE_MAX,
-        .no_links = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.no_chain,
+        .no_links = alone || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
         .hint = cpu_cpl(cpu) == 3 ? NULL : hint_at,
@@ -168,6 +178,11 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
         status = translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
     }
     vector_restore(e->vector_area, e->use_xsave);
+    if (status == TRANSLATE_MORE) {
+        assert(code->len - 1 == code->beyond);
+        fault_raise_gp(v, 0);
+        return false;
+    }
     assert(status == TRANSLATE_OK);
     v->counters->translate_cycles += clock_host_tsc() - start;
     return true;
@@ -193,18 +208,21 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
         return NULL;
     f->gpa = code->gpa;
     f->gpa2 = t.guest_len > code->page_bytes ? code->gpa2 : 0;
-    f->linear = linear;
     f->eip = cpu->eip;
-    f->mode = cpu->mode;
+    f->space = code_space_of(cpu);
     fragment_commit(v, f, &t);
     TRACE6(v->trace, translate, "%llx (physical %llx mode %llx): %lld guest bytes, %lld host bytes at %llx",
-           linear, f->gpa, f->mode, f->guest_len, f->code_len, e->cache_exec + f->code);
+           linear, f->gpa, f->space.mode, f->guest_len, f->code_len, e->cache_exec + f->code);
     return f;
+}
+
+static uint32_t bytes_to_limit(const struct cpu *cpu) {
+    return code_space_of(cpu).limit - cpu->eip;
 }
 
 struct fragment *build_one_shot(struct vcpu *v) {
     struct engine *e = v->engine;
-    struct fetched code = {0};
+    struct fetched code = {.beyond = bytes_to_limit(&v->cpu)};
     struct translation t;
     gva_t linear = v->cpu.seg[SEG_CS].base + v->cpu.eip;
     if (!fetch_page(v, linear, &code.gpa))
@@ -212,37 +230,33 @@ struct fragment *build_one_shot(struct vcpu *v) {
     copy_first(v, &code, linear, false);
     if (!translate_at(v, &code, 0, true, &t))
         return NULL;
-    e->scratch = (struct fragment){.gpa = code.gpa, .linear = linear, .eip = v->cpu.eip,
-                                   .mode = v->cpu.mode, .code_len = t.code_len,
+    e->scratch = (struct fragment){.gpa = code.gpa, .eip = v->cpu.eip,
+                                   .space = code_space_of(&v->cpu), .code_len = t.code_len,
                                    .guest_len = t.guest_len, .map_count = t.insn_count};
     memcpy(e->scratch_map, t.map, t.insn_count * sizeof *t.map);
     v->counters->one_shots++;
     return &e->scratch;
 }
 
-/* CS.limit, where the segment is not flat: instructions run one by one there. */
-static bool inside_code_limit(struct vcpu *v, uint32_t len) {
-    const struct segment *cs = &v->cpu.seg[SEG_CS];
-    uint32_t last = v->cpu.eip + (len - 1);
-    if (!(v->cpu.mode & MODE_GENERAL_CS) || (last >= v->cpu.eip && last <= cs->limit))
-        return true;
-    fault_raise_gp(v, 0);
-    return false;
-}
-
-static struct fragment *find_or_translate(struct vcpu *v, bool indirect) {
+struct fragment *build_find(struct vcpu *v, bool indirect) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     struct fetched code;
+    struct code_space space = code_space_of(cpu);
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
+    if (cpu->eip > space.limit) {
+        fault_raise_gp(v, 0);
+        return NULL;
+    }
     code.gpa2 = 0;
+    code.beyond = bytes_to_limit(cpu);
     if (cpu->interrupt_shadow)
         return build_one_shot(v);
     if (!fetch_page(v, linear, &code.gpa))
         return NULL;
     if (code.gpa == RAM_NOWHERE)
         return build_one_shot(v);
-    struct fragment *f = fragment_find(e, code.gpa, linear, cpu->eip, cpu->mode);
+    struct fragment *f = fragment_find(e, code.gpa, cpu->eip, &space);
     if (f && f->gpa2) { /* its second page must be this address space's */
         gpa_t second;
         if (!fetch_page(v, (linear | PAGE_MASK) + 1, &second))
@@ -258,11 +272,4 @@ static struct fragment *find_or_translate(struct vcpu *v, bool indirect) {
     }
     v->counters->lookup_misses++;
     return translate_new(v, &code, indirect);
-}
-
-struct fragment *build_find(struct vcpu *v, bool indirect) {
-    if (!inside_code_limit(v, 1))
-        return NULL;
-    struct fragment *f = find_or_translate(v, indirect);
-    return f && inside_code_limit(v, f->guest_len) ? f : NULL;
 }

@@ -10,6 +10,24 @@ static inline uint32_t callout_unit(uint32_t arg) { return callout_is_16bit(arg)
 
 static inline unsigned cpu_iopl(const struct cpu *cpu) { return cpu->sys_flags >> 12 & 3u; }
 static inline bool cpu_is_protected(const struct cpu *cpu) { return cpu->paging.cr0 & CR0_PE; }
+/* Do selectors name descriptors? Not in real and virtual-8086 mode, where they are addresses. */
+static inline bool cpu_has_descriptors(const struct cpu *cpu) {
+    return cpu_is_protected(cpu) && !(cpu->mode & MODE_VM86);
+}
+
+/* EFLAGS.IF, for instructions that privilege keeps from it (SDM vol. 3A, 20.3.2 and 20.4). */
+enum if_access {
+    IF_ITSELF,
+    IF_VIRTUAL, /* VIF stands for it */
+    IF_TRAPPED, /* #GP(0) */
+};
+static inline enum if_access cpu_if_access(const struct cpu *cpu) {
+    unsigned cpl = cpu_cpl(cpu); /* 3 in virtual-8086 mode */
+    if (cpl <= cpu_iopl(cpu))
+        return IF_ITSELF;
+    uint32_t virtual = cpu->mode & MODE_VM86 ? CR4_VME : CR4_PVI;
+    return cpl == 3 && (cpu->paging.cr4 & virtual) ? IF_VIRTUAL : IF_TRAPPED;
+}
 
 /* After IF may have been set: an interrupt that waits must be seen. */
 static inline void cpu_check_interrupts(struct cpu *cpu) {

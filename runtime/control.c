@@ -2,6 +2,8 @@
  *
  * The new values are checked first, then stored together, then the shadow engine is told. What
  * changes how code is found (paging, CR3) leaves the fragment; what does not goes on in it. */
+#include "runtime/control.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -76,14 +78,18 @@ static enum callout_result write_cr0(struct vcpu *v, uint32_t value) {
     return callout_jump(v, cpu->next_eip);
 }
 
-static enum callout_result write_cr3(struct vcpu *v, uint32_t value) {
+enum callout_result control_load_cr3(struct vcpu *v, uint32_t value) {
     struct paging next = v->cpu.paging;
     next.cr3 = value;
     enum callout_result result = store_paging(v, next, true);
-    if (result != CALLOUT_NEXT)
-        return result;
-    mmu_cr3_loaded(v);
-    return callout_jump(v, v->cpu.next_eip);
+    if (result == CALLOUT_NEXT)
+        mmu_cr3_loaded(v);
+    return result;
+}
+
+static enum callout_result write_cr3(struct vcpu *v, uint32_t value) {
+    enum callout_result result = control_load_cr3(v, value);
+    return result == CALLOUT_NEXT ? callout_jump(v, v->cpu.next_eip) : result;
 }
 
 static enum callout_result write_cr4(struct vcpu *v, uint32_t value) {

@@ -17,6 +17,7 @@
 
 /* Leaf 1, EDX */
 #define F1D_FPU (1u << 0)
+#define F1D_VME (1u << 1)
 #define F1D_DE (1u << 2)
 #define F1D_PSE (1u << 3)
 #define F1D_TSC (1u << 4)
@@ -35,7 +36,7 @@
 #define F1D_SSE2 (1u << 26)
 /* Ours whatever the host has: these are carried out by callouts and the page walk. */
 #define LEAF1_EDX_OURS                                                                             \
-    (F1D_DE | F1D_PSE | F1D_TSC | F1D_MSR | F1D_PAE | F1D_SEP | F1D_PGE | F1D_PAT | F1D_PSE36)
+    (F1D_VME | F1D_DE | F1D_PSE | F1D_TSC | F1D_MSR | F1D_PAE | F1D_SEP | F1D_PGE | F1D_PAT | F1D_PSE36)
 #define LEAF1_EDX_HOST                                                                             \
     (F1D_FPU | F1D_CX8 | F1D_CMOV | F1D_CLFSH | F1D_MMX | F1D_FXSR | F1D_SSE | F1D_SSE2)
 
@@ -174,7 +175,7 @@ static uint32_t leaf7_ebx(void) {
 }
 
 uint32_t cpuid_cr4_bits(void) {
-    uint32_t bits = CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_SMEP;
+    uint32_t bits = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCE | CR4_SMEP;
     if (leaf1_edx() & F1D_FXSR)
         bits |= CR4_OSFXSR;
     if (leaf1_edx() & F1D_SSE)

@@ -30,6 +30,12 @@ uint32_t debug_code_breakpoint(const struct vcpu *v, uint32_t eip) {
     return hit;
 }
 
+void debug_settle_resume_flag(struct vcpu *v) {
+    struct cpu *cpu = &v->cpu;
+    if ((cpu->sys_flags & FL_RF) && debug_code_breakpoint(v, cpu->eip) == 0)
+        cpu->sys_flags &= ~FL_RF;
+}
+
 /* Which register DR4 and DR5 stand for, the privilege and general detect: CALLOUT_NEXT when the
  * access may go on with `*index`. */
 static enum callout_result check_access(struct vcpu *v, uint32_t *index) {

@@ -6,6 +6,7 @@
 #include "runtime/guest_access.h"
 
 #define ATTR_REAL 0x93u /* present, data, writable, accessed, DPL 0 */
+#define ATTR_V86 0xf3u  /* the same, DPL 3 */
 
 bool descriptor_locate(const struct cpu *cpu, uint32_t selector, gva_t *gva) {
     uint32_t offset = selector & 0xfff8u;
@@ -75,6 +76,18 @@ void segment_set_real(struct cpu *cpu, enum segment_index index, uint32_t select
         segment->limit = 0xffff;
     segment->usable = true;
     cpu_segment_changed(cpu, segment);
+}
+
+void segment_set_v86(struct cpu *cpu, enum segment_index index, uint32_t selector) {
+    assert(index < SEG_COUNT);
+    cpu->seg[index] = (struct segment){
+        .selector = (uint16_t)selector,
+        .attr = ATTR_V86,
+        .base = (selector & 0xffffu) << 4,
+        .limit = 0xffff,
+        .usable = true,
+    };
+    cpu_segment_changed(cpu, &cpu->seg[index]);
 }
 
 void segment_set_flat(struct cpu *cpu, enum segment_index index, uint32_t selector, uint32_t type,

@@ -32,6 +32,11 @@ enum system_type {
     SYSTEM_TRAP_GATE32 = 15,
 };
 
+#define TSS32_IO_MAP_BASE 102u
+#define TSS32_MIN_LIMIT 103u
+#define TYPE_BUSY 2u  /* of a TSS */
+#define TYPE_32BIT 8u /* of a TSS or gate */
+
 #define ERROR_EXT 1u /* error code: the event was external to the program */
 #define ERROR_IDT 2u /* error code: the index is a vector */
 
@@ -86,7 +91,7 @@ bool descriptor_locate(const struct cpu *cpu, uint32_t selector, gva_t *gva);
 /* Reads it. False: v->fault is `vector` naming the selector (outside the table), or a #PF. */
 bool descriptor_fetch(struct vcpu *v, uint32_t selector, enum vector vector, uint32_t ext,
                       struct descriptor *d);
-/* Sets type bits in memory (accessed: 1, busy: 2) and in `d`. False: v->fault. */
+/* Sets type bits in memory (accessed: 1, busy: TYPE_BUSY) and in `d`. False: v->fault. */
 bool descriptor_set_type_bits(struct vcpu *v, struct descriptor *d, uint32_t bits);
 static inline bool descriptor_set_accessed(struct vcpu *v, struct descriptor *d) {
     return d->high & 1u << 8 || descriptor_set_type_bits(v, d, 1);
@@ -99,6 +104,15 @@ void segment_set(struct cpu *cpu, enum segment_index index, uint32_t selector,
 void segment_set_null(struct cpu *cpu, enum segment_index index, uint32_t selector);
 /* Real mode: the base follows from the selector; limit and size stay as they were. */
 void segment_set_real(struct cpu *cpu, enum segment_index index, uint32_t selector);
+/* Virtual-8086 mode: the rest is fixed, too. */
+void segment_set_v86(struct cpu *cpu, enum segment_index index, uint32_t selector);
+/* One of the two, by the mode. */
+static inline void segment_set_8086(struct cpu *cpu, enum segment_index index, uint32_t selector) {
+    if (cpu->mode & MODE_VM86)
+        segment_set_v86(cpu, index, selector);
+    else
+        segment_set_real(cpu, index, selector);
+}
 /* Loads the flat 4 GiB segment that SYSENTER and SYSEXIT define. `type`: SEG_ATTR_TYPE bits. */
 void segment_set_flat(struct cpu *cpu, enum segment_index index, uint32_t selector, uint32_t type,
                       unsigned dpl);

@@ -146,7 +146,7 @@ static void prepare(struct vcpu *v) {
     if (v->engine->flush_cache)
         fragments_flush_all(v);
     mmu_activate(v);
-    if (cpu->irq_pending && cpu->iflag && !cpu->interrupt_shadow)
+    if (vcpu_intr_is_due(cpu) || vcpu_nmi_is_due(cpu))
         cpu->attention = 1;
     v->engine->delivered = false;
 }
@@ -171,7 +171,7 @@ static int step(struct vcpu *v, int last) {
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;
     int reason = engine_enter(cpu, e->cache_exec + f->code);
-    if (shadow && cpu->irq_pending)
+    if (shadow && (cpu->irq_pending || cpu->nmi_pending))
         cpu->attention = 1;
     if (reason != LEAVE_RETRY)
         e->fault_repeats = 0;

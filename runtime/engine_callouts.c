@@ -11,8 +11,7 @@
 /* May translated code go on through the jump cache, without the run loop? */
 static bool may_jump(const struct vcpu *v) {
     const struct cpu *cpu = &v->cpu;
-    const uint32_t slow = MODE_TF | MODE_DEBUG | MODE_GENERAL_CS | MODE_REAL | MODE_VM86 | MODE_CODE16;
-    return !cpu->halted && !cpu->interrupt_shadow && !v->exit && !(cpu->mode & slow) &&
+    return !cpu->halted && !cpu->interrupt_shadow && !v->exit && !(cpu->mode & MODE_STEPWISE) &&
            !v->engine->flush_cache && !v->engine->options.no_chain;
 }
 
@@ -50,7 +49,8 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
     if (user_callouts_want(v->user_callouts, id))
         fire_user(v, id, arg, operand);
     enum callout_result result = callout_handlers[id](v, arg, operand);
-    v->engine->delivered |= is_event(id);
+    v->engine->delivered |= is_event(id) || v->traps_dropped;
+    v->traps_dropped = false;
     if (v->timers->changed)
         attention_arm_timer(v);
     switch (result) {
@@ -78,15 +78,12 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
 }
 
 enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    uint32_t size = arg & 0xff;
-    bool write = (arg >> 8 & 0xff) == ACCESS_WRITE;
-    bool ok = segment_access(v, arg >> 16 & 0xff, operand, size ? size : 1, write, &v->cpu.result2);
+    uint32_t size = arg & CHECK_SIZE_MAX, kind = arg >> 12 & 15u, segment = arg >> 16 & 0xff;
+    if (kind == ACCESS_FETCH) /* a branch's target */
+        return operand <= v->cpu.seg[segment].limit ? CALLOUT_NEXT : fault_raise_gp(v, 0);
+    bool ok = segment_access(v, segment, operand, size ? size : 1, kind == ACCESS_WRITE,
+                             &v->cpu.result2);
     return ok ? CALLOUT_NEXT : CALLOUT_FAULT;
-}
-
-enum callout_result callout_refuse(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    (void)operand;
-    return vcpu_refuse(v, refusal_text(arg));
 }
 
 enum callout_result callout_guess_failed(struct vcpu *v, uint32_t arg, uint32_t operand) {

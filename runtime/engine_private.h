@@ -28,6 +28,24 @@ enum leave {
     LEAVE_UNCLAIMED = 9,  /* cpu->eip accesses e->unclaimed_gva, which is no RAM, or writes to ROM */
 };
 
+/* Modes in which instructions run one by one, and the run loop looks at each. */
+#define MODE_STEPWISE (MODE_TF | MODE_DEBUG)
+
+/* What the code of a fragment, a link, a jump cache and a return stack takes for granted: the mode,
+ * and of a CS that is not flat its base and limit, as they turn EIP into an address and check it. */
+struct code_space {
+    uint32_t mode, base, limit;
+};
+
+static inline struct code_space code_space_of(const struct cpu *cpu) {
+    const struct segment *cs = &cpu->seg[SEG_CS];
+    bool flat = !(cpu->mode & MODE_GENERAL_CS);
+    return (struct code_space){cpu->mode, flat ? 0 : cs->base, flat ? UINT32_MAX : cs->limit};
+}
+static inline bool code_space_equal(const struct code_space *a, const struct code_space *b) {
+    return a->mode == b->mode && a->base == b->base && a->limit == b->limit;
+}
+
 #define NO_FRAGMENT 0u /* index 0 is never a fragment */
 
 struct fragment_exit {
@@ -40,7 +58,8 @@ struct fragment_exit {
 
 struct fragment {
     gpa_t gpa, gpa2; /* first byte; second page of a straddling one, or 0 */
-    uint32_t linear, eip, mode;
+    uint32_t eip;
+    struct code_space space; /* its base plus EIP is the linear address */
     uint32_t code, code_len, guest_len; /* offset in the cache */
     uint32_t map, map_count;            /* entries in the map pool */
     uint32_t pad;                       /* cache offset of its landing pad, 0: none yet */
@@ -71,7 +90,7 @@ struct fixed_entry {
 
 struct jump_cache {
     uint64_t *slots; /* JUMP_CACHE_VICTIMS victims and JUMP_CACHE_FIXED fixed slots behind them */
-    uint32_t mode;
+    struct code_space space;
     uint16_t window;
     bool used;
     uint64_t last_use;
@@ -138,7 +157,7 @@ struct engine {
     uint64_t return_base[2]; /* supervisor, user */
     uint64_t user_return_rsp;
     unsigned return_window, user_return_window;
-    uint32_t return_mode, user_return_mode;
+    struct code_space return_space, user_return_space;
     bool returns_stale, user_returns_stale;
 
     uint8_t *vector_area; /* XSAVE or FXSAVE image, 64-byte aligned */
@@ -162,8 +181,8 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes);
 void fragments_flush_all(struct vcpu *v);
 struct fragment *fragment_new(struct vcpu *v); /* NULL: the cache is full */
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t);
-struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t linear, uint32_t eip,
-                               uint32_t mode);
+struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
+                               const struct code_space *space);
 struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fragment */
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
 /* Every fragment with code on the page goes; `counter` counts them. */
@@ -177,14 +196,15 @@ void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva);
 void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to);
 /* The landing pad's host address, made when first asked for; 0: the cache is full. */
 uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
+static inline gva_t fragment_linear(const struct fragment *f) { return f->space.base + f->eip; }
 static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
     return (uint32_t)(f - e->fragments);
 }
 
 /* return_stack.c: host return addresses of guest calls, one stack a privilege half. */
 int return_stacks_init(struct vcpu *v);
-/* Translated code is about to run in another mode or window. */
-void return_stack_switch(struct vcpu *v, unsigned window, uint32_t mode);
+/* Translated code is about to run in another code space or window. */
+void return_stack_switch(struct vcpu *v, unsigned window, const struct code_space *space);
 /* Code mappings changed: no address on any stack may be used. */
 void return_stacks_forget(struct engine *e);
 /* Empties the current stack if that was asked for; `keep`: a callout's own return address stands
@@ -195,7 +215,7 @@ uint64_t return_stack_overflow(const struct vcpu *v, uintptr_t address);
 
 /* jump_cache.c */
 int jump_caches_init(struct engine *e);
-uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode);
+uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_space *space);
 void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_caches_forget_window(struct engine *e, unsigned window);
 #define ANY_WINDOW UINT32_MAX

@@ -5,6 +5,8 @@
 #include <assert.h>
 
 #include "runtime/callout_support.h"
+#include "runtime/interrupt.h"
+#include "runtime/virtual_8086.h"
 
 #define DR7_GD (1u << 13)
 #define DELIVERY_STEPS_MAX 8 /* benign, contributory, #PF, #DF, shutdown, and some room */
@@ -51,18 +53,18 @@ static bool sets_resume_flag(uint8_t vector) {
     }
 }
 
-/* RF is raised for the pushed image only. */
+/* RF is raised for the saved image only. */
 static enum callout_result deliver_once(struct vcpu *v, const struct guest_fault *fault,
                                         bool resume) {
-    struct cpu *cpu = &v->cpu;
-    uint32_t sys_flags = cpu->sys_flags;
-    if (resume)
-        cpu->sys_flags |= FL_RF;
-    enum callout_result result = interrupt_deliver(v, fault->vector, DELIVER_EXCEPTION, cpu->eip,
-                                                   fault->has_error, fault->error);
-    if (result != CALLOUT_JUMP)
-        cpu->sys_flags = sys_flags;
-    return result;
+    const struct event event = {
+        .vector = fault->vector,
+        .kind = DELIVER_EXCEPTION,
+        .has_error = fault->has_error,
+        .error = fault->error,
+        .return_eip = v->cpu.eip,
+        .image_flags = resume ? FL_RF : 0,
+    };
+    return event_deliver(v, &event);
 }
 
 static enum callout_result shut_down(struct vcpu *v) {
@@ -121,6 +123,11 @@ enum callout_result callout_raise(struct vcpu *v, uint32_t arg, uint32_t operand
 
 enum callout_result callout_int_n(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)operand;
+    if (v->cpu.mode & MODE_VM86) {
+        enum callout_result result = v86_int_n(v, (uint8_t)arg);
+        if (result != CALLOUT_NEXT)
+            return result;
+    }
     return interrupt_deliver(v, (uint8_t)arg, DELIVER_SOFTWARE, v->cpu.next_eip, false, 0);
 }
 

@@ -2,14 +2,16 @@
  *
  * A far pointer names a code segment or a gate. Code segments are entered at the same privilege
  * level only; a call gate leads inwards, on the stack that the TSS names, with parameters copied
- * across. Task switches are refused. Everything that can fault comes before the frame is written,
- * and the frame before the first register changes. */
+ * across; a task gate or a task state segment switches tasks (task_switch.c). Everything that can
+ * fault comes before the frame is written, and the frame before the first register changes. */
 #include <assert.h>
 
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
+#include "runtime/real_mode.h"
 #include "runtime/stack.h"
+#include "runtime/task_switch.h"
 #include "runtime/transfer.h"
 
 enum far_kind { FAR_CALL, FAR_JMP };
@@ -38,13 +40,15 @@ static enum callout_result enter(struct vcpu *v, const struct far_pointer *to,
 static enum callout_result transfer_same(struct vcpu *v, enum far_kind kind,
                                          const struct far_pointer *to, struct descriptor *code) {
     struct cpu *cpu = &v->cpu;
+    uint32_t items[2] = {cpu->next_eip, cpu->seg[SEG_CS].selector};
+    uint32_t len = stack_pack(items, 2, to->unit), esp = cpu->gpr[ESP] - len;
+    if (kind == FAR_CALL && !stack_check(v, &cpu->seg[SEG_SS], esp, len, to->unit, 0))
+        return CALLOUT_FAULT;
     if (to->offset > descriptor_limit(code))
         return fault_raise_gp(v, 0);
     if (!descriptor_set_accessed(v, code))
         return CALLOUT_FAULT;
     if (kind == FAR_CALL) {
-        uint32_t items[2] = {cpu->next_eip, cpu->seg[SEG_CS].selector};
-        uint32_t len = stack_pack(items, 2, to->unit), esp = cpu->gpr[ESP] - len;
         if (!stack_write(v, &cpu->seg[SEG_SS], esp, items, len, to->unit, 0, false))
             return CALLOUT_FAULT;
         stack_set_pointer(cpu, esp);
@@ -75,6 +79,9 @@ static enum callout_result call_inner(struct vcpu *v, const struct far_pointer *
     struct segment ss;
     if (!transfer_inner_stack(v, cpl, 0, &ss, &esp))
         return CALLOUT_FAULT;
+    uint32_t len = (parameters + 4) * to->unit, ss_error = selector_error(ss.selector, 0);
+    if (!stack_check(v, &ss, esp - len, len, to->unit, ss_error))
+        return CALLOUT_FAULT;
     if (to->offset > descriptor_limit(code))
         return fault_raise_gp(v, 0);
     if (parameters && !stack_read(v, 0, &items[2], parameters * to->unit, to->unit))
@@ -84,9 +91,9 @@ static enum callout_result call_inner(struct vcpu *v, const struct far_pointer *
     items[1] = cpu->seg[SEG_CS].selector;
     items[2 + parameters] = cpu->gpr[ESP];
     items[3 + parameters] = cpu->seg[SEG_SS].selector;
-    uint32_t len = stack_pack(items, parameters + 4, to->unit);
+    stack_pack(items, parameters + 4, to->unit);
     if (!descriptor_set_accessed(v, code) ||
-        !stack_write(v, &ss, esp - len, items, len, to->unit, selector_error(ss.selector, 0), true))
+        !stack_write(v, &ss, esp - len, items, len, to->unit, ss_error, true))
         return CALLOUT_FAULT;
     cpu->seg[SEG_SS] = ss;
     cpu->gpr[ESP] = esp;
@@ -119,6 +126,28 @@ static enum callout_result transfer_to_gate(struct vcpu *v, enum far_kind kind, 
     return call_inner(v, &to, &code, gate->high & 31u);
 }
 
+static enum callout_result transfer_to_task(struct vcpu *v, enum far_kind kind, uint32_t selector) {
+    const struct task_switch s = {
+        .entry = kind == FAR_CALL ? TASK_CALL : TASK_JMP,
+        .selector = selector,
+        .return_eip = v->cpu.next_eip,
+    };
+    return task_switch(v, &s);
+}
+
+/* A task gate, or the TSS itself: both are there for the levels that their DPL says. */
+static enum callout_result transfer_to_task_descriptor(struct vcpu *v, enum far_kind kind,
+                                                       uint32_t selector,
+                                                       const struct descriptor *d) {
+    bool gate = descriptor_type(d) == SYSTEM_TASK_GATE;
+    unsigned dpl = descriptor_dpl(d);
+    if (dpl < cpu_cpl(&v->cpu) || dpl < selector_rpl(selector))
+        return raise_selector(v, VEC_GP, selector);
+    if (gate && !descriptor_present(d))
+        return raise_selector(v, VEC_NP, selector);
+    return transfer_to_task(v, kind, gate ? gate_selector(d) : selector);
+}
+
 static enum callout_result transfer_protected(struct vcpu *v, enum far_kind kind,
                                               const struct far_pointer *to) {
     struct descriptor d;
@@ -135,31 +164,12 @@ static enum callout_result transfer_protected(struct vcpu *v, enum far_kind kind
     case SYSTEM_CALL_GATE32:
         return transfer_to_gate(v, kind, to->selector, &d);
     case SYSTEM_TASK_GATE:
-        return vcpu_refuse(v, "a far transfer through a task gate");
     case SYSTEM_TSS16:
     case SYSTEM_TSS32:
-        return vcpu_refuse(v, "a far transfer to a task state segment");
+        return transfer_to_task_descriptor(v, kind, to->selector, &d);
     default: /* busy task state segments among them */
         return raise_selector(v, VEC_GP, to->selector);
     }
-}
-
-static enum callout_result transfer_real(struct vcpu *v, enum far_kind kind,
-                                         const struct far_pointer *to) {
-    struct cpu *cpu = &v->cpu;
-    if (to->offset > cpu->seg[SEG_CS].limit)
-        return fault_raise_gp(v, 0);
-    if (kind == FAR_CALL) {
-        uint32_t items[2] = {cpu->next_eip, cpu->seg[SEG_CS].selector};
-        uint32_t len = stack_pack(items, 2, to->unit), esp = cpu->gpr[ESP] - len;
-        if (!stack_write(v, &cpu->seg[SEG_SS], esp, items, len, to->unit, 0, false))
-            return CALLOUT_FAULT;
-        stack_set_pointer(cpu, esp);
-    }
-    segment_set_real(cpu, SEG_CS, to->selector);
-    cpu->eip = to->offset;
-    cpu_update_mode(cpu, cpu_cpl(cpu));
-    return CALLOUT_JUMP;
 }
 
 static enum callout_result transfer(struct vcpu *v, enum far_kind kind, uint32_t selector,
@@ -169,10 +179,9 @@ static enum callout_result transfer(struct vcpu *v, enum far_kind kind, uint32_t
         .offset = unit == 2 ? offset & 0xffffu : offset,
         .unit = unit,
     };
-    if (v->cpu.mode & MODE_VM86)
-        return vcpu_refuse(v, "a far transfer in virtual-8086 mode");
-    return cpu_is_protected(&v->cpu) ? transfer_protected(v, kind, &to)
-                                     : transfer_real(v, kind, &to);
+    if (!cpu_has_descriptors(&v->cpu))
+        return real_transfer(v, kind == FAR_CALL, to.selector, to.offset, unit);
+    return transfer_protected(v, kind, &to);
 }
 
 /* The pointer is copied once, then used. */
@@ -205,18 +214,6 @@ enum callout_result callout_jmp_far_mem(struct vcpu *v, uint32_t arg, uint32_t o
     return transfer_through_memory(v, FAR_JMP, arg, operand);
 }
 
-static enum callout_result return_real(struct vcpu *v, const uint32_t *frame, uint32_t unit,
-                                       uint32_t release) {
-    struct cpu *cpu = &v->cpu;
-    if (frame[0] > cpu->seg[SEG_CS].limit)
-        return fault_raise_gp(v, 0);
-    stack_set_pointer(cpu, cpu->gpr[ESP] + 2 * unit + release);
-    segment_set_real(cpu, SEG_CS, frame[1] & 0xffffu);
-    cpu->eip = frame[0];
-    cpu_update_mode(cpu, cpu_cpl(cpu));
-    return CALLOUT_JUMP;
-}
-
 /* The parameters are released on both stacks. */
 static enum callout_result return_outer(struct vcpu *v, const struct far_pointer *to,
                                         struct descriptor *code, uint32_t release) {
@@ -246,13 +243,11 @@ enum callout_result callout_ret_far(struct vcpu *v, uint32_t arg, uint32_t opera
     struct cpu *cpu = &v->cpu;
     uint32_t unit = callout_unit(arg), release = arg & 0xffffu, frame[2];
     struct descriptor code;
-    if (cpu->mode & MODE_VM86)
-        return vcpu_refuse(v, "a far transfer in virtual-8086 mode");
+    if (!cpu_has_descriptors(cpu))
+        return real_return_far(v, unit, release);
     if (!stack_read(v, 0, frame, 2 * unit, unit))
         return CALLOUT_FAULT;
     stack_unpack(frame, 2, unit);
-    if (!cpu_is_protected(cpu))
-        return return_real(v, frame, unit, release);
     const struct far_pointer to = {frame[1] & 0xffffu, frame[0], unit};
     if (!transfer_return_code(v, to.selector, &code))
         return CALLOUT_FAULT;

@@ -94,11 +94,11 @@ static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
     return (uint32_t)(key >> 48) & (HASH_SIZE - 1);
 }
 
-struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t linear, uint32_t eip,
-                               uint32_t mode) {
-    for (uint32_t i = e->hash[hash_of(gpa, mode)]; i; i = e->fragments[i].hash_next) {
+struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
+                               const struct code_space *space) {
+    for (uint32_t i = e->hash[hash_of(gpa, space->mode)]; i; i = e->fragments[i].hash_next) {
         struct fragment *f = &e->fragments[i];
-        if (f->gpa == gpa && f->linear == linear && f->mode == mode && f->eip == eip)
+        if (f->gpa == gpa && f->eip == eip && code_space_equal(&f->space, space))
             return f;
     }
     return NULL;
@@ -141,7 +141,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     e->exit_count += t->exit_count;
     e->cold_used += (t->cold_len + 15u) & ~15u;
     e->cache_used = (f->code + t->code_len + 15u) & ~15u;
-    uint32_t *bucket = &e->hash[hash_of(f->gpa, f->mode)];
+    uint32_t *bucket = &e->hash[hash_of(f->gpa, f->space.mode)];
     f->hash_next = *bucket;
     *bucket = index;
     f->page_next = e->page_fragments[page_of(f->gpa)];
@@ -241,9 +241,9 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
         struct fragment_exit *exit = &e->exits[from->exits + i];
         if (exit->site != offset || exit->to != NO_FRAGMENT || exit->target != to->eip)
             continue;
-        assert(from->mode == to->mode);
+        assert(code_space_equal(&from->space, &to->space));
         /* User code: a straddling fragment's second page is the address space's own. */
-        if (to->gpa2 && (to->mode & MODE_CPL) == 3) {
+        if (to->gpa2 && (to->space.mode & MODE_CPL) == 3) {
             link_thunk(e, exit);
             return;
         }
@@ -285,7 +285,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     unlink_incoming(v, f);
     jump_caches_forget(e, ANY_WINDOW, f);
     unlink_outgoing(v, f);
-    remove_from(&e->hash[hash_of(f->gpa, f->mode)], e, index,
+    remove_from(&e->hash[hash_of(f->gpa, f->space.mode)], e, index,
                 __builtin_offsetof(struct fragment, hash_next));
     remove_from(&e->page_fragments[page_of(f->gpa)], e, index,
                 __builtin_offsetof(struct fragment, page_next));
@@ -323,7 +323,7 @@ void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {
 /* Direct links into another page exist at supervisor level only. */
 static void unmapped(struct vcpu *v, struct fragment *f, unsigned window) {
     jump_caches_forget(v->engine, window, f);
-    if (window != WINDOW_SUPERVISOR || (f->mode & MODE_CPL) == 3)
+    if (window != WINDOW_SUPERVISOR || (f->space.mode & MODE_CPL) == 3)
         return;
     unlink_incoming(v, f);
     v->counters->invalidate_remap++;
@@ -333,9 +333,9 @@ void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
     for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next)
-        if (e->fragments[i].linear >> PAGE_SHIFT == gva >> PAGE_SHIFT)
+        if (fragment_linear(&e->fragments[i]) >> PAGE_SHIFT == gva >> PAGE_SHIFT)
             unmapped(v, &e->fragments[i], window);
     for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
-        if ((e->fragments[i].linear >> PAGE_SHIFT) + 1 == gva >> PAGE_SHIFT)
+        if ((fragment_linear(&e->fragments[i]) >> PAGE_SHIFT) + 1 == gva >> PAGE_SHIFT)
             unmapped(v, &e->fragments[i], window);
 }

@@ -3,36 +3,37 @@
  * Runs at every interrupt, fault and INT 80h, so it is straight-line: one read each for the
  * gate, the code descriptor, the TSS's stack and its descriptor, and one write for the frame.
  * Every check comes before the frame, the frame before the first register changes. */
+#include "runtime/interrupt.h"
+
 #include <assert.h>
 
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
+#include "runtime/real_mode.h"
 #include "runtime/stack.h"
+#include "runtime/task_switch.h"
 #include "runtime/transfer.h"
 
-struct event {
-    uint8_t vector;
-    bool software; /* INT n, INT3, INTO: the gate's DPL counts */
-    bool has_error;
-    uint32_t error;
-    uint32_t ext; /* of the error codes of faults during delivery */
-    uint32_t return_eip;
-};
-
 struct gate {
-    uint16_t selector;
+    uint16_t selector; /* of the handler's code, or of its task */
+    bool is_task;
     bool clears_if; /* an interrupt gate, not a trap gate */
     uint32_t unit;  /* size of the items that it pushes */
     uint32_t offset;
 };
 
-#define FRAME_ITEMS_MAX 6
+#define FRAME_ITEMS_MAX 10
+
+/* The EXT bit of the error codes of faults during delivery. */
+static uint32_t ext_of(const struct event *e) {
+    return e->kind == DELIVER_SOFTWARE ? 0 : ERROR_EXT;
+}
 
 /* CALLOUT_NEXT: `gate` is good. */
 static enum callout_result fetch_gate(struct vcpu *v, const struct event *e, struct gate *gate) {
     const struct table_register *idt = &v->cpu.idt;
-    uint32_t offset = e->vector * 8u, error = offset | ERROR_IDT | e->ext;
+    uint32_t offset = e->vector * 8u, error = offset | ERROR_IDT | ext_of(e);
     struct descriptor d;
     uint32_t words[2];
     if (offset + 7 > idt->limit)
@@ -47,14 +48,13 @@ static enum callout_result fetch_gate(struct vcpu *v, const struct event *e, str
                    type == SYSTEM_INTERRUPT_GATE16 || type == SYSTEM_TRAP_GATE16;
     if (!is_good || !descriptor_is_system(&d))
         return fault_raise_gp(v, error);
-    if (e->software && descriptor_dpl(&d) < cpu_cpl(&v->cpu))
+    if (e->kind == DELIVER_SOFTWARE && descriptor_dpl(&d) < cpu_cpl(&v->cpu))
         return fault_raise_gp(v, error);
     if (!descriptor_present(&d))
         return fault_raise_error(v, VEC_NP, error);
-    if (is_task)
-        return vcpu_refuse(v, "a task gate in the IDT");
-    bool wide = type & 8u;
+    bool wide = type & TYPE_32BIT;
     gate->selector = gate_selector(&d);
+    gate->is_task = is_task;
     gate->offset = gate_offset(&d, wide);
     gate->clears_if = !(type & 1u);
     gate->unit = wide ? 4 : 2;
@@ -64,22 +64,32 @@ static enum callout_result fetch_gate(struct vcpu *v, const struct event *e, str
 /* The handler's code segment. False: v->fault. */
 static bool fetch_code(struct vcpu *v, const struct event *e, uint32_t selector,
                        struct descriptor *code) {
+    uint32_t ext = ext_of(e);
     if (selector_is_null(selector)) {
-        fault_raise_gp(v, e->ext);
+        fault_raise_gp(v, ext);
         return false;
     }
-    if (!descriptor_fetch(v, selector, VEC_GP, e->ext, code))
+    if (!descriptor_fetch(v, selector, VEC_GP, ext, code))
         return false;
     if (!descriptor_is_code(code) || descriptor_dpl(code) > cpu_cpl(&v->cpu)) {
-        fault_raise_gp(v, selector_error(selector, e->ext));
+        fault_raise_gp(v, selector_error(selector, ext));
         return false;
     }
     if (!descriptor_present(code)) {
-        fault_raise_error(v, VEC_NP, selector_error(selector, e->ext));
+        fault_raise_error(v, VEC_NP, selector_error(selector, ext));
+        return false;
+    }
+    /* Virtual-8086 mode is left for level 0 only. */
+    if ((v->cpu.mode & MODE_VM86) &&
+        (descriptor_is_conforming(code) || descriptor_dpl(code) != 0)) {
+        fault_raise_gp(v, selector_error(selector, ext));
         return false;
     }
     return true;
 }
+
+/* What an event out of virtual-8086 mode saves and makes null, by ascending address. */
+static const uint8_t data_segments[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
 
 /* Fills `items` from the top of the stack upwards; returns how many. */
 static uint32_t build_frame(const struct cpu *cpu, const struct event *e, bool inner,
@@ -89,11 +99,14 @@ static uint32_t build_frame(const struct cpu *cpu, const struct event *e, bool i
         items[count++] = e->error;
     items[count++] = e->return_eip;
     items[count++] = cpu->seg[SEG_CS].selector;
-    items[count++] = cpu_eflags(cpu);
+    items[count++] = cpu_eflags(cpu) | e->image_flags;
     if (inner) {
         items[count++] = cpu->gpr[ESP];
         items[count++] = cpu->seg[SEG_SS].selector;
     }
+    if (cpu->mode & MODE_VM86)
+        for (unsigned i = 0; i < sizeof data_segments; i++)
+            items[count++] = cpu->seg[data_segments[i]].selector;
     assert(count <= FRAME_ITEMS_MAX);
     return count;
 }
@@ -103,6 +116,9 @@ static enum callout_result enter_handler(struct vcpu *v, const struct gate *gate
                                          const struct descriptor *code, unsigned cpl) {
     struct cpu *cpu = &v->cpu;
     assert(cpl <= cpu_cpl(cpu)); /* events never lead outwards */
+    if (cpu->mode & MODE_VM86)
+        for (unsigned i = 0; i < sizeof data_segments; i++)
+            segment_set_null(cpu, (enum segment_index)data_segments[i], 0);
     segment_set(cpu, SEG_CS, (gate->selector & ~3u) | cpl, code);
     cpu->sys_flags &= ~(FL_TF | FL_NT | FL_RF | FL_VM);
     if (gate->clears_if)
@@ -112,6 +128,20 @@ static enum callout_result enter_handler(struct vcpu *v, const struct gate *gate
     return CALLOUT_JUMP;
 }
 
+static enum callout_result deliver_to_task(struct vcpu *v, const struct event *e,
+                                           uint32_t selector) {
+    const struct task_switch s = {
+        .entry = TASK_CALL,
+        .selector = selector,
+        .ext = ext_of(e),
+        .return_eip = e->return_eip,
+        .image_flags = e->image_flags,
+        .has_error = e->has_error,
+        .error = e->error,
+    };
+    return task_switch(v, &s);
+}
+
 static enum callout_result deliver_protected(struct vcpu *v, const struct event *e) {
     struct cpu *cpu = &v->cpu;
     struct gate gate = {.unit = 0};
@@ -119,30 +149,34 @@ static enum callout_result deliver_protected(struct vcpu *v, const struct event 
     enum callout_result result = fetch_gate(v, e, &gate);
     if (result != CALLOUT_NEXT)
         return result;
+    if (gate.is_task)
+        return deliver_to_task(v, e, gate.selector);
     if (!fetch_code(v, e, gate.selector, &code))
         return CALLOUT_FAULT;
 
     unsigned cpl = cpu_cpl(cpu);
+    uint32_t ext = ext_of(e);
     bool inner = !descriptor_is_conforming(&code) && descriptor_dpl(&code) < cpl;
     struct segment inner_ss;
     const struct segment *ss = &cpu->seg[SEG_SS];
     uint32_t esp = cpu->gpr[ESP];
     if (inner) {
         cpl = descriptor_dpl(&code);
-        if (!transfer_inner_stack(v, cpl, e->ext, &inner_ss, &esp))
+        if (!transfer_inner_stack(v, cpl, ext, &inner_ss, &esp))
             return CALLOUT_FAULT;
         ss = &inner_ss;
     }
-    if (gate.offset > descriptor_limit(&code))
-        return fault_raise_gp(v, e->ext);
-    if (!descriptor_set_accessed(v, &code))
-        return CALLOUT_FAULT;
 
     uint32_t items[FRAME_ITEMS_MAX];
     uint32_t count = build_frame(cpu, e, inner, items);
     uint32_t len = stack_pack(items, count, gate.unit);
-    uint32_t ss_error = inner ? selector_error(inner_ss.selector, e->ext) : e->ext;
-    if (!stack_write(v, ss, esp - len, items, len, gate.unit, ss_error, inner))
+    uint32_t ss_error = inner ? selector_error(inner_ss.selector, ext) : ext;
+    if (!stack_check(v, ss, esp - len, len, gate.unit, ss_error))
+        return CALLOUT_FAULT;
+    if (gate.offset > descriptor_limit(&code))
+        return fault_raise_gp(v, ext);
+    if (!descriptor_set_accessed(v, &code) ||
+        !stack_write(v, ss, esp - len, items, len, gate.unit, ss_error, inner))
         return CALLOUT_FAULT;
     if (inner) {
         cpu->seg[SEG_SS] = inner_ss;
@@ -150,27 +184,6 @@ static enum callout_result deliver_protected(struct vcpu *v, const struct event 
     }
     stack_set_pointer(cpu, esp - len);
     return enter_handler(v, &gate, &code, cpl);
-}
-
-/* Real mode: a table of far pointers and three words on the stack (SDM vol. 3B, 21.1.4). */
-static enum callout_result deliver_real(struct vcpu *v, const struct event *e) {
-    struct cpu *cpu = &v->cpu;
-    uint32_t offset = e->vector * 4u, target;
-    if (offset + 3 > cpu->idt.limit)
-        return fault_raise_gp(v, 0);
-    if (!guest_read32(v, cpu->idt.base + offset, &target, true))
-        return CALLOUT_FAULT;
-    uint32_t items[3] = {e->return_eip, cpu->seg[SEG_CS].selector, cpu_eflags(cpu)};
-    uint32_t len = stack_pack(items, 3, 2), esp = cpu->gpr[ESP] - len;
-    if (!stack_write(v, &cpu->seg[SEG_SS], esp, items, len, 2, 0, false))
-        return CALLOUT_FAULT;
-    stack_set_pointer(cpu, esp);
-    segment_set_real(cpu, SEG_CS, target >> 16);
-    cpu->sys_flags &= ~(FL_TF | FL_AC | FL_RF);
-    cpu->iflag = 0;
-    cpu->eip = target & 0xffffu;
-    cpu_update_mode(cpu, 0);
-    return CALLOUT_JUMP;
 }
 
 static void count_event(struct counters *counters, enum delivery kind) {
@@ -182,29 +195,29 @@ static void count_event(struct counters *counters, enum delivery kind) {
         counters->interrupts++;
 }
 
-enum callout_result interrupt_deliver(struct vcpu *v, uint8_t vector, enum delivery kind,
-                                      uint32_t return_eip, bool has_error, uint32_t error) {
+enum callout_result event_deliver(struct vcpu *v, const struct event *e) {
     struct cpu *cpu = &v->cpu;
-    const struct event event = {
-        .vector = vector,
-        .software = kind == DELIVER_SOFTWARE,
-        .has_error = has_error,
-        .error = error,
-        .ext = kind == DELIVER_SOFTWARE ? 0 : ERROR_EXT,
-        .return_eip = return_eip,
-    };
-    assert(!has_error || kind == DELIVER_EXCEPTION);
-    if (cpu->mode & MODE_VM86)
-        return vcpu_refuse(v, "an interrupt from virtual-8086 mode");
+    assert(!e->has_error || e->kind == DELIVER_EXCEPTION);
     enum callout_result result =
-        cpu_is_protected(cpu) ? deliver_protected(v, &event) : deliver_real(v, &event);
+        cpu_is_protected(cpu) ? deliver_protected(v, e) : real_deliver(v, e->vector, e->return_eip);
     if (result != CALLOUT_JUMP)
         return result;
-    count_event(v->counters, kind);
+    count_event(v->counters, e->kind);
     cpu->halted = cpu->debug_shadow = false;
     cpu->interrupt_shadow = 0;
-    cpu->interrupt_shadow = 0;
-    if (kind == DELIVER_EXTERNAL && vector == VEC_NMI)
+    if (e->kind == DELIVER_EXTERNAL && e->vector == VEC_NMI)
         cpu->nmi_blocked = true;
     return CALLOUT_JUMP;
+}
+
+enum callout_result interrupt_deliver(struct vcpu *v, uint8_t vector, enum delivery kind,
+                                      uint32_t return_eip, bool has_error, uint32_t error) {
+    const struct event event = {
+        .vector = vector,
+        .kind = kind,
+        .has_error = has_error,
+        .error = error,
+        .return_eip = return_eip,
+    };
+    return event_deliver(v, &event);
 }

@@ -10,16 +10,12 @@
 #include "runtime/guest_access.h"
 #include "runtime/segment_access.h"
 
-#define TSS32_MIN_LIMIT 103u
-#define TSS32_IO_MAP_BASE 102u
-#define TSS_TYPE_32BIT 8u
-
 /* The I/O permission bitmap. Two bytes are always read, as the processor does. */
 static bool bitmap_allows(struct vcpu *v, uint16_t port, unsigned size) {
     const struct segment *tr = &v->cpu.tr;
     uint16_t map_base, bits;
     fault_raise_gp(v, 0);
-    if (!tr->usable || !(tr->attr & TSS_TYPE_32BIT) || tr->limit < TSS32_MIN_LIMIT)
+    if (!tr->usable || !(tr->attr & TYPE_32BIT) || tr->limit < TSS32_MIN_LIMIT)
         return false;
     if (!guest_read16(v, tr->base + TSS32_IO_MAP_BASE, &map_base, true))
         return false;

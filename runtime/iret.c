@@ -1,14 +1,15 @@
-/* IRET (SDM vol. 2, "IRET/IRETD: Operation"): to the same level, to an outer one, in real mode.
+/* IRET (SDM vol. 2, "IRET/IRETD: Operation"): to the same level and to an outer one. Real mode,
+ * virtual-8086 mode and nested tasks have files of their own.
  *
  * Runs at the end of every interrupt and of every system call by INT 80h. All that can fault comes
  * before the first register changes. */
-#include <assert.h>
-
 #include "runtime/callout_support.h"
-#include "runtime/debug_registers.h"
 #include "runtime/descriptor.h"
+#include "runtime/real_mode.h"
 #include "runtime/stack.h"
+#include "runtime/task_switch.h"
 #include "runtime/transfer.h"
+#include "runtime/virtual_8086.h"
 
 enum { FRAME_EIP, FRAME_CS, FRAME_EFLAGS, FRAME_ESP, FRAME_SS, FRAME_ITEMS };
 #define FRAME_SAME 3 /* items of a return to the same level */
@@ -23,42 +24,6 @@ static uint32_t writable_flags(const struct cpu *cpu, unsigned cpl, uint32_t uni
     if (cpl == 0)
         mask |= FL_IOPL | (unit == 4 ? FL_VIF | FL_VIP : 0);
     return mask;
-}
-
-/* RF suppresses an instruction breakpoint at the very next instruction, and is clear again after
- * it. Where no breakpoint waits there it has no effect: it is dropped here, so that nobody else
- * need think of it. */
-static void settle_resume_flag(struct vcpu *v) {
-    struct cpu *cpu = &v->cpu;
-    if ((cpu->sys_flags & FL_RF) && debug_code_breakpoint(v, cpu->eip) == 0)
-        cpu->sys_flags &= ~FL_RF;
-}
-
-static enum callout_result finish(struct vcpu *v, uint32_t eip, uint32_t eflags, uint32_t mask,
-                                  unsigned cpl) {
-    struct cpu *cpu = &v->cpu;
-    assert(cpl >= cpu_cpl(cpu)); /* IRET never leads inwards */
-    cpu_set_eflags(cpu, eflags, mask);
-    cpu->eip = eip;
-    cpu->nmi_blocked = false;
-    settle_resume_flag(v);
-    cpu_update_mode(cpu, cpl);
-    cpu_check_interrupts(cpu);
-    return CALLOUT_JUMP;
-}
-
-static enum callout_result return_real(struct vcpu *v, uint32_t unit) {
-    struct cpu *cpu = &v->cpu;
-    uint32_t frame[FRAME_SAME];
-    if (!stack_read(v, 0, frame, FRAME_SAME * unit, unit))
-        return CALLOUT_FAULT;
-    stack_unpack(frame, FRAME_SAME, unit);
-    if (frame[FRAME_EIP] > cpu->seg[SEG_CS].limit)
-        return fault_raise_gp(v, 0);
-    stack_set_pointer(cpu, cpu->gpr[ESP] + FRAME_SAME * unit);
-    segment_set_real(cpu, SEG_CS, frame[FRAME_CS] & 0xffffu);
-    uint32_t mask = writable_flags(cpu, 0, unit) & ~(FL_VIF | FL_VIP);
-    return finish(v, frame[FRAME_EIP], frame[FRAME_EFLAGS], mask, 0);
 }
 
 static enum callout_result return_outer(struct vcpu *v, const uint32_t *frame, uint32_t unit,
@@ -77,7 +42,7 @@ static enum callout_result return_outer(struct vcpu *v, const uint32_t *frame, u
     segment_set(cpu, SEG_CS, frame[FRAME_CS] & 0xffffu, code);
     transfer_load_stack(cpu, ss, &stack, frame[FRAME_ESP]);
     transfer_drop_segments(cpu, cpl);
-    return finish(v, frame[FRAME_EIP], frame[FRAME_EFLAGS], mask, cpl);
+    return transfer_finish_return(v, frame[FRAME_EIP], frame[FRAME_EFLAGS], mask, cpl);
 }
 
 static enum callout_result return_same(struct vcpu *v, const uint32_t *frame, uint32_t unit,
@@ -91,7 +56,14 @@ static enum callout_result return_same(struct vcpu *v, const uint32_t *frame, ui
     stack_set_pointer(cpu, cpu->gpr[ESP] + FRAME_SAME * unit);
     segment_set(cpu, SEG_CS, frame[FRAME_CS] & 0xffffu, code);
     uint32_t mask = writable_flags(cpu, cpl, unit);
-    return finish(v, frame[FRAME_EIP], frame[FRAME_EFLAGS], mask, cpl);
+    return transfer_finish_return(v, frame[FRAME_EIP], frame[FRAME_EFLAGS], mask, cpl);
+}
+
+/* IRET does so even when it faults (SDM vol. 3C, 26.2, "NMI unblocking due to IRET"). */
+static void unblock_nmi(struct cpu *cpu) {
+    cpu->nmi_blocked = false;
+    if (cpu->nmi_pending)
+        cpu->attention = 1;
 }
 
 enum callout_result callout_iret(struct vcpu *v, uint32_t arg, uint32_t operand) {
@@ -100,17 +72,19 @@ enum callout_result callout_iret(struct vcpu *v, uint32_t arg, uint32_t operand)
     uint32_t unit = callout_unit(arg);
     uint32_t frame[FRAME_ITEMS];
     struct descriptor code;
-    if (cpu->mode & MODE_VM86)
-        return vcpu_refuse(v, "IRET in virtual-8086 mode");
+    if (cpu->nmi_blocked)
+        unblock_nmi(cpu);
     if (!cpu_is_protected(cpu))
-        return return_real(v, unit);
+        return real_return(v, unit);
+    if (cpu->mode & MODE_VM86)
+        return v86_return(v, unit);
     if (cpu->sys_flags & FL_NT)
-        return vcpu_refuse(v, "IRET from a nested task");
+        return task_return(v);
     if (!stack_read(v, 0, frame, FRAME_SAME * unit, unit))
         return CALLOUT_FAULT;
     stack_unpack(frame, FRAME_SAME, unit);
     if (unit == 4 && (frame[FRAME_EFLAGS] & FL_VM) && cpu_cpl(cpu) == 0)
-        return vcpu_refuse(v, "IRET to virtual-8086 mode");
+        return v86_enter(v, frame);
     if (!transfer_return_code(v, frame[FRAME_CS] & 0xffffu, &code))
         return CALLOUT_FAULT;
     if (selector_rpl(frame[FRAME_CS]) == cpu_cpl(cpu))

@@ -1,6 +1,6 @@
 /* Jump caches: where indirect transfers and cross-page exits find their fragments.
  *
- * One table a mode and window (a linear address means nothing without its address space). A slot,
+ * One table a code space and window (a linear address means nothing without its address space). A slot,
  * chosen by a hash of the target, holds the landing pad of one fragment, which checks the whole
  * address; empty slots hold STUB_MISS. The shadow's entry diff keeps them true: when a page with
  * translated code is dropped from a window, its fragments' pads go from that window's tables. */
@@ -69,12 +69,12 @@ uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target) {
     return entry->slot;
 }
 
-uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode) {
+uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_space *space) {
     struct engine *e = v->engine;
     struct jump_cache *pick = NULL;
     for (unsigned i = 0; i < JUMP_CACHES; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
-        if (jc->used && jc->window == window && jc->mode == mode) {
+        if (jc->used && jc->window == window && code_space_equal(&jc->space, space)) {
             jc->last_use = ++e->use_clock;
             if (i) { /* move to the front: the scan is short for those in use */
                 struct jump_cache first = e->jump_caches[i / 2];
@@ -88,7 +88,7 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, uint32_t mode) {
             pick = jc;
     }
     assert(pick);
-    *pick = (struct jump_cache){.slots = pick->slots, .mode = mode, .window = (uint16_t)window,
+    *pick = (struct jump_cache){.slots = pick->slots, .space = *space, .window = (uint16_t)window,
                                 .used = true, .last_use = ++e->use_clock};
     clear(e, pick);
     return pick->slots;
@@ -136,7 +136,7 @@ static void forget_in(struct engine *e, uint64_t *slots, const struct fragment *
 void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f) {
     for (unsigned i = 0; i < JUMP_CACHES; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
-        if (jc->used && jc->mode == f->mode && (window == ANY_WINDOW || jc->window == window))
+        if (jc->used && code_space_equal(&jc->space, &f->space) && (window == ANY_WINDOW || jc->window == window))
             forget_in(e, jc->slots, f);
     }
 }

@@ -3,7 +3,7 @@
  * A guest call is a host call and a guest return a host return, so the host predicts them. The
  * guest may call without end or return without a call: the stack is small, below it lies a guard
  * page (a fault there empties it), and its bottom entry leads to the jump cache. An entry is a
- * promise about one mode and address space: the stack of user code is set aside while the kernel
+ * promise about one code space and address space: the stack of user code is set aside while the kernel
  * runs and taken up again only if both are the same, and no code mapping changed meanwhile. */
 #include <assert.h>
 #include <errno.h>
@@ -32,24 +32,24 @@ int return_stacks_init(struct vcpu *v) {
     return 0;
 }
 
-void return_stack_switch(struct vcpu *v, unsigned window, uint32_t mode) {
+void return_stack_switch(struct vcpu *v, unsigned window, const struct code_space *space) {
     struct engine *e = v->engine;
-    if (window == e->return_window && mode == e->return_mode) {
+    if (window == e->return_window && code_space_equal(space, &e->return_space)) {
         return_stack_settle(v, false);
         return;
     }
     if (e->return_window != WINDOW_SUPERVISOR) {
         e->user_return_rsp = v->cpu.return_rsp;
         e->user_return_window = e->return_window;
-        e->user_return_mode = e->return_mode;
+        e->user_return_space = e->return_space;
         e->user_returns_stale = e->returns_stale;
     }
     bool user = window != WINDOW_SUPERVISOR;
     bool resume = user && !e->user_returns_stale && e->user_return_window == window &&
-                  e->user_return_mode == mode;
+                  code_space_equal(&e->user_return_space, space);
     v->cpu.return_rsp = resume ? e->user_return_rsp : e->return_base[user];
     e->return_window = window;
-    e->return_mode = mode;
+    e->return_space = *space;
     e->returns_stale = false;
 }
 

@@ -59,8 +59,8 @@ static bool load_protected(struct vcpu *v, enum segment_index index, uint32_t se
 
 static bool load(struct vcpu *v, enum segment_index index, uint32_t selector) {
     assert(index != SEG_CS && index < SEG_COUNT);
-    if (!cpu_is_protected(&v->cpu) || (v->cpu.mode & MODE_VM86))
-        segment_set_real(&v->cpu, index, selector);
+    if (!cpu_has_descriptors(&v->cpu))
+        segment_set_8086(&v->cpu, index, selector);
     else if (!load_protected(v, index, selector))
         return false;
     return true;
@@ -138,7 +138,7 @@ enum callout_result callout_lldt(struct vcpu *v, uint32_t arg, uint32_t operand)
     struct cpu *cpu = &v->cpu;
     uint32_t selector = operand & 0xffffu;
     struct descriptor d;
-    if (!cpu_is_protected(cpu) || (cpu->mode & MODE_VM86))
+    if (!cpu_has_descriptors(cpu))
         return fault_raise(v, VEC_UD);
     if (cpu_cpl(cpu) != 0)
         return fault_raise_gp(v, 0);
@@ -157,19 +157,19 @@ enum callout_result callout_ltr(struct vcpu *v, uint32_t arg, uint32_t operand) 
     struct cpu *cpu = &v->cpu;
     uint32_t selector = operand & 0xffffu;
     struct descriptor d;
-    if (!cpu_is_protected(cpu) || (cpu->mode & MODE_VM86))
+    if (!cpu_has_descriptors(cpu))
         return fault_raise(v, VEC_UD);
     if (cpu_cpl(cpu) != 0 || selector_is_null(selector))
         return fault_raise_gp(v, 0);
     if (!fetch_system(v, selector, 1u << SYSTEM_TSS16 | 1u << SYSTEM_TSS32, &d) ||
-        !descriptor_set_type_bits(v, &d, 2 /* busy */))
+        !descriptor_set_type_bits(v, &d, TYPE_BUSY))
         return CALLOUT_FAULT;
     segment_unpack(&cpu->tr, selector, &d);
     return CALLOUT_NEXT;
 }
 
 static enum callout_result store_selector(struct vcpu *v, const struct segment *segment) {
-    if (!cpu_is_protected(&v->cpu) || (v->cpu.mode & MODE_VM86))
+    if (!cpu_has_descriptors(&v->cpu))
         return fault_raise(v, VEC_UD);
     v->cpu.result = segment->selector;
     return CALLOUT_NEXT;

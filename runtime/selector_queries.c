@@ -10,7 +10,7 @@ enum query { QUERY_FAULT, QUERY_NO, QUERY_YES };
 
 /* Reads the descriptor and applies the privilege rule that all four share. */
 static enum query look_up(struct vcpu *v, uint32_t selector, struct descriptor *d) {
-    if (!cpu_is_protected(&v->cpu) || (v->cpu.mode & MODE_VM86)) {
+    if (!cpu_has_descriptors(&v->cpu)) {
         fault_raise(v, VEC_UD);
         return QUERY_FAULT;
     }
@@ -85,7 +85,7 @@ enum callout_result callout_verw(struct vcpu *v, uint32_t arg, uint32_t operand)
 /* The result is the destination in both cases. */
 enum callout_result callout_arpl(struct vcpu *v, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
-    if (!cpu_is_protected(cpu) || (cpu->mode & MODE_VM86))
+    if (!cpu_has_descriptors(cpu))
         return fault_raise(v, VEC_UD);
     unsigned source_rpl = cpu->gpr[arg & 7u] & 3u;
     bool adjust = selector_rpl(operand) < source_rpl;

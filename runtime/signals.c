@@ -35,6 +35,10 @@ static void save_guest(struct cpu *cpu, const greg_t *regs) {
 }
 
 static void undo(const struct insn_map *insn, greg_t *regs) {
+    if (insn->undo == UNDO_POINTERS) {
+        regs[REG_RSI] = regs[REG_R8];
+        regs[REG_RDI] = regs[REG_R9];
+    }
     if (!(insn->undo & UNDO_SWAP_BYTES))
         return;
     greg_t *reg = &regs[guest_regs[insn->undo & 3u]];
@@ -126,7 +130,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     v->cpu.return_rsp = (uint64_t)regs[REG_RSP];
     return_stack_settle(v, false);
     regs[REG_RSP] = (greg_t)v->cpu.return_rsp;
-    if (reason == LEAVE_NEXT_ && !(insn->undo & UNDO_SWAP_BYTES))
+    if (reason == LEAVE_NEXT_ && !(insn->undo & (UNDO_SWAP_BYTES | UNDO_POINTERS)))
         return; /* the access is tried again just where it was */
     if (reason == LEAVE_NEXT_ || reason == LEAVE_JUMP_)
         restart(e, f, insn, regs);

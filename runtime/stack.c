@@ -22,14 +22,30 @@ static bool holds_frame(const struct segment *ss, uint32_t offset, uint32_t len,
     return true;
 }
 
+bool stack_check(struct vcpu *v, const struct segment *ss, uint32_t esp, uint32_t len,
+                 uint32_t unit, uint32_t ss_error) {
+    if (ss->cls == SEGMENT_GENERAL && !holds_frame(ss, esp & stack_mask(ss), len, unit)) {
+        fault_raise_error(v, VEC_SS, ss_error);
+        return false;
+    }
+    return true;
+}
+
+/* Pushes and pops of user code are aligned where alignment checks are on (SDM vol. 3A, 6.15,
+ * "Interrupt 17"); implicit supervisor accesses are not checked. */
+static bool is_aligned(struct vcpu *v, uint32_t gva, uint32_t unit) {
+    if (!(v->cpu.mode & MODE_ALIGN) || !(gva & (unit - 1)))
+        return true;
+    fault_raise_error(v, VEC_AC, 0);
+    return false;
+}
+
 bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t unit) {
     assert(len % unit == 0);
     const struct segment *ss = &v->cpu.seg[SEG_SS];
     uint32_t mask = stack_mask(ss), offset = (v->cpu.gpr[ESP] + skip) & mask;
-    if (ss->cls == SEGMENT_GENERAL && !holds_frame(ss, offset, len, unit)) {
-        fault_raise_error(v, VEC_SS, 0);
+    if (!stack_check(v, ss, offset, len, unit, 0) || !is_aligned(v, ss->base + offset, unit))
         return false;
-    }
     if (is_contiguous(mask, offset, len))
         return guest_read(v, ss->base + offset, to, len, false);
     for (uint32_t i = 0; i < len; i += unit)
@@ -57,10 +73,10 @@ bool stack_write(struct vcpu *v, const struct segment *ss, uint32_t esp, const v
                  uint32_t len, uint32_t unit, uint32_t ss_error, bool inner) {
     assert(len % unit == 0);
     uint32_t mask = stack_mask(ss), offset = esp & mask;
-    if (ss->cls == SEGMENT_GENERAL && !holds_frame(ss, offset, len, unit)) {
-        fault_raise_error(v, VEC_SS, ss_error);
+    if (!stack_check(v, ss, offset, len, unit, ss_error))
         return false;
-    }
+    if (!inner && !is_aligned(v, ss->base + offset, unit))
+        return false;
     if (is_contiguous(mask, offset, len))
         return guest_write(v, ss->base + offset, from, len, inner);
     return write_wrapped(v, ss, offset, from, len, unit, inner);

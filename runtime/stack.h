@@ -21,11 +21,14 @@ static inline void stack_set_pointer(struct cpu *cpu, uint32_t esp) {
     cpu->gpr[ESP] = (cpu->gpr[ESP] & ~mask) | (esp & mask);
 }
 
-/* Reads `len` bytes that lie `skip` bytes above the top of the stack. False: v->fault is #SS(0)
- * or a #PF. */
+/* Reads `len` bytes that lie `skip` bytes above the top of the stack. False: v->fault is #SS(0),
+ * #AC or a #PF. */
 bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t unit);
+/* Does `ss` have room for a frame that begins at `esp`? False: v->fault is #SS(`ss_error`). */
+bool stack_check(struct vcpu *v, const struct segment *ss, uint32_t esp, uint32_t len,
+                 uint32_t unit, uint32_t ss_error);
 /* Writes a frame that begins at `esp` in `ss` (which need not be loaded yet). False: v->fault is
- * #SS(`ss_error`) or a #PF, and nothing was written. `inner`: a supervisor access whatever the
+ * #SS(`ss_error`), #AC or a #PF, and nothing was written. `inner`: a supervisor access whatever the
  * CPL still is. */
 bool stack_write(struct vcpu *v, const struct segment *ss, uint32_t esp, const void *from,
                  uint32_t len, uint32_t unit, uint32_t ss_error, bool inner);

@@ -25,7 +25,7 @@ enum delivery { DELIVER_EXCEPTION, DELIVER_SOFTWARE, DELIVER_EXTERNAL };
  * 6-5) and to shutdown. CALLOUT_JUMP, or CALLOUT_EXIT after a triple fault. */
 enum callout_result exception_deliver(struct vcpu *v);
 /* One event through the IDT (SDM vol. 3A, 6.12). return_eip is what is pushed. CALLOUT_JUMP, or
- * CALLOUT_FAULT with nothing changed. */
+ * CALLOUT_FAULT with nothing changed, or in the new task after a task switch (task_switch.h). */
 enum callout_result interrupt_deliver(struct vcpu *v, uint8_t vector, enum delivery kind,
                                       uint32_t return_eip, bool has_error, uint32_t error);
 

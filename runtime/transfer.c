@@ -3,10 +3,11 @@
 
 #include <assert.h>
 
+#include "runtime/callout_support.h"
+#include "runtime/debug_registers.h"
 #include "runtime/guest_access.h"
 #include "runtime/stack.h"
-
-#define TSS_TYPE_32BIT 8u
+#include "runtime/virtual_8086.h"
 
 static bool raise(struct vcpu *v, enum vector vector, uint32_t selector, uint32_t ext) {
     fault_raise_error(v, vector, selector_error(selector, ext));
@@ -17,7 +18,7 @@ static bool raise(struct vcpu *v, enum vector vector, uint32_t selector, uint32_
 static bool read_tss_stack(struct vcpu *v, unsigned dpl, uint32_t ext, uint32_t *selector,
                            uint32_t *esp) {
     const struct segment *tr = &v->cpu.tr;
-    bool wide = tr->attr & TSS_TYPE_32BIT;
+    bool wide = tr->attr & TYPE_32BIT;
     uint32_t offset = wide ? dpl * 8 + 4 : dpl * 4 + 2;
     uint32_t words[2] = {0, 0};
     if (!tr->usable || offset + (wide ? 5u : 3u) > tr->limit)
@@ -92,6 +93,18 @@ void transfer_drop_segments(struct cpu *cpu, unsigned cpl) {
         if (segment->usable && !conforming && SEG_ATTR_DPL(segment->attr) < cpl)
             segment_set_null(cpu, index, 0);
     }
+}
+
+enum callout_result transfer_finish_return(struct vcpu *v, uint32_t eip, uint32_t eflags,
+                                           uint32_t mask, unsigned cpl) {
+    struct cpu *cpu = &v->cpu;
+    assert(cpl >= cpu_cpl(cpu)); /* returns never lead inwards */
+    cpu_set_eflags(cpu, eflags, mask);
+    cpu->eip = eip;
+    debug_settle_resume_flag(v);
+    cpu_update_mode(cpu, cpl);
+    cpu_check_interrupts(cpu);
+    return v86_interrupt_waits(cpu) ? fault_raise_gp(v, 0) : CALLOUT_JUMP;
 }
 
 void transfer_load_stack(struct cpu *cpu, uint32_t selector, const struct descriptor *stack,

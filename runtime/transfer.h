@@ -20,6 +20,10 @@ bool transfer_return_stack(struct vcpu *v, uint32_t selector, unsigned cpl,
                            struct descriptor *stack);
 /* After a return to `cpl`: data segments of inner levels become null. */
 void transfer_drop_segments(struct cpu *cpu, unsigned cpl);
+/* The end of IRET: CS and the stack are loaded, and the flags in `mask` follow from the image.
+ * CALLOUT_JUMP; CALLOUT_FAULT for what the first instruction of the code returned to must raise. */
+enum callout_result transfer_finish_return(struct vcpu *v, uint32_t eip, uint32_t eflags,
+                                           uint32_t mask, unsigned cpl);
 /* Loads the outer stack, SP or ESP by its size. */
 void transfer_load_stack(struct cpu *cpu, uint32_t selector, const struct descriptor *stack,
                          uint32_t esp);

@@ -39,7 +39,7 @@ static void reset_registers(struct cpu *cpu) {
     cpu->xcr0 = XCR0_X87;
     cpu->tsc_offset = 0;
     cpu->interrupt_shadow = cpu->debug_shadow = false;
-    cpu->halted = cpu->nmi_blocked = false;
+    cpu->halted = cpu->nmi_blocked = cpu->nmi_pending = false;
 }
 
 /* The engine's fields of the struct (windows, stubs, counts, the interrupt pin) stay. */
@@ -119,4 +119,9 @@ void vcpu_set_intr(struct vcpu *v, bool asserted) {
     v->cpu.irq_pending = asserted;
     if (asserted && v->cpu.iflag)
         v->cpu.attention = 1;
+}
+
+void vcpu_raise_nmi(struct vcpu *v) {
+    v->cpu.nmi_pending = true;
+    v->cpu.attention = 1;
 }

@@ -72,6 +72,7 @@ struct vcpu {
     struct counters *counters;
     struct engine *engine; /* translation cache, windows, links: private to the vCPU process */
     struct user_callouts *user_callouts; /* NULL: none */
+    bool traps_dropped; /* a task switch has taken the place of the traps that its instruction owed */
 };
 
 /* Sets v->fault and returns CALLOUT_FAULT. */
@@ -86,5 +87,14 @@ void vcpu_request_exit(struct vcpu *v, enum exit_reason reason, uint32_t value);
 enum callout_result vcpu_refuse(struct vcpu *v, const char *feature);
 /* INTR pin: called by the PIC (through machine wiring) whenever its output changes. */
 void vcpu_set_intr(struct vcpu *v, bool asserted);
+/* NMI pin: one edge is remembered while NMIs are blocked (SDM vol. 3A, 6.7.1). */
+void vcpu_raise_nmi(struct vcpu *v);
+
+static inline bool vcpu_nmi_is_due(const struct cpu *cpu) {
+    return cpu->nmi_pending && !cpu->nmi_blocked && !cpu->interrupt_shadow;
+}
+static inline bool vcpu_intr_is_due(const struct cpu *cpu) {
+    return cpu->irq_pending && cpu->iflag && !cpu->interrupt_shadow;
+}
 
 #endif

@@ -22,7 +22,8 @@ struct insn {
     uint8_t len;
     uint8_t segment;  /* of the memory operand, override applied; enum segment_index */
     bool override;    /* a segment prefix was there */
-    bool opsize16, addr16, rep, repne, lock;
+    bool opsize16, addr16; /* effective: prefixes and the code segment's size taken together */
+    bool prefix66, rep, repne, lock;
     uint8_t imm_at, imm_len;
     uint8_t hint; /* how its operands reach memory (HINT_*) */
 };
@@ -41,6 +42,16 @@ struct pending_leave {
 };
 #define BLOCK_LEAVES_MAX 40u
 
+/* The check of a 16-bit offset whose access may reach beyond 64 KiB: the callout waits in cold
+ * code, comes in with the offset in r11d and ecx in r8d, and goes back with the linear address in
+ * r11d and zero in r10d. */
+struct pending_check {
+    uint8_t *site;       /* rel32 that leads there */
+    const uint8_t *back;
+    uint32_t eip, next_eip, arg;
+};
+#define BLOCK_CHECKS_MAX 16u /* those beyond stand in the hot code */
+
 #define BLOCK_EXITS_MAX TRANSLATION_EXITS_MAX
 
 struct block {
@@ -53,6 +64,8 @@ struct block {
     unsigned exit_count;
     struct pending_leave leaves[BLOCK_LEAVES_MAX];
     unsigned leave_count;
+    struct pending_check checks[BLOCK_CHECKS_MAX];
+    unsigned check_count;
     uint32_t pc;      /* eip of the instruction being emitted */
     bool ended;
     bool polled;      /* the current instruction has tested for attention */
@@ -67,6 +80,8 @@ struct block {
 /* decode.c. 0 and *in filled; or a vector (>= 1) to raise; or DECODE_MORE: bytes missing. */
 #define DECODE_MORE 0x100
 int insn_decode(const struct translate_request *req, uint32_t offset, struct insn *in);
+/* The decoder of a mode. */
+const ZydisDecoder *insn_decoder(uint32_t mode);
 
 /* operand.c: where an operand lies. May emit code that computes an address (r10, r11). */
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias);
@@ -75,14 +90,20 @@ struct memref operand_stack(struct block *b, const struct insn *in, int32_t disp
                             enum access_kind kind);
 /* The same effective address as a plain sum of registers (LEA, and linear addresses). */
 struct memref operand_effective(struct block *b, const struct insn *in, int32_t esp_bias);
-/* Any sum of registers through the instruction's segment (XLAT). */
+/* Any sum of registers through the instruction's segment (XLAT, LEAVE); `narrow`: it has 16 bits
+ * at most, and where it is not a constant it stands in r11d. */
 struct memref operand_sum(struct block *b, const struct insn *in, struct memref ea, unsigned size,
-                          enum access_kind kind);
+                          enum access_kind kind, bool narrow);
+/* The same through any segment; the linear address goes to r11d. */
+void operand_linear_sum(struct block *b, const struct insn *in, unsigned segment, struct memref ea,
+                        unsigned size, enum access_kind kind, bool narrow);
 /* Loads the linear address of the memory operand into r11d. */
 void operand_linear(struct block *b, const struct insn *in);
 /* 64-bit base of the window that linear addresses in `reg` go through, by hint, into `to`. */
 void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint);
 enum segment_class block_segment_class(const struct block *b, unsigned segment);
+/* r11d: the sum's low 16 bits. */
+struct memref operand_cut16(struct block *b, struct memref sum);
 static inline unsigned host_gpr(unsigned guest) {
     return guest == ESP ? REG_GUEST_ESP : guest;
 }
@@ -90,8 +111,18 @@ static inline bool block_checked(const struct block *b) {
     return (b->req->mode & (MODE_ALIGN | MODE_DEBUG)) != 0;
 }
 
+/* May an access through the segment call out, which leaves r8-r11 changed? */
+static inline bool block_calls_out(const struct block *b, unsigned segment) {
+    return block_checked(b) || block_segment_class(b, segment) >= SEGMENT_GENERAL;
+}
+
 /* stack: r12d becomes ESP again. */
 void block_settle_esp(struct block *b);
+/* Moves ESP, or SP with a 16-bit stack segment. */
+static inline void block_add_esp(struct block *b, int32_t delta) {
+    b->esp += delta;
+    block_settle_esp(b);
+}
 
 /* exits.c: how control leaves a block. Each ends it, but that the block may go on behind a
  * conditional branch or a call. */
@@ -104,6 +135,8 @@ void exit_return(struct block *b);                    /* r11d */
 void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fall);
 /* `opcode` is a host LOOPcc/JECXZ opcode, used with 67h. */
 void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fall);
+/* The same with CX for ECX. */
+void exit_counted16(struct block *b, unsigned opcode, uint32_t target, uint32_t fall);
 void exits_finish(struct block *b);
 
 /* callout.c */
@@ -111,9 +144,14 @@ void exits_finish(struct block *b);
 void emit_jump_stub(struct emit *e, enum stub stub);
 void block_callout(struct block *b, const struct insn *in, unsigned id, uint32_t arg);
 void block_raise(struct block *b, uint32_t eip, uint32_t next_eip, uint32_t vector);
-void block_refuse(struct block *b, const struct insn *in, enum refusal reason);
+/* The callout `check` of a memory operand at offset r11d: its linear address comes back in r11d. */
+void block_check_access(struct emit *e, const struct pending_check *check);
+#define CHECK_ARG(size, kind, segment)                                                            \
+    ((uint32_t)(size) | (uint32_t)(kind) << 12 | (uint32_t)(segment) << 16)
 
-/* emit_ident.c: the row's instruction with another register form or memory operand. */
+/* emit_ident.c. Raises #NM or #UD, and ends the block, when the row's unit is switched off. */
+bool block_unit_off(struct block *b, const struct insn *in);
+/* The row's instruction with another register form or memory operand. */
 void emit_identical(struct block *b, const struct insn *in);
 
 #define EMITTER(name) void name(struct block *b, const struct insn *in)

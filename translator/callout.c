@@ -11,30 +11,31 @@ void emit_jump_stub(struct emit *e, enum stub stub) {
     emit_jump_mem(e, &entry);
 }
 
-static void call_stub(struct block *b, uint32_t eip, uint32_t next_eip, unsigned id, uint32_t arg) {
+static void call_stub(struct emit *e, uint32_t eip, uint32_t next_eip, unsigned id, uint32_t arg) {
     struct memref eip_field = CPU_FIELD(eip), next = CPU_FIELD(next_eip);
     struct memref entry =
         mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_CALLOUT * 8u);
     assert(id < CALLOUT_COUNT);
-    emit_store_imm(&b->e, &eip_field, eip);
-    emit_store_imm(&b->e, &next, next_eip);
-    emit_mov_reg_imm(&b->e, R9, id);
-    emit_mov_reg_imm(&b->e, R10, arg);
-    emit_call_mem(&b->e, &entry);
+    emit_store_imm(e, &eip_field, eip);
+    emit_store_imm(e, &next, next_eip);
+    emit_mov_reg_imm(e, R9, id);
+    emit_mov_reg_imm(e, R10, arg);
+    emit_call_mem(e, &entry);
 }
 
 void block_callout(struct block *b, const struct insn *in, unsigned id, uint32_t arg) {
-    call_stub(b, in->eip, in->next_eip, id, arg);
+    call_stub(&b->e, in->eip, in->next_eip, id, arg);
 }
 
 void block_raise(struct block *b, uint32_t eip, uint32_t next_eip, uint32_t vector) {
-    call_stub(b, eip, next_eip, CALLOUT_raise, vector);
+    call_stub(&b->e, eip, next_eip, CALLOUT_raise, vector);
     b->ended = true;
 }
 
-void block_refuse(struct block *b, const struct insn *in, enum refusal reason) {
-    block_callout(b, in, CALLOUT_refuse, reason);
-    b->ended = true;
+void block_check_access(struct emit *e, const struct pending_check *check) {
+    struct memref result = CPU_FIELD(result2);
+    call_stub(e, check->eip, check->next_eip, CALLOUT_check, check->arg);
+    emit_load(e, R11, &result);
 }
 
 static uint32_t size_arg(const struct insn *in) { return in->opsize16 ? CALLOUT_ARG16 : 0; }

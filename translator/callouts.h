@@ -30,6 +30,7 @@
     X(mov_to_seg, "segment", "selector", "MOV Sreg, r/m16")                                       \
     X(pop_seg, "segment | ARG16", "-", "POP Sreg")                                                \
     X(load_far, "segment | gpr << 8 | ARG16", "linear address of the pointer", "LDS LES LSS LFS LGS") \
+    X(pushf, "ARG16", "-", "PUSHF, PUSHFD in virtual-8086 mode")                                  \
     X(popf, "ARG16", "-", "POPF, POPFD")                                                          \
     X(cli, "-", "-", "CLI above CPL 0")                                                           \
     X(sti, "-", "-", "STI above CPL 0")                                                           \
@@ -81,13 +82,17 @@
     X(xrstor, "-", "linear address", "XRSTOR")                                                    \
     X(fnsave, "ARG16", "linear address", "FNSAVE")                                                \
     X(fnstenv, "ARG16", "linear address", "FNSTENV")                                              \
-    X(check, "size | access kind << 8 | segment << 16", "effective address (result2: linear address)", \
-      "memory operands through a segment that is not flat, or under alignment checks")            \
+    X(check, "size | access kind << 12 | segment << 16", "effective address (result2: linear address)", \
+      "memory operands through a segment that is not flat, or under alignment checks; branches in a code segment with a limit") \
     X(string, "opcode | segment << 8 | bit 16 REPE | 17 REPNE | 18 16-bit address | ARG16", "-",       \
       "MOVS CMPS STOS LODS SCAS through segments that are not flat, with 16-bit addresses, or stepped") \
     X(probe, "index of the user callout", "-", "entry to a watched guest address")                \
     X(guess_failed, "-", "-", "CALL of what was a get-PC thunk when it was translated")             \
-    X(refuse, "index of the reason", "-", "guest features that are named and refused")
+    X(pusha, "ARG16", "-", "PUSHA, PUSHAD on a stack segment with a limit or of 16 bits")              \
+    X(popa, "ARG16", "-", "POPA, POPAD on a stack segment with a limit or of 16 bits")                 \
+    X(pushf, "ARG16", "-", "PUSHF, PUSHFD in virtual-8086 mode")                                    \
+    X(gather, "CALLOUT_GATHER_*", "effective address without the index",                           \
+      "VGATHER and VPGATHER that the host cannot do alone")
 
 enum callout_id {
 #define CALLOUT_ENUM(id, arg, operand, insns) CALLOUT_##id,
@@ -100,6 +105,16 @@ enum callout_id {
 #define CALLOUT_STRING_REPNE 0x20000u
 #define CALLOUT_STRING_ADDR16 0x40000u
 #define CALLOUT_PORT_DX 0x01000000u /* in, out: the port is in DX */
+#define CHECK_SIZE_MAX 0xfffu
+/* gather: the fields of its argument, each at its shift. */
+#define CALLOUT_GATHER_DESTINATION 0 /* vector registers: 3 bits */
+#define CALLOUT_GATHER_INDEX 3
+#define CALLOUT_GATHER_MASK 6
+#define CALLOUT_GATHER_SCALE 9 /* 2 bits */
+#define CALLOUT_GATHER_WIDE (1u << 11)       /* 256 bits */
+#define CALLOUT_GATHER_QWORDS (1u << 12)     /* elements of 64 bits */
+#define CALLOUT_GATHER_BY_QWORDS (1u << 13)  /* indexes of 64 bits */
+#define CALLOUT_GATHER_SEGMENT 16
 #define CALLOUT_REP 0x01000000u     /* ins, outs */
 #define CALLOUT_ADDR16 0x02000000u  /* ins, outs */
 

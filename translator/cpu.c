@@ -23,25 +23,36 @@ static bool has_full_rights(const struct segment *segment, bool is_cs) {
 
 void cpu_segment_changed(struct cpu *cpu, struct segment *segment) {
     bool is_cs = segment == &cpu->seg[SEG_CS];
-    if (!segment->usable || segment->limit != UINT32_MAX || !has_full_rights(segment, is_cs))
+    if (!segment->usable || segment->limit < 0xffff || !has_full_rights(segment, is_cs))
         segment->cls = SEGMENT_GENERAL;
+    else if (segment->limit != UINT32_MAX)
+        segment->cls = SEGMENT_64K;
     else
         segment->cls = segment->base == 0 ? SEGMENT_FLAT : SEGMENT_BASED;
     cpu->mode_dirty = true;
 }
 
+/* Real mode, or virtual-8086 mode: MODE_REAL, MODE_VM86 or 0. */
+static uint32_t old_mode(const struct cpu *cpu) {
+    if (!(cpu->paging.cr0 & CR0_PE))
+        return MODE_REAL;
+    return cpu->sys_flags & FL_VM ? MODE_VM86 : 0;
+}
+
 static uint32_t segment_mode(const struct cpu *cpu, unsigned cpl) {
     const struct segment *seg = cpu->seg;
-    uint32_t mode = cpl;
+    uint32_t old = old_mode(cpu), mode = cpl | old;
+    bool cs_is_data = !(seg[SEG_CS].attr & SEG_ATTR_CODE) && seg[SEG_CS].cls != SEGMENT_GENERAL;
     mode |= seg[SEG_CS].attr & SEG_ATTR_DB ? 0 : MODE_CODE16;
     mode |= seg[SEG_SS].attr & SEG_ATTR_DB ? 0 : MODE_STACK16;
     mode |= seg[SEG_CS].cls == SEGMENT_FLAT ? 0 : MODE_GENERAL_CS;
-    mode |= seg[SEG_DS].cls == SEGMENT_FLAT ? 0 : MODE_GENERAL_DS;
-    mode |= seg[SEG_ES].cls == SEGMENT_FLAT ? 0 : MODE_GENERAL_ES;
-    mode |= seg[SEG_SS].cls == SEGMENT_FLAT ? 0 : MODE_GENERAL_SS;
+    mode |= old && cs_is_data ? MODE_DATA_CS : 0;
+    mode |= (uint32_t)seg[SEG_DS].cls << MODE_DS_SHIFT;
+    mode |= (uint32_t)seg[SEG_ES].cls << MODE_ES_SHIFT;
+    mode |= (uint32_t)seg[SEG_SS].cls << MODE_SS_SHIFT;
     mode |= (uint32_t)seg[SEG_FS].cls << MODE_FS_SHIFT;
     /* A kernel leaves the user's GS in place: its class must not split kernel code in modes. */
-    mode |= (uint32_t)(cpl == 0 ? SEGMENT_GENERAL : seg[SEG_GS].cls) << MODE_GS_SHIFT;
+    mode |= (uint32_t)(cpl == 0 && !old ? SEGMENT_GENERAL : seg[SEG_GS].cls) << MODE_GS_SHIFT;
     return mode;
 }
 
@@ -67,10 +78,6 @@ void cpu_update_mode(struct cpu *cpu, unsigned cpl) {
         mode |= MODE_DEBUG;
     if (cpl == 3 && (cpu->paging.cr0 & CR0_AM) && (cpu->sys_flags & FL_AC))
         mode |= MODE_ALIGN;
-    if (!(cpu->paging.cr0 & CR0_PE))
-        mode |= MODE_REAL;
-    else if (cpu->sys_flags & FL_VM)
-        mode |= MODE_VM86;
     cpu->mode = mode;
     cpu->mode_dirty = false;
 }

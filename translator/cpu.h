@@ -45,6 +45,7 @@ enum segment_class {
     SEGMENT_FLAT,    /* base 0, limit 4 GiB, readable and writable: costs nothing */
     SEGMENT_BASED,   /* the same with a base: the base is added */
     SEGMENT_GENERAL, /* everything else, unusable ones included: checked by a callout */
+    SEGMENT_64K,     /* data, 64 KiB or more: checked by a callout but for 16-bit offsets inside */
 };
 
 /* Segment register with its hidden part (SDM vol. 3A, 3.4.3). */
@@ -87,12 +88,13 @@ struct msrs {
 #define MODE_CPL 0x0003u       /* current privilege level */
 #define MODE_CODE16 0x0004u    /* CS.D = 0 */
 #define MODE_STACK16 0x0008u   /* SS.B = 0 */
-#define MODE_GENERAL_CS 0x0010u /* the segment's class is not FLAT */
-#define MODE_GENERAL_DS 0x0020u
-#define MODE_GENERAL_ES 0x0040u
-#define MODE_GENERAL_SS 0x0080u
+#define MODE_GENERAL_CS 0x0010u /* CS is not FLAT: its base and limit count, too */
+#define MODE_DATA_CS 0x0020u   /* real and virtual-8086 mode: data in CS is of class 64K */
 #define MODE_FS_SHIFT 8 /* two bits: FS's class */
-#define MODE_GS_SHIFT 10 /* two bits: GS's class; GENERAL at CPL 0, whatever it is */
+#define MODE_GS_SHIFT 10 /* GS's; GENERAL at CPL 0 in protected mode, whatever it is */
+#define MODE_DS_SHIFT 22
+#define MODE_ES_SHIFT 24
+#define MODE_SS_SHIFT 26
 #define MODE_TF 0x1000u        /* single step */
 #define MODE_DEBUG 0x2000u     /* a breakpoint is armed in DR7 */
 #define MODE_ALIGN 0x4000u     /* alignment checks are on */
@@ -102,6 +104,10 @@ struct msrs {
 #define MODE_VM86 0x40000u
 #define MODE_REAL 0x80000u     /* CR0.PE clear */
 #define MODE_WAIT_NM 0x100000u /* CR0.MP and CR0.TS: FWAIT raises #NM */
+/* Class GENERAL or 64K: an access may call out. */
+#define MODE_GENERAL_DS (2u << MODE_DS_SHIFT)
+#define MODE_GENERAL_ES (2u << MODE_ES_SHIFT)
+#define MODE_GENERAL_SS (2u << MODE_SS_SHIFT)
 
 /* cpu->interrupt_shadow right behind an STI: a shadow only if IF was clear before it. */
 #define SHADOW_OF_STI 2u
@@ -153,7 +159,8 @@ struct cpu {
     uint8_t if_before_sti;    /* nonzero: the last STI found IF set already */
     bool debug_shadow;     /* MOV SS: no debug exception either */
     bool halted;
-    bool nmi_blocked;
+    bool nmi_blocked; /* until the next IRET */
+    bool nmi_pending;
 };
 
 static inline unsigned cpu_cpl(const struct cpu *cpu) { return cpu->mode & MODE_CPL; }

@@ -3,7 +3,14 @@
 
 #include "translator/block.h"
 
-static const ZydisDecoder decoder32 = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, {0}};
+/* Indexed by MODE_CODE16. Real and virtual-8086 mode decode as 16-bit protected mode does, and what
+ * they do not know is sorted out behind that. */
+static const ZydisDecoder decoders[2] = {
+    {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32, {0}},
+    {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16, {0}},
+};
+
+const ZydisDecoder *insn_decoder(uint32_t mode) { return &decoders[(mode & MODE_CODE16) != 0]; }
 
 #define VECTOR_UD 6
 #define VECTOR_GP 13
@@ -21,16 +28,17 @@ static unsigned segment_of_prefix(uint8_t byte) {
 }
 
 /* The last of several prefixes of a group wins (as the processors do it). */
-static void scan_prefixes(struct insn *in) {
+static void scan_prefixes(struct insn *in, bool code16) {
+    in->addr16 = code16;
     for (unsigned i = 0; i < in->z.raw.prefix_count; i++) {
         uint8_t byte = in->z.raw.prefixes[i].value;
         if (segment_of_prefix(byte) != SEG_COUNT) {
             in->segment = (uint8_t)segment_of_prefix(byte);
             in->override = true;
         } else if (byte == 0x66) {
-            in->opsize16 = true;
+            in->prefix66 = true;
         } else if (byte == 0x67) {
-            in->addr16 = true;
+            in->addr16 = !code16;
         } else if (byte == 0xf2 || byte == 0xf3) {
             in->rep = byte == 0xf3;
             in->repne = byte == 0xf2;
@@ -38,6 +46,7 @@ static void scan_prefixes(struct insn *in) {
             in->lock = true;
         }
     }
+    in->opsize16 = in->prefix66 != code16;
 }
 
 /* DS, or SS where the base is ESP or EBP (SDM vol. 1, 3.7.4). */
@@ -84,7 +93,17 @@ static enum row_prefix mandatory_prefix(const struct insn *in, bool vex) {
         return PFX_F3;
     if (in->repne)
         return PFX_F2;
-    return in->opsize16 ? PFX_66 : PFX_NONE;
+    return in->prefix66 ? PFX_66 : PFX_NONE;
+}
+
+/* Real and virtual-8086 mode know no VEX, and of the selectors' instructions none (SDM vol. 3B,
+ * 21.1.3). */
+static bool is_unknown_there(const struct insn *in, bool vex) {
+    switch (in->row->callout) {
+    case CALLOUT_arpl: case CALLOUT_lar: case CALLOUT_lsl: case CALLOUT_verr: case CALLOUT_verw:
+    case CALLOUT_sldt: case CALLOUT_str: case CALLOUT_lldt: case CALLOUT_ltr: return true;
+    default: return vex;
+    }
 }
 
 int insn_decode(const struct translate_request *req, uint32_t offset, struct insn *in) {
@@ -93,7 +112,8 @@ int insn_decode(const struct translate_request *req, uint32_t offset, struct ins
     in->eip = req->eip + offset;
     uint32_t room = req->len - offset;
     ZyanStatus status =
-        ZydisDecoderDecodeInstruction(&decoder32, NULL, in->bytes, room > 15 ? 15 : room, &in->z);
+        ZydisDecoderDecodeInstruction(insn_decoder(req->mode), NULL, in->bytes,
+                                      room > 15 ? 15 : room, &in->z);
     if (status == ZYDIS_STATUS_NO_MORE_DATA)
         return room >= 15 ? VECTOR_GP : DECODE_MORE;
     if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
@@ -107,13 +127,13 @@ int insn_decode(const struct translate_request *req, uint32_t offset, struct ins
     if ((!vex && z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) || z->opcode_map > 3)
         return VECTOR_UD; /* EVEX, XOP, 3DNow: not in the guest's CPUID */
     default_segment(in);
-    scan_prefixes(in);
+    scan_prefixes(in, (req->mode & MODE_CODE16) != 0);
     find_immediate(in);
     bool modrm = (z->attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
     in->row = insn_row_find(vex, (unsigned)z->opcode_map, z->opcode, mandatory_prefix(in, vex),
                             modrm ? z->raw.modrm.reg : ROW_ANY,
                             !modrm || z->raw.modrm.mod == 3);
-    if (!in->row)
+    if (!in->row || (req->mode & (MODE_REAL | MODE_VM86) && is_unknown_there(in, vex)))
         return VECTOR_UD;
     in->kinds = insn_row_kinds(in->row);
     return 0;

@@ -11,7 +11,7 @@
 #define VECTOR_NM 7
 
 /* #NM and #UD by CR0.EM, CR0.TS, CR4.OSFXSR, CR4.OSXSAVE (SDM vol. 3A, tables 2-2, 13-1). */
-static bool unit_off(struct block *b, const struct insn *in) {
+bool block_unit_off(struct block *b, const struct insn *in) {
     uint32_t mode = b->req->mode;
     unsigned vector = 0;
     switch ((enum row_unit)in->row->unit) {
@@ -48,7 +48,7 @@ static void set_vex(const struct insn *in, struct encoding *enc) {
 }
 
 static void set_prefixes(const struct insn *in, struct encoding *enc) {
-    if (in->opsize16)
+    if (in->kinds->sized ? in->opsize16 : in->prefix66)
         enc->legacy[enc->legacy_count++] = 0x66;
     if (in->rep || in->repne)
         enc->legacy[enc->legacy_count++] = in->rep ? 0xf3 : 0xf2;
@@ -79,10 +79,16 @@ static unsigned high_byte(const struct insn *in, const struct encoding *enc) {
 
 static void emit_high_byte(struct block *b, const struct insn *in, struct encoding *enc,
                            unsigned low) {
-    struct memref moved;
+    struct memref moved, copy = CPU_FIELD(scratch);
     bool compares_al = in->z.opcode_map == ZYDIS_OPCODE_MAP_0F && in->z.opcode == 0xb0;
-    if (compares_al) {
-        block_refuse(b, in, REFUSE_high_byte);
+    if (compares_al) { /* CMPXCHG: AL must stay; its source is only read, a copy does */
+        struct encoding movzx = {.map = MAP_0F, .opcode = 0xb6, .has_modrm = true, .reg = R9,
+                                 .mem = &copy};
+        emit_store(&b->e, &copy, low);
+        copy.disp += 1;
+        emit_insn(&b->e, &movzx);
+        enc->reg = R9;
+        emit_insn(&b->e, enc);
         return;
     }
     if (enc->mem && (enc->mem->base == low || enc->mem->index == low)) {
@@ -102,26 +108,99 @@ static void emit_high_byte(struct block *b, const struct insn *in, struct encodi
     emit_swap_bytes(b, low);
 }
 
-/* Gathers have a vector for an index: it must stay out of address arithmetic. */
-static bool gather_operand(struct block *b, const struct insn *in, struct memref *m) {
+static bool is_gather(const struct insn *in) {
+    return in->row->vex && in->z.opcode_map == ZYDIS_OPCODE_MAP_0F38 && in->z.opcode >= 0x90 &&
+           in->z.opcode <= 0x93;
+}
+
+/* Base and displacement; the index is a vector, and stays out of address arithmetic. */
+static struct memref gather_base(const struct block *b, const struct insn *in) {
     const ZydisDecodedInstruction *z = &in->z;
-    bool vsib = in->row->vex && z->opcode_map == ZYDIS_OPCODE_MAP_0F38 && z->opcode >= 0x90 &&
-                z->opcode <= 0x93;
-    if (!vsib)
-        return false;
-    bool plain = block_segment_class(b, in->segment) == SEGMENT_FLAT && !block_checked(b) &&
-                 HINT_OPERAND(in->hint) == WINDOW_SUPER && !in->addr16;
-    if (!plain) {
-        block_refuse(b, in, REFUSE_gather);
-        return true;
-    }
     unsigned base = z->raw.sib.base;
     bool none = base == EBP && z->raw.modrm.mod == 0;
-    *m = (struct memref){.gs = true, .addr32 = true, .vector_index = true,
-                         .base = (uint8_t)(none ? NO_REG : host_gpr(base)),
-                         .index = z->raw.sib.index, .scale = z->raw.sib.scale,
-                         .disp = (int32_t)z->raw.disp.value + (base == ESP ? b->esp : 0)};
+    return (struct memref){.base = (uint8_t)(none ? NO_REG : host_gpr(base)),
+                           .index = NO_REG,
+                           .disp = (int32_t)z->raw.disp.value + (base == ESP ? b->esp : 0)};
+}
+
+/* The host does it alone in one flat window. Elsewhere a callout takes the elements one by one. */
+static bool gathered(struct block *b, const struct insn *in, const struct encoding *enc) {
+    const ZydisDecodedInstruction *z = &in->z;
+    bool plain = block_segment_class(b, in->segment) == SEGMENT_FLAT && !block_checked(b) &&
+                 HINT_OPERAND(in->hint) == WINDOW_SUPER;
+    if (!is_gather(in) || plain)
+        return false;
+    struct memref base = gather_base(b, in);
+    uint32_t arg = z->raw.modrm.reg | (uint32_t)z->raw.sib.index << CALLOUT_GATHER_INDEX |
+                   (uint32_t)enc->vvvv << CALLOUT_GATHER_MASK |
+                   (uint32_t)z->raw.sib.scale << CALLOUT_GATHER_SCALE |
+                   (uint32_t)in->segment << CALLOUT_GATHER_SEGMENT;
+    arg |= enc->vex_l ? CALLOUT_GATHER_WIDE : 0;
+    arg |= enc->vex_w ? CALLOUT_GATHER_QWORDS : 0;
+    arg |= z->opcode & 1 ? CALLOUT_GATHER_BY_QWORDS : 0;
+    emit_lea(&b->e, R11, &base);
+    block_callout(b, in, CALLOUT_gather, arg);
     return true;
+}
+
+static struct memref gather_operand(const struct block *b, const struct insn *in) {
+    struct memref m = gather_base(b, in);
+    m.gs = m.addr32 = m.vector_index = true;
+    m.index = in->z.raw.sib.index;
+    m.scale = in->z.raw.sib.scale;
+    return m;
+}
+
+static void emit_sized(struct block *b, const struct insn *in, struct encoding enc) {
+    enc.has_modrm = true;
+    if (in->opsize16)
+        enc.legacy[enc.legacy_count++] = 0x66;
+    emit_insn(&b->e, &enc);
+}
+
+/* BT, BTS, BTR and BTC with a register reach far from their operand. */
+static bool is_bit_string(const struct insn *in) {
+    return in->z.opcode_map == ZYDIS_OPCODE_MAP_0F && !in->row->vex &&
+           (in->z.opcode & 0xe7) == 0xa3 && in->z.raw.modrm.mod != 3;
+}
+
+/* Where the offset of the word itself counts, because it is checked or wraps at 64 KiB, it is
+ * computed: shifting right is storing, and loading from one byte on. The word is then changed in
+ * a register, which takes the bit's number modulo its size; the first store finds what faults. */
+static void emit_bit_string(struct block *b, const struct insn *in) {
+    bool reads = in->z.opcode == 0xa3;
+    unsigned bit = host_gpr(in->z.raw.modrm.reg);
+    struct memref shifted = CPU_FIELD(result), above = shifted;
+    struct memref times8 = {.base = NO_REG, .index = R10, .scale = 3};
+    struct memref times2 = {.base = NO_REG, .index = R10, .scale = 1};
+    struct memref word = {.base = R11, .index = R10, .scale = in->opsize16 ? 1 : 2};
+    struct encoding movsx = {.map = in->opsize16 ? MAP_0F : MAP_PRIMARY,
+                             .opcode = in->opsize16 ? 0xbf : 0x63, .rex_w = true,
+                             .has_modrm = true, .reg = R10, .rm = (uint8_t)bit};
+    struct encoding store = {.opcode = 0x89, .rex_w = true, .has_modrm = true, .reg = R10,
+                             .mem = &shifted};
+    struct memref ea = operand_effective(b, in, 0);
+    emit_lea(&b->e, R11, &ea);
+    emit_insn(&b->e, &movsx);
+    emit_lea64(&b->e, R10, &times8);
+    if (in->opsize16)
+        emit_lea64(&b->e, R10, &times2);
+    emit_insn(&b->e, &store);
+    above.disp += 1;
+    emit_load(&b->e, R10, &above);
+    emit_lea(&b->e, R11, &word);
+    ea = (struct memref){.base = R11, .index = NO_REG};
+    if (in->addr16)
+        ea = operand_cut16(b, ea);
+    struct memref m = operand_sum(b, in, ea, in->opsize16 ? 2 : 4,
+                                  reads ? ACCESS_READ : ACCESS_WRITE, in->addr16);
+    emit_sized(b, in, (struct encoding){.opcode = 0x8b, .reg = R9, .mem = &m});
+    if (!reads)
+        emit_sized(b, in, (struct encoding){.opcode = 0x89, .reg = R9, .mem = &m});
+    emit_sized(b, in, (struct encoding){.map = MAP_0F, .opcode = in->z.opcode, .reg = (uint8_t)bit,
+                                        .rm = R9});
+    if (!reads)
+        emit_sized(b, in, (struct encoding){.opcode = 0x89, .reg = R9, .mem = &m});
 }
 
 void emit_identical(struct block *b, const struct insn *in) {
@@ -153,10 +232,9 @@ void emit_identical(struct block *b, const struct insn *in) {
     if (kinds->reg_gpr && !kinds->reg_byte)
         enc.reg = (uint8_t)host_gpr(enc.reg);
     if (z->raw.modrm.mod != 3) {
-        if (!gather_operand(b, in, &m))
-            m = operand_memory(b, in, 0);
-        else if (b->ended)
+        if (gathered(b, in, &enc))
             return;
+        m = is_gather(in) ? gather_operand(b, in) : operand_memory(b, in, 0);
         enc.mem = &m;
     } else if (kinds->rm_gpr && !kinds->rm_byte) {
         enc.rm = (uint8_t)host_gpr(enc.rm);
@@ -169,7 +247,11 @@ void emit_identical(struct block *b, const struct insn *in) {
 }
 
 void e_ident(struct block *b, const struct insn *in) {
-    if (!unit_off(b, in))
+    if (block_unit_off(b, in))
+        return;
+    if (is_bit_string(in) && (in->addr16 || block_calls_out(b, in->segment)))
+        emit_bit_string(b, in);
+    else
         emit_identical(b, in);
 }
 
@@ -235,13 +317,10 @@ void e_xlat(struct block *b, const struct insn *in) {
     struct memref sum = {.base = RBX, .index = R11};
     emit_insn(&b->e, &movzx);
     emit_lea(&b->e, R11, &sum);
-    if (in->addr16) {
-        movzx.opcode = 0xb7;
-        movzx.rm = R11;
-        emit_insn(&b->e, &movzx);
-    }
     struct memref ea = {.base = R11, .index = NO_REG};
-    struct memref m = operand_sum(b, in, ea, 1, ACCESS_READ);
+    if (in->addr16)
+        ea = operand_cut16(b, ea);
+    struct memref m = operand_sum(b, in, ea, 1, ACCESS_READ, in->addr16);
     struct encoding load = {.opcode = 0x8a, .has_modrm = true, .reg = RAX, .mem = &m};
     emit_insn(&b->e, &load);
 }

@@ -6,11 +6,6 @@
 
 static unsigned slot_size(const struct insn *in) { return in->opsize16 ? 2 : 4; }
 
-static void add_esp(struct block *b, int32_t delta) {
-    b->esp += delta;
-    block_settle_esp(b);
-}
-
 static void store_sized(struct block *b, const struct memref *m, unsigned reg, unsigned size) {
     struct encoding enc = {.opcode = 0x89, .has_modrm = true, .reg = (uint8_t)reg, .mem = m};
     if (size == 2)
@@ -25,13 +20,6 @@ static void load_sized(struct block *b, unsigned reg, const struct memref *m, un
     emit_insn(&b->e, &enc);
 }
 
-static bool stack16(struct block *b, const struct insn *in) {
-    if (!(b->req->mode & MODE_STACK16))
-        return false;
-    block_refuse(b, in, REFUSE_stack16);
-    return true;
-}
-
 /* Pushes a register that operand_stack leaves alone (a guest register, or r9). */
 static void push_reg(struct block *b, const struct insn *in, unsigned reg, unsigned size) {
     struct memref m = operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE);
@@ -40,15 +28,12 @@ static void push_reg(struct block *b, const struct insn *in, unsigned reg, unsig
 }
 
 void e_push_reg(struct block *b, const struct insn *in) {
-    if (!stack16(b, in))
-        push_reg(b, in, host_gpr(in->z.opcode & 7u), slot_size(in));
+    push_reg(b, in, host_gpr(in->z.opcode & 7u), slot_size(in));
 }
 
 static int32_t immediate(const struct insn *in) { return (int32_t)in->z.raw.imm[0].value.s; }
 
 void e_push_imm(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
-        return;
     unsigned size = slot_size(in);
     struct memref m = operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE);
     struct encoding enc = {.opcode = 0xc7, .has_modrm = true, .mem = &m};
@@ -60,8 +45,6 @@ void e_push_imm(struct block *b, const struct insn *in) {
 }
 
 void e_push_rm(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
-        return;
     unsigned size = slot_size(in);
     if (in->z.raw.modrm.mod == 3) {
         push_reg(b, in, host_gpr(in->z.raw.modrm.rm), size);
@@ -70,20 +53,18 @@ void e_push_rm(struct block *b, const struct insn *in) {
     /* Two addresses in turn: the checked path calls out, so the value waits in result. */
     struct memref from = operand_memory(b, in, 0), keep = CPU_FIELD(result);
     load_sized(b, R9, &from, size);
-    if (block_checked(b) || block_segment_class(b, SEG_SS) == SEGMENT_GENERAL) {
+    if (block_calls_out(b, SEG_SS)) {
         emit_store(&b->e, &keep, R9);
         struct memref to = operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE);
         emit_load(&b->e, R9, &keep);
         store_sized(b, &to, R9, size);
-        add_esp(b, -(int32_t)size);
+        block_add_esp(b, -(int32_t)size);
         return;
     }
     push_reg(b, in, R9, size);
 }
 
 void e_push_seg(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
-        return;
     unsigned segment = in->z.opcode_map == ZYDIS_OPCODE_MAP_0F ? (in->z.opcode == 0xa0 ? SEG_FS : SEG_GS)
                                                                : in->z.opcode >> 3 & 3u;
     unsigned size = slot_size(in);
@@ -94,12 +75,10 @@ void e_push_seg(struct block *b, const struct insn *in) {
                              .mem = &selector};
     emit_insn(&b->e, &movzx);
     store_sized(b, &m, R9, size);
-    add_esp(b, -(int32_t)size);
+    block_add_esp(b, -(int32_t)size);
 }
 
 void e_pop_reg(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
-        return;
     unsigned reg = host_gpr(in->z.opcode & 7u), size = slot_size(in);
     struct memref m = operand_stack(b, in, 0, size, ACCESS_READ);
     if (reg != REG_GUEST_ESP) {
@@ -113,20 +92,33 @@ void e_pop_reg(struct block *b, const struct insn *in) {
         return;
     }
     load_sized(b, R9, &m, size);
-    add_esp(b, (int32_t)size);
+    block_add_esp(b, (int32_t)size);
     struct encoding mov = {.opcode = 0x8b, .has_modrm = true, .reg = REG_GUEST_ESP, .rm = R9,
                            .legacy = {0x66}, .legacy_count = 1};
     emit_insn(&b->e, &mov);
 }
 
+/* With a 16-bit stack only SP is incremented, and may wrap in an address that has all of ESP. */
+static struct memref pop_destination(struct block *b, const struct insn *in, unsigned size) {
+    bool from_esp = !in->addr16 && in->z.raw.modrm.rm == 4 && in->z.raw.sib.base == ESP;
+    if (!(b->req->mode & MODE_STACK16) || !from_esp)
+        return operand_memory(b, in, (int32_t)size);
+    struct memref above = {.base = R11, .index = NO_REG, .disp = (int32_t)size};
+    struct encoding lea = {.opcode = 0x8d, .has_modrm = true, .reg = R11, .mem = &above,
+                           .legacy = {0x66}, .legacy_count = 1};
+    emit_mov_reg_reg(&b->e, R11, REG_GUEST_ESP);
+    emit_insn(&b->e, &lea);
+    struct memref ea = operand_effective(b, in, 0);
+    ea.base = R11;
+    return operand_sum(b, in, ea, size, ACCESS_WRITE, false);
+}
+
 void e_pop_rm(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
-        return;
     unsigned size = slot_size(in);
     struct memref m = operand_stack(b, in, 0, size, ACCESS_READ), keep = CPU_FIELD(result);
     load_sized(b, R9, &m, size);
     if (in->z.raw.modrm.mod == 3) {
-        add_esp(b, (int32_t)size);
+        block_add_esp(b, (int32_t)size);
         struct encoding mov = {.opcode = 0x8b, .has_modrm = true, .rm = R9,
                                .reg = (uint8_t)host_gpr(in->z.raw.modrm.rm)};
         if (size == 2)
@@ -136,29 +128,38 @@ void e_pop_rm(struct block *b, const struct insn *in) {
     }
     /* An ESP-relative destination is computed with the incremented ESP (SDM vol. 2B, POP). */
     emit_store(&b->e, &keep, R9);
-    struct memref to = operand_memory(b, in, (int32_t)size);
+    struct memref to = pop_destination(b, in, size);
     emit_load(&b->e, R9, &keep);
     store_sized(b, &to, R9, size);
-    add_esp(b, (int32_t)size);
+    block_add_esp(b, (int32_t)size);
+}
+
+/* Where slots wrap or are checked one by one, C code does it: all of it or nothing. */
+static bool frame_calls_out(const struct block *b) {
+    return b->req->mode & MODE_STACK16 || block_segment_class(b, SEG_SS) >= SEGMENT_GENERAL;
 }
 
 void e_pusha(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
+    if (frame_calls_out(b)) {
+        block_callout(b, in, CALLOUT_pusha, in->opsize16 ? CALLOUT_ARG16 : 0);
         return;
+    }
     unsigned size = slot_size(in);
     for (unsigned i = 0; i < 8; i++) {
         int32_t at = -(int32_t)(size * (i + 1));
         struct memref m = operand_stack(b, in, at, size, ACCESS_WRITE);
         store_sized(b, &m, host_gpr(i), size);
     }
-    add_esp(b, -(int32_t)(8 * size));
+    block_add_esp(b, -(int32_t)(8 * size));
 }
 
 /* EDI first; a fault on a later slot must leave the registers alone, so the last slot is read
  * before any register changes (the slots span at most two pages). */
 void e_popa(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
+    if (frame_calls_out(b)) {
+        block_callout(b, in, CALLOUT_popa, in->opsize16 ? CALLOUT_ARG16 : 0);
         return;
+    }
     unsigned size = slot_size(in);
     struct memref first = operand_stack(b, in, 0, size, ACCESS_READ);
     load_sized(b, R9, &first, size);
@@ -171,15 +172,17 @@ void e_popa(struct block *b, const struct insn *in) {
         struct memref m = operand_stack(b, in, (int32_t)(size * i), size, ACCESS_READ);
         load_sized(b, host_gpr(gpr), &m, size);
     }
-    add_esp(b, (int32_t)(8 * size));
+    block_add_esp(b, (int32_t)(8 * size));
 }
 
 /* The image of EFLAGS is a sum of disjoint bits: what the host holds (its IF and bit 1 are
  * always set), the virtual IF and the rest. LEA adds without touching flags. VM and RF read as
  * zero (SDM vol. 2B, PUSHF). */
 void e_pushf(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
+    if (b->req->mode & MODE_VM86) { /* IOPL decides */
+        block_callout(b, in, CALLOUT_pushf, in->opsize16 ? CALLOUT_ARG16 : 0);
         return;
+    }
     unsigned size = slot_size(in);
     struct memref iflag = CPU_FIELD(iflag), sys = CPU_FIELD(sys_flags);
     struct memref m = operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE);
@@ -192,21 +195,25 @@ void e_pushf(struct block *b, const struct insn *in) {
     emit_load(&b->e, R8, &sys);
     emit_lea(&b->e, R9, &add_sys);
     store_sized(b, &m, R9, size);
-    add_esp(b, -(int32_t)size);
+    block_add_esp(b, -(int32_t)size);
 }
 
 void e_leave(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
-        return;
     unsigned size = slot_size(in);
     struct memref frame = {.base = RBP, .index = NO_REG};
     struct insn through_ss = *in;
+    bool narrow = b->req->mode & MODE_STACK16;
     through_ss.segment = SEG_SS;
     through_ss.hint = HINT_SECOND(in->hint);
-    struct memref m = operand_sum(b, &through_ss, frame, size, ACCESS_READ);
+    if (narrow)
+        frame = operand_cut16(b, frame);
+    struct memref m = operand_sum(b, &through_ss, frame, size, ACCESS_READ, narrow);
     struct memref above = {.base = RBP, .index = NO_REG, .disp = (int32_t)size};
+    struct encoding lea = {.opcode = 0x8d, .has_modrm = true, .reg = REG_GUEST_ESP, .mem = &above};
+    if (narrow)
+        lea.legacy[lea.legacy_count++] = 0x66;
     load_sized(b, R9, &m, size);
-    emit_lea(&b->e, REG_GUEST_ESP, &above);
+    emit_insn(&b->e, &lea);
     struct encoding mov = {.opcode = 0x8b, .has_modrm = true, .reg = RBP, .rm = R9};
     if (size == 2)
         mov.legacy[mov.legacy_count++] = 0x66;
@@ -214,11 +221,9 @@ void e_leave(struct block *b, const struct insn *in) {
 }
 
 void e_enter(struct block *b, const struct insn *in) {
-    if (stack16(b, in))
-        return;
     uint32_t bytes = (uint32_t)in->bytes[in->imm_at + 1] << 8 | in->bytes[in->imm_at];
     uint32_t level = in->bytes[in->imm_at + 2] & 31u;
-    if (level || in->opsize16) {
+    if (level || in->opsize16 || b->req->mode & MODE_STACK16) {
         block_callout(b, in, CALLOUT_enter,
                       bytes << 8 | level | (in->opsize16 ? CALLOUT_ARG16 : 0));
         return;
@@ -232,5 +237,5 @@ void e_enter(struct block *b, const struct insn *in) {
         store_sized(b, &last, R9, 4);
     }
     emit_lea(&b->e, RBP, &frame);
-    add_esp(b, -4 - (int32_t)bytes);
+    block_add_esp(b, -4 - (int32_t)bytes);
 }

@@ -27,6 +27,78 @@ static void rebase(struct block *b, unsigned pointer, unsigned hint) {
     emit_lea64(&b->e, pointer, &sum);
 }
 
+/* Both pointers become host pointers for one host instruction; the guest's wait in r8d and r9d. */
+static void keep_pointers(struct block *b) {
+    emit_mov_reg_reg(&b->e, R8, RSI);
+    emit_mov_reg_reg(&b->e, R9, RDI);
+    b->undo = UNDO_POINTERS;
+}
+
+/* The 64-bit host address of a linear address: in `to`, from r11d or r10d. */
+static void point_into_window(struct block *b, unsigned to, unsigned from, unsigned hint) {
+    struct memref sum = {.base = (uint8_t)from, .index = (uint8_t)to};
+    operand_window(b, to, from, hint);
+    emit_lea64(&b->e, to, &sum);
+}
+
+/* Behind the instruction `pointer` has moved by one element, up or down, from the linear address
+ * that its offset stood for. The base is taken off again, x - y being ~(~x + y), and only the
+ * low half goes back where addresses have 16 bits. */
+static void take_base_off(struct block *b, const struct insn *in, unsigned pointer, unsigned segment,
+                          unsigned kept) {
+    struct memref base = mem_cpu((uint32_t)(__builtin_offsetof(struct cpu, seg) +
+                                            segment * sizeof(struct segment) +
+                                            __builtin_offsetof(struct segment, base)));
+    struct memref sum = {.base = (uint8_t)pointer, .index = R10};
+    struct encoding invert = {.opcode = 0xf7, .has_modrm = true, .reg = 2, .rm = (uint8_t)pointer};
+    struct encoding low = {.opcode = 0x8b, .has_modrm = true, .reg = (uint8_t)kept,
+                           .rm = (uint8_t)pointer, .legacy = {0x66}, .legacy_count = 1};
+    emit_load(&b->e, R10, &base);
+    emit_insn(&b->e, &invert);
+    emit_lea(&b->e, pointer, &sum);
+    emit_insn(&b->e, &invert);
+    if (!in->addr16)
+        return;
+    emit_insn(&b->e, &low);
+    emit_mov_reg_reg(&b->e, pointer, kept);
+}
+
+static void linear_pointer(struct block *b, const struct insn *in, unsigned pointer,
+                           unsigned segment, unsigned size, enum access_kind kind) {
+    struct memref ea = {.base = (uint8_t)pointer, .index = NO_REG};
+    if (in->addr16)
+        ea = operand_cut16(b, ea);
+    operand_linear_sum(b, in, segment, ea, size, kind, in->addr16);
+}
+
+/* One element through segments with a base. */
+static void based_string(struct block *b, const struct insn *in, unsigned operands) {
+    unsigned size = !(in->z.opcode & 1) ? 1 : in->opsize16 ? 2 : 4;
+    bool writes = (in->z.opcode & 0xfe) == 0xa4 || (in->z.opcode & 0xfe) == 0xaa;
+    struct memref keep = CPU_FIELD(result);
+    if (operands & SOURCE)
+        linear_pointer(b, in, RSI, in->segment, size, ACCESS_READ);
+    if (operands == (SOURCE | DESTINATION))
+        emit_store(&b->e, &keep, R11);
+    if (operands & DESTINATION)
+        linear_pointer(b, in, RDI, SEG_ES, size, writes ? ACCESS_WRITE : ACCESS_READ);
+    keep_pointers(b);
+    if (operands & DESTINATION)
+        point_into_window(b, RDI, R11, HINT_SECOND(in->hint));
+    if (operands == (SOURCE | DESTINATION))
+        emit_load(&b->e, R11, &keep);
+    if (operands & SOURCE)
+        point_into_window(b, RSI, R11, HINT_OPERAND(in->hint));
+    struct encoding enc = {.opcode = in->z.opcode};
+    if (size == 2)
+        enc.legacy[enc.legacy_count++] = 0x66;
+    emit_insn(&b->e, &enc);
+    if (operands & SOURCE)
+        take_base_off(b, in, RSI, in->segment, R8);
+    if (operands & DESTINATION)
+        take_base_off(b, in, RDI, SEG_ES, R9);
+}
+
 /* Element by element, with every check, in a callout. */
 static void checked_string(struct block *b, const struct insn *in) {
     uint32_t arg = in->z.opcode | (uint32_t)in->segment << 8 | (in->opsize16 ? CALLOUT_ARG16 : 0);
@@ -35,15 +107,27 @@ static void checked_string(struct block *b, const struct insn *in) {
     block_callout(b, in, CALLOUT_string, arg);
 }
 
+/* The worst class among the segments that it goes through. */
+static enum segment_class string_class(const struct block *b, const struct insn *in,
+                                       unsigned operands) {
+    enum segment_class source = operands & SOURCE ? block_segment_class(b, in->segment) : SEGMENT_FLAT;
+    enum segment_class to = operands & DESTINATION ? block_segment_class(b, SEG_ES) : SEGMENT_FLAT;
+    if (source == SEGMENT_GENERAL || to == SEGMENT_GENERAL)
+        return SEGMENT_GENERAL;
+    return source > to ? source : to;
+}
+
 void e_string(struct block *b, const struct insn *in) {
     unsigned operands = string_operands(in->z.opcode);
-    bool stepped = (in->rep || in->repne) && b->req->mode & MODE_TF; /* a trap an iteration */
-    bool flat = !block_checked(b) && !in->addr16 && !stepped;
-    if (operands & SOURCE)
-        flat = flat && block_segment_class(b, in->segment) == SEGMENT_FLAT;
-    if (operands & DESTINATION)
-        flat = flat && block_segment_class(b, SEG_ES) == SEGMENT_FLAT;
-    if (!flat) {
+    bool repeats = in->rep || in->repne;
+    bool stepped = repeats && b->req->mode & MODE_TF; /* a trap an iteration */
+    enum segment_class cls = string_class(b, in, operands);
+    bool inside = cls == SEGMENT_FLAT || cls == SEGMENT_BASED || (cls == SEGMENT_64K && in->addr16);
+    if (!block_checked(b) && !repeats && inside && (cls != SEGMENT_FLAT || in->addr16)) {
+        based_string(b, in, operands);
+        return;
+    }
+    if (block_checked(b) || in->addr16 || stepped || cls != SEGMENT_FLAT) {
         checked_string(b, in);
         return;
     }
@@ -54,7 +138,7 @@ void e_string(struct block *b, const struct insn *in) {
     struct encoding enc = {.opcode = in->z.opcode};
     if (in->opsize16)
         enc.legacy[enc.legacy_count++] = 0x66;
-    if (in->rep || in->repne)
+    if (repeats)
         enc.legacy[enc.legacy_count++] = in->rep ? 0xf3 : 0xf2;
     emit_insn(&b->e, &enc);
     if (operands & SOURCE)
@@ -63,15 +147,21 @@ void e_string(struct block *b, const struct insn *in) {
         emit_mov_reg_reg(&b->e, RDI, RDI);
 }
 
-/* MASKMOVQ, MASKMOVDQU, VMASKMOVDQU store to DS:[EDI]. */
+/* MASKMOVQ, MASKMOVDQU, VMASKMOVDQU store to DS:[EDI]. All the bytes are checked, masked or not. */
 void e_maskmov(struct block *b, const struct insn *in) {
-    if (block_checked(b) || block_segment_class(b, in->segment) != SEGMENT_FLAT || in->addr16) {
-        block_refuse(b, in, REFUSE_masked_store);
-        return;
-    }
-    rebase(b, RDI, HINT_OPERAND(in->hint));
     struct insn plain = *in;
     plain.addr16 = false;
+    if (!block_checked(b) && block_segment_class(b, in->segment) == SEGMENT_FLAT && !in->addr16) {
+        rebase(b, RDI, HINT_OPERAND(in->hint));
+        e_ident(b, &plain);
+        emit_mov_reg_reg(&b->e, RDI, RDI);
+        return;
+    }
+    if (block_unit_off(b, in))
+        return;
+    linear_pointer(b, in, RDI, in->segment, in->row->unit == UNIT_MMX ? 8 : 16, ACCESS_WRITE);
+    keep_pointers(b);
+    point_into_window(b, RDI, R11, HINT_OPERAND(in->hint));
     e_ident(b, &plain);
-    emit_mov_reg_reg(&b->e, RDI, RDI);
+    emit_mov_reg_reg(&b->e, RDI, R9);
 }

@@ -241,6 +241,27 @@ void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fa
     leave_to(b, target, false);
 }
 
+/* The host's prefix makes it ECX at most. CX is counted down by LEA, tested in ECX, and ECX comes
+ * back from r8d on either way. */
+void exit_counted16(struct block *b, unsigned opcode, uint32_t target, uint32_t fall) {
+    bool jcxz = opcode == 0xe3;
+    uint8_t *other = NULL;
+    b->ended = true;
+    if (!jcxz)
+        emit_bytes(&b->e, (const uint8_t[]){0x66, 0x8d, 0x49, 0xff}, 4); /* lea cx, [rcx - 1] */
+    emit_mov_reg_reg(&b->e, R8, RCX);
+    emit_bytes(&b->e, (const uint8_t[]){0x0f, 0xb7, 0xc9, 0x67}, 4); /* movzx ecx, cx; jecxz */
+    uint8_t *zero = emit_short_jump(&b->e, 0xe3);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    if (opcode == 0xe0 || opcode == 0xe1) /* LOOPNE ends with ZF, LOOPE without */
+        other = emit_short_jump(&b->e, opcode == 0xe0 ? 0x74 : 0x75);
+    leave_to(b, jcxz ? fall : target, false);
+    emit_short_land(&b->e, zero);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    emit_short_land(&b->e, other);
+    leave_to(b, jcxz ? target : fall, false);
+}
+
 static void point_at(uint8_t *site, const uint8_t *at) {
     uint32_t distance = (uint32_t)(int32_t)(at - site - 4);
     for (unsigned k = 0; k < 4; k++)
@@ -257,6 +278,15 @@ void exits_finish(struct block *b) {
         if (leave->ecx_in == R11)
             emit_mov_reg_imm(e, REG_TARGET, leave->target);
         emit_jump_stub(e, (enum stub)leave->stub);
+    }
+    for (unsigned i = 0; i < b->check_count && !b->e.overflow; i++) {
+        const struct pending_check *check = &b->checks[i];
+        point_at(check->site, e->at);
+        emit_mov_reg_reg(e, RCX, R8);
+        block_check_access(e, check);
+        emit_mov_reg_imm(e, R10, 0);
+        emit8(e, 0xe9);
+        emit32(e, (uint32_t)(int32_t)(check->back - (e->at + 4)));
     }
     for (unsigned i = 0; i < b->exit_count && !b->e.overflow; i++) {
         const struct pending_exit *exit = &b->exits[i];

@@ -407,7 +407,16 @@ static uint16_t chain_rows[4096];
 static unsigned chain_used;
 static struct operand_kinds row_kinds[sizeof insn_rows / sizeof insn_rows[0]];
 
+/* CMPXCHG8B has one size; where a prefix is part of the opcode, "v" names the operand size. */
+static bool is_sized(const struct insn_row *row) {
+    bool cmpxchg8b = row->map == 1 && row->lo == 0xc7 && row->ext == 1;
+    if (row->unit != UNIT_INT)
+        return row->unit == UNIT_X87;
+    return (row->prefix == PFX_ANY && !cmpxchg8b) || strchr(row->operands, 'v');
+}
+
 static void parse_operands(const struct insn_row *row, struct operand_kinds *kinds) {
+    kinds->sized = is_sized(row);
     for (const char *p = row->operands; *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : "") {
         bool byte = p[1] == 'b', bare = p[1] == ',' || p[1] == 0;
         if (*p == 'G')

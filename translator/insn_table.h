@@ -54,6 +54,7 @@ struct operand_kinds {
     bool vvvv_gpr;
     bool opcode_reg, opcode_byte; /* register in the opcode */
     bool any_gpr;
+    bool sized; /* 66h means the operand size, not another instruction */
 };
 
 const struct operand_kinds *insn_row_kinds(const struct insn_row *row);

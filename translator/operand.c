@@ -1,8 +1,9 @@
 /* Where an operand lies: effective address -> linear address -> host memory.
  *
  * This file is the whole of "how an effective address becomes a host address": segments (flat:
- * nothing; based: the base is added, 67h wraps; others: a checking callout) and windows (GS, or
- * the user window in r14, or a choice by address). */
+ * nothing; based: the base is added, 67h wraps; 64 KiB with a 16-bit offset: a callout only where
+ * the access may reach beyond; others: a checking callout) and windows (GS, or the user window in
+ * r14, or a choice by address). */
 #include <assert.h>
 
 #include "translator/block.h"
@@ -15,13 +16,25 @@ static struct memref window_relative(struct memref ea) {
 enum segment_class block_segment_class(const struct block *b, unsigned segment) {
     uint32_t mode = b->req->mode;
     switch (segment) {
-    case SEG_CS: return SEGMENT_GENERAL; /* data in code segments: readable or not is checked */
-    case SEG_DS: return mode & MODE_GENERAL_DS ? SEGMENT_GENERAL : SEGMENT_FLAT;
-    case SEG_ES: return mode & MODE_GENERAL_ES ? SEGMENT_GENERAL : SEGMENT_FLAT;
-    case SEG_SS: return mode & MODE_GENERAL_SS ? SEGMENT_GENERAL : SEGMENT_FLAT;
+    /* Protected mode: data in code segments; readable or not is checked. */
+    case SEG_CS: return mode & MODE_DATA_CS ? SEGMENT_64K : SEGMENT_GENERAL;
+    case SEG_DS: return (enum segment_class)(mode >> MODE_DS_SHIFT & 3u);
+    case SEG_ES: return (enum segment_class)(mode >> MODE_ES_SHIFT & 3u);
+    case SEG_SS: return (enum segment_class)(mode >> MODE_SS_SHIFT & 3u);
     case SEG_FS: return (enum segment_class)(mode >> MODE_FS_SHIFT & 3u);
     default: return (enum segment_class)(mode >> MODE_GS_SHIFT & 3u);
     }
+}
+
+struct memref operand_cut16(struct block *b, struct memref sum) {
+    struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R11, .rm = R11};
+    bool is_register = sum.base != NO_REG && sum.index == NO_REG && sum.disp == 0;
+    if (is_register)
+        movzx.rm = sum.base;
+    else
+        emit_lea(&b->e, R11, &sum);
+    emit_insn(&b->e, &movzx);
+    return (struct memref){.base = R11, .index = NO_REG};
 }
 
 /* 16-bit addressing (SDM vol. 2A, table 2-1): the sum is taken to 16 bits in r11d. */
@@ -34,10 +47,7 @@ static struct memref effective16(struct block *b, const struct insn *in) {
     if (rm == 6 && in->z.raw.modrm.mod == 0)
         return (struct memref){.base = NO_REG, .index = NO_REG,
                                .disp = (int32_t)(in->z.raw.disp.value & 0xffff)};
-    emit_lea(&b->e, R11, &sum);
-    struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R11, .rm = R11};
-    emit_insn(&b->e, &movzx);
-    return (struct memref){.base = R11, .index = NO_REG};
+    return operand_cut16(b, sum);
 }
 
 struct memref operand_effective(struct block *b, const struct insn *in, int32_t esp_bias) {
@@ -87,34 +97,71 @@ static struct memref add_base(struct block *b, unsigned segment, struct memref e
 
 /* The checking callout: limits, rights, alignment, data breakpoints. The linear address comes back in result2, and
  * from there in r11d. */
-static struct memref checked(struct block *b, const struct insn *in, unsigned segment,
-                             struct memref ea, unsigned size, enum access_kind kind) {
+static struct memref checked(struct block *b, const struct insn *in, uint32_t arg,
+                             struct memref ea) {
+    struct pending_check check = {.eip = in->eip, .next_eip = in->next_eip, .arg = arg};
     emit_lea(&b->e, R11, &ea);
-    block_callout(b, in, CALLOUT_check, size | (uint32_t)kind << 8 | segment << 16);
-    struct memref result = CPU_FIELD(result2);
-    emit_load(&b->e, R11, &result);
+    block_check_access(&b->e, &check);
     return (struct memref){.base = R11, .index = NO_REG};
 }
 
+/* An offset of 16 bits, in a segment that has them all. The last byte's offset has bit 16 set
+ * when the access reaches beyond: BSWAP brings it to where MOVZX reads it, and no flag changes. */
+static struct memref inside_64k(struct block *b, const struct insn *in, uint32_t arg,
+                                struct memref ea) {
+    unsigned segment = arg >> 16, size = arg & CHECK_SIZE_MAX;
+    struct pending_check check = {.eip = in->eip, .next_eip = in->next_eip, .arg = arg};
+    bool is_constant = ea.base == NO_REG;
+    if (size == 1 || (is_constant && (uint32_t)ea.disp + (size - 1) <= 0xffff))
+        return add_base(b, segment, ea);
+    struct memref last = {.base = R11, .index = NO_REG, .disp = (int32_t)size - 1};
+    struct memref base = mem_cpu(segment_field(segment));
+    if (is_constant)
+        emit_lea(&b->e, R11, &ea);
+    emit_mov_reg_reg(&b->e, R8, RCX);
+    emit_lea(&b->e, RCX, &last);
+    emit_bytes(&b->e, (const uint8_t[]){0x0f, 0xc9, 0x0f, 0xb6, 0xcd, 0x67}, 6);
+    uint8_t *inside = emit_short_jump(&b->e, 0xe3); /* bswap ecx; movzx ecx, ch; jecxz */
+    if (b->check_count < BLOCK_CHECKS_MAX) {
+        emit8(&b->e, 0xe9);
+        check.site = b->e.at;
+        emit32(&b->e, 0);
+    } else {
+        emit_mov_reg_reg(&b->e, RCX, R8);
+        block_check_access(&b->e, &check);
+        emit_mov_reg_imm(&b->e, R10, 0);
+    }
+    uint8_t *done = check.site ? NULL : emit_short_jump(&b->e, 0xeb);
+    emit_short_land(&b->e, inside);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    emit_load(&b->e, R10, &base);
+    emit_short_land(&b->e, done);
+    check.back = b->e.at;
+    if (check.site)
+        b->checks[b->check_count++] = check;
+    return (struct memref){.base = R10, .index = R11};
+}
+
 /* Size and kind of the explicit memory operand: only the checked path asks. */
-static void explicit_access(const struct insn *in, unsigned *size, enum access_kind *kind) {
+static uint32_t explicit_access(const struct block *b, const struct insn *in) {
     ZydisDecodedInstruction z;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
-    ZydisDecoder decoder;
-    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-    *size = 1;
-    *kind = ACCESS_READ;
-    if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, in->bytes, in->len, &z, operands)))
-        return;
+    const ZydisDecoder *decoder = insn_decoder(b->req->mode);
+    unsigned size = 1;
+    enum access_kind kind = ACCESS_READ;
+    if (ZYAN_FAILED(ZydisDecoderDecodeFull(decoder, in->bytes, in->len, &z, operands)))
+        return CHECK_ARG(size, kind, in->segment);
     for (unsigned i = 0; i < z.operand_count; i++) {
         if (operands[i].type != ZYDIS_OPERAND_TYPE_MEMORY ||
             operands[i].visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
             continue;
-        *size = operands[i].size / 8u ? operands[i].size / 8u : 1;
+        if (operands[i].size / 8u)
+            size = operands[i].size / 8u <= CHECK_SIZE_MAX ? operands[i].size / 8u : CHECK_SIZE_MAX;
         if (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
-            *kind = ACCESS_WRITE;
-        return;
+            kind = ACCESS_WRITE;
+        break;
     }
+    return CHECK_ARG(size, kind, in->segment);
 }
 
 void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint) {
@@ -150,17 +197,23 @@ static struct memref to_window(struct block *b, struct memref linear, unsigned h
     return (struct memref){.base = R10, .index = R11};
 }
 
+/* From an offset to a linear sum. `narrow`: the offset has 16 bits. */
+static struct memref linear_sum(struct block *b, const struct insn *in, uint32_t arg,
+                                struct memref ea, bool narrow) {
+    unsigned segment = arg >> 16;
+    enum segment_class cls = block_segment_class(b, segment);
+    if (block_checked(b) || cls == SEGMENT_GENERAL || (cls == SEGMENT_64K && !narrow))
+        return checked(b, in, arg, ea);
+    if (cls == SEGMENT_64K)
+        return inside_64k(b, in, arg, ea);
+    return cls == SEGMENT_BASED ? add_base(b, segment, ea) : ea;
+}
+
 static struct memref linear_operand(struct block *b, const struct insn *in, int32_t esp_bias) {
     struct memref ea = operand_effective(b, in, esp_bias);
-    enum segment_class cls = block_segment_class(b, in->segment);
-    /* CS never is writable in protected mode, and may be execute-only: who names it is checked. */
-    if (cls == SEGMENT_GENERAL || block_checked(b) || in->segment == SEG_CS) {
-        unsigned size;
-        enum access_kind kind;
-        explicit_access(in, &size, &kind);
-        return checked(b, in, in->segment, ea, size, kind);
-    }
-    return cls == SEGMENT_BASED ? add_base(b, in->segment, ea) : ea;
+    uint32_t arg = block_calls_out(b, in->segment) ? explicit_access(b, in)
+                                                   : CHECK_ARG(1, ACCESS_READ, in->segment);
+    return linear_sum(b, in, arg, ea, in->addr16);
 }
 
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias) {
@@ -175,17 +228,21 @@ void operand_linear(struct block *b, const struct insn *in) {
 struct memref operand_stack(struct block *b, const struct insn *in, int32_t disp, unsigned size,
                             enum access_kind kind) {
     struct memref ea = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = disp + b->esp};
-    if (block_segment_class(b, SEG_SS) == SEGMENT_GENERAL || block_checked(b))
-        ea = checked(b, in, SEG_SS, ea, size, kind);
+    bool narrow = b->req->mode & MODE_STACK16;
+    if (narrow)
+        ea = operand_cut16(b, ea);
+    ea = linear_sum(b, in, CHECK_ARG(size, kind, SEG_SS), ea, narrow);
     return to_window(b, ea, HINT_SECOND(in->hint));
 }
 
+void operand_linear_sum(struct block *b, const struct insn *in, unsigned segment, struct memref ea,
+                        unsigned size, enum access_kind kind, bool narrow) {
+    struct memref linear = linear_sum(b, in, CHECK_ARG(size, kind, segment), ea, narrow);
+    emit_lea(&b->e, R11, &linear);
+}
+
 struct memref operand_sum(struct block *b, const struct insn *in, struct memref ea, unsigned size,
-                          enum access_kind kind) {
-    enum segment_class cls = block_segment_class(b, in->segment);
-    if (cls == SEGMENT_GENERAL || block_checked(b))
-        ea = checked(b, in, in->segment, ea, size, kind);
-    else if (cls == SEGMENT_BASED)
-        ea = add_base(b, in->segment, ea);
+                          enum access_kind kind, bool narrow) {
+    ea = linear_sum(b, in, CHECK_ARG(size, kind, in->segment), ea, narrow);
     return to_window(b, ea, HINT_OPERAND(in->hint));
 }

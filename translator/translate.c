@@ -8,15 +8,6 @@
 /* No single instruction emits more than this. */
 #define INSN_CODE_MAX 640u
 
-const char *refusal_text(unsigned reason) {
-    static const char *const texts[] = {
-#define REFUSAL_TEXT(id, text) text,
-        REFUSALS(REFUSAL_TEXT)
-#undef REFUSAL_TEXT
-    };
-    return reason < REFUSAL_COUNT ? texts[reason] : "an unknown guest feature";
-}
-
 static void record(struct block *b, uint32_t guest_offset, const uint8_t *code) {
     struct insn_map *entry = &b->out->map[b->out->insn_count++];
     entry->host = (uint16_t)(b->e.at - code);
@@ -27,22 +18,25 @@ static void record(struct block *b, uint32_t guest_offset, const uint8_t *code) 
 
 void block_settle_esp(struct block *b) {
     struct memref sum = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = b->esp};
+    struct encoding lea = {.opcode = 0x8d, .has_modrm = true, .reg = REG_GUEST_ESP, .mem = &sum};
+    if (b->req->mode & MODE_STACK16) /* SP alone */
+        lea.legacy[lea.legacy_count++] = 0x66;
     if (b->esp)
-        emit_lea(&b->e, REG_GUEST_ESP, &sum);
+        emit_insn(&b->e, &lea);
     b->esp = 0;
 }
 
 /* Can the instruction be emitted while r12d lags behind ESP? Pushes and pops of registers, and
  * whatever uses ESP for nothing but an address. */
 static bool bears_lag(const struct block *b, const struct insn *in) {
-    const uint32_t checked = MODE_GENERAL_DS | MODE_GENERAL_ES | MODE_GENERAL_SS | MODE_ALIGN |
-                             MODE_DEBUG | MODE_STACK16 | MODE_NO_FPU | MODE_NO_SSE;
+    const uint32_t checked = MODE_GENERAL_CS | MODE_GENERAL_DS | MODE_GENERAL_ES | MODE_GENERAL_SS |
+                             MODE_ALIGN | MODE_DEBUG | MODE_STACK16 | MODE_NO_FPU | MODE_NO_SSE;
     const ZydisDecodedInstruction *z = &in->z;
     emitter_fn emit = in->row->emit;
     bool stack = emit == e_push_reg || emit == e_push_imm || emit == e_ret ||
                  emit == e_call_rel || (emit == e_pop_reg && (z->opcode & 7u) != ESP);
     if (b->req->mode & checked || b->esp < -96 || b->esp > 96 || in->row->unit == UNIT_AVX ||
-        block_segment_class(b, in->segment) == SEGMENT_GENERAL)
+        block_segment_class(b, in->segment) >= SEGMENT_GENERAL)
         return false;
     if (stack)
         return (emit != e_push_reg || (z->opcode & 7u) != ESP) && !in->opsize16;
@@ -58,14 +52,6 @@ static bool bears_lag(const struct block *b, const struct insn *in) {
         return false;
     return z->raw.modrm.mod != 3 || !in->kinds->rm_gpr || in->kinds->rm_byte ||
            z->raw.modrm.rm != ESP;
-}
-
-/* 16-bit code and virtual-8086 mode are refused by name, at the instruction. */
-static bool mode_refused(struct block *b, const struct insn *in) {
-    if (!(b->req->mode & (MODE_CODE16 | MODE_REAL | MODE_VM86)))
-        return false;
-    block_refuse(b, in, REFUSE_code16);
-    return true;
 }
 
 static void probe(struct block *b, uint32_t offset) {
@@ -98,8 +84,7 @@ static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
     }
     b->out->guest_len = offset + in.len;
     in.hint = b->req->hint ? b->req->hint(b->req->opaque, b->pc) : 0;
-    if (!mode_refused(b, &in))
-        in.row->emit(b, &in);
+    in.row->emit(b, &in);
     b->out->map[b->out->insn_count - 1].undo = b->undo;
     return in.len;
 }

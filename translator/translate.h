@@ -32,24 +32,6 @@ enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
 
-/* Guest features that are named and refused. */
-#define REFUSALS(X)                                                                               \
-    X(code16, "16-bit, real-mode or virtual-8086 code")                                           \
-    X(stack16, "a 16-bit stack segment")                                                          \
-    X(masked_store, "MASKMOV through a segment that is not flat or with 16-bit addresses")         \
-    X(loop16, "LOOP or JCXZ with 16-bit CX in 32-bit code")                                       \
-    X(high_byte, "CMPXCHG with AH-DH and an ESP-relative operand")                                \
-    X(branch16, "a near branch with 16-bit operand size")                                         \
-    X(gather, "a gather through a segment that is not flat")
-
-enum refusal {
-#define REFUSAL_ENUM(id, text) REFUSE_##id,
-    REFUSALS(REFUSAL_ENUM)
-#undef REFUSAL_ENUM
-        REFUSAL_COUNT
-};
-const char *refusal_text(unsigned reason);
-
 struct translate_request {
     const uint8_t *bytes; /* copied guest code, starting at eip */
     uint32_t len;
@@ -57,6 +39,7 @@ struct translate_request {
     uint32_t eip;        /* offset in CS */
     uint32_t linear;     /* CS.base + eip */
     uint32_t mode;       /* MODE_* */
+    uint32_t code_limit; /* of CS, with MODE_GENERAL_CS: `bytes` end there at the latest */
     uint32_t max_insns;
     bool no_links;       /* every exit returns to the dispatcher */
     bool direct_cross_page; /* direct links may leave the page (caller undoes them) */
@@ -93,6 +76,8 @@ struct insn_map {
 /* The block guessed what the called code is and reads it to be sure: a true fault there is not the
  * guest's; without the guess the instruction is translated again. */
 #define UNDO_GUESS 0x40u
+/* ESI and EDI hold host pointers; the guest's own wait in r8d and r9d. */
+#define UNDO_POINTERS 0x20u /* alone */
 
 struct translation_exit {
     uint32_t site;   /* offset of the rel32 to patch */

@@ -125,7 +125,6 @@ uint32_t engine_guest_fip(struct vcpu *v, uint64_t host_ip) {
     }
 FAKE_HANDLER(check)
 FAKE_HANDLER(probe)
-FAKE_HANDLER(refuse)
 FAKE_HANDLER(guess_failed)
 
 static inline void put16(gva_t gva, uint32_t value) {

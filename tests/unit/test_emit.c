@@ -1,5 +1,5 @@
 /* Host encodings, and the ways into and out of fragments: pads, thunks, links, the attention flag,
- * windows by hint, limits and refusals. Flags and registers must pass through all of them. */
+ * windows by hint, limits and what is not offered. Flags and registers must pass through all of them. */
 #include <Zydis/Zydis.h>
 
 #include "translator/emit.h"
@@ -334,37 +334,6 @@ START_TEST(hints_choose_the_window_of_each_operand) {
 }
 END_TEST
 
-struct refused {
-    uint8_t bytes[8];
-    uint32_t len, mode;
-    enum refusal reason;
-};
-
-START_TEST(what_is_not_supported_is_refused_by_name) {
-    static const struct refused list[] = {
-        {{0x90}, 1, MODE_CODE16, REFUSE_code16},
-        {{0x90}, 1, MODE_VM86, REFUSE_code16},
-        {{0x90}, 1, MODE_REAL, REFUSE_code16},
-        {{0x50}, 1, MODE_STACK16, REFUSE_stack16},
-        {{0xc3}, 1, MODE_STACK16, REFUSE_stack16},
-        {{0x67, 0xe2, 0x10}, 3, 0, REFUSE_loop16},
-        {{0x0f, 0xb0, 0x24, 0x24}, 4, 0, REFUSE_high_byte},
-        {{0x66, 0xeb, 0x10}, 3, 0, REFUSE_branch16},
-        {{0xc4, 0xe2, 0x69, 0x90, 0x04, 0x08}, 6, MODE_GENERAL_DS, REFUSE_gather},
-    };
-    for (unsigned i = 0; i < sizeof list / sizeof *list; i++) {
-        struct translate_request req = request(list[i].bytes, list[i].len, list[i].mode);
-        translate(&req);
-        struct outcome in = before(0), out;
-        ck_assert_int_eq(run_translated(&in, list[i].mode, &out), LEAVE_STOP);
-        ck_assert_uint_eq(dual.callout, CALLOUT_refuse);
-        ck_assert_msg(dual.callout_arg == list[i].reason, "%u: %s", i,
-                      refusal_text(dual.callout_arg));
-        ck_assert_uint_eq(out.eip, CODE_AT);
-    }
-}
-END_TEST
-
 struct unit_case {
     uint8_t bytes[4];
     uint32_t len, mode;
@@ -387,6 +356,12 @@ START_TEST(units_that_are_off_raise_nm_or_ud) {
         {{0xf0, 0x90}, 2, 0, 6},             /* LOCK NOP */
         {{0x62, 0xf1, 0x7c, 0x48}, 4, 0, 6}, /* EVEX */
         {{0x8e, 0xc8}, 2, 0, 6},             /* MOV CS, EAX */
+        {{0x63, 0xc8}, 2, MODE_REAL, 6},     /* ARPL, and others that know selectors */
+        {{0x0f, 0x02, 0xc8}, 3, MODE_REAL | MODE_CODE16, 6},
+        {{0x0f, 0x03, 0xc8}, 3, 3 | MODE_VM86 | MODE_CODE16, 6},
+        {{0x0f, 0x00, 0xc0}, 3, MODE_REAL, 6},       /* SLDT */
+        {{0x0f, 0x00, 0xd8}, 3, 3 | MODE_VM86, 6},   /* LTR */
+        {{0xc5, 0xf8, 0x58, 0xc0}, 4, MODE_REAL, 6}, /* LDS AX, AX: no VEX there */
     };
     for (unsigned i = 0; i < sizeof list / sizeof *list; i++) {
         uint8_t bytes[16] = {0};
@@ -446,7 +421,6 @@ int main(void) {
     tcase_add_test(tcase, back_edge_polls_a_page_before_it_does_anything);
     tcase_add_test(tcase, sti_is_followed_by_one_instruction_and_a_look);
     tcase_add_loop_test(tcase, hints_choose_the_window_of_each_operand, 0, 2);
-    tcase_add_test(tcase, what_is_not_supported_is_refused_by_name);
     tcase_add_test(tcase, units_that_are_off_raise_nm_or_ud);
     tcase_add_test(tcase, block_ends_at_its_limits);
     suite_add_tcase(suite, tcase);

@@ -235,17 +235,6 @@ START_TEST(return_faults) {
 }
 END_TEST
 
-START_TEST(tasks_are_refused_by_name) {
-    CPU->tr.selector = 0;
-    ck_assert_int_eq(callout_jmp_far(V, SEL_TSS, 0), CALLOUT_EXIT);
-    ck_assert_ptr_nonnull(strstr(V->exit_text, "task state segment"));
-    V->exit = EXIT_NONE;
-    gate_to(SEL_TSS, 0x85, 0);
-    ck_assert_int_eq(callout_call_far(V, SEL_FREE, 0), CALLOUT_EXIT);
-    ck_assert_ptr_nonnull(strstr(V->exit_text, "task gate"));
-}
-END_TEST
-
 START_TEST(real_mode) {
     vcpu_reset(V);
     CPU->gpr[ESP] = 0x8000;
@@ -281,7 +270,6 @@ int main(void) {
     tcase_add_test(tc, gate_to_outer_code_is_refused);
     tcase_add_test(tc, gate_stack_faults);
     tcase_add_loop_test(tc, return_faults, 0, (int)(sizeof bad_returns / sizeof bad_returns[0]));
-    tcase_add_test(tc, tasks_are_refused_by_name);
     tcase_add_test(tc, real_mode);
     suite_add_tcase(suite, tc);
     return run_suite(suite);

@@ -295,47 +295,9 @@ START_TEST(table_reads_can_fault) {
 }
 END_TEST
 
-START_TEST(task_gate_is_refused_by_name) {
-    idt_set(8, SEL_TSS, 0, 0x85);
-    ck_assert_int_eq(external(8), CALLOUT_EXIT);
-    ck_assert_int_eq(V->exit, EXIT_UNSUPPORTED);
-    ck_assert_str_eq(V->exit_text, "the guest uses a task gate in the IDT at 0008:00005000, which "
-                                   "is not supported yet");
-}
-END_TEST
-
-START_TEST(virtual_8086_is_refused) {
-    CPU->sys_flags |= FL_VM;
-    cpu_update_mode(CPU, 3);
-    ck_assert_int_eq(external(0x20), CALLOUT_EXIT);
-    ck_assert_int_eq(V->exit, EXIT_UNSUPPORTED);
-}
-END_TEST
-
 START_TEST(nmi_blocks_further_ones) {
     ck_assert_int_eq(external(VEC_NMI), CALLOUT_JUMP);
     ck_assert(CPU->nmi_blocked);
-}
-END_TEST
-
-START_TEST(real_mode_uses_far_pointers) {
-    vcpu_reset(V);
-    CPU->seg[SEG_CS].base = 0;
-    CPU->seg[SEG_CS].selector = 0;
-    CPU->gpr[ESP] = 0x8000;
-    CPU->idt = (struct table_register){FAKE_IDT, 0x3ff};
-    cpu_set_eflags(CPU, FL_IF | FL_CF, FL_IF | FL_CF);
-    put32(FAKE_IDT + 0x10 * 4, 0x12345678);
-    ck_assert_int_eq(interrupt_deliver(V, 0x10, DELIVER_SOFTWARE, 0x102, false, 0), CALLOUT_JUMP);
-    ck_assert_uint_eq(CPU->eip, 0x5678);
-    ck_assert_uint_eq(CPU->seg[SEG_CS].base, 0x12340);
-    ck_assert_uint_eq(CPU->gpr[ESP], 0x7ffa);
-    ck_assert_uint_eq(get16(0x7ffa), 0x102);
-    ck_assert_uint_eq(get16(0x7ffe), FL_IF | FL_CF | FL_ONE);
-    ck_assert_uint_eq(CPU->iflag, 0);
-    CPU->idt.limit = 0x42;
-    ck_assert_int_eq(external(0x10), CALLOUT_FAULT);
-    ck_assert_uint_eq(V->fault.vector, VEC_GP);
 }
 END_TEST
 
@@ -364,10 +326,7 @@ int main(void) {
     tcase_add_test(tc, page_fault_in_the_middle_of_the_frame);
     tcase_add_test(tc, implicit_accesses_are_supervisor);
     tcase_add_test(tc, table_reads_can_fault);
-    tcase_add_test(tc, task_gate_is_refused_by_name);
-    tcase_add_test(tc, virtual_8086_is_refused);
     tcase_add_test(tc, nmi_blocks_further_ones);
-    tcase_add_test(tc, real_mode_uses_far_pointers);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

@@ -1,4 +1,4 @@
-/* IRET, SYSENTER and SYSEXIT: the way out, the way in, and every refusal. */
+/* IRET, SYSENTER and SYSEXIT: the way out, the way in, and what is wrong with a frame. */
 #include "system_fixture.h"
 
 #define FRAME 0x7000u
@@ -176,17 +176,6 @@ START_TEST(page_faults) {
 }
 END_TEST
 
-START_TEST(refusals) {
-    push_frame(0x1000, SEL_KCODE, FL_VM, 0, 0);
-    ck_assert_int_eq(callout_iret(V, 0, 0), CALLOUT_EXIT);
-    ck_assert_int_eq(V->exit, EXIT_UNSUPPORTED);
-    V->exit = EXIT_NONE;
-    CPU->sys_flags |= FL_NT;
-    ck_assert_int_eq(callout_iret(V, 0, 0), CALLOUT_EXIT);
-    ck_assert_ptr_nonnull(strstr(V->exit_text, "nested task"));
-}
-END_TEST
-
 /* VM in the image means nothing above CPL 0. */
 START_TEST(vm_is_ignored_in_user_mode) {
     enter_level(3);
@@ -248,19 +237,6 @@ START_TEST(sysenter_and_sysexit) {
 }
 END_TEST
 
-START_TEST(real_mode_return) {
-    vcpu_reset(V);
-    const uint16_t frame[3] = {0x1234, 0x2000, FL_IF | FL_CF};
-    memcpy(fake.ram.base + FRAME, frame, sizeof frame);
-    CPU->gpr[ESP] = FRAME;
-    ck_assert_int_eq(callout_iret(V, CALLOUT_ARG16, 0), CALLOUT_JUMP);
-    ck_assert_uint_eq(CPU->seg[SEG_CS].base, 0x20000);
-    ck_assert_uint_eq(CPU->eip, 0x1234);
-    ck_assert_uint_eq(CPU->gpr[ESP], FRAME + 6);
-    ck_assert_uint_eq(CPU->iflag, FL_IF);
-}
-END_TEST
-
 int main(void) {
     Suite *suite = suite_create("system: returns from events");
     TCase *tc = tcase_create("iret");
@@ -276,11 +252,9 @@ int main(void) {
     tcase_add_test(tc, eip_beyond_the_limit);
     tcase_add_test(tc, frame_beyond_the_stack);
     tcase_add_test(tc, page_faults);
-    tcase_add_test(tc, refusals);
     tcase_add_test(tc, vm_is_ignored_in_user_mode);
     tcase_add_test(tc, interrupt_and_return_are_inverse);
     tcase_add_test(tc, sysenter_and_sysexit);
-    tcase_add_test(tc, real_mode_return);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

@@ -227,8 +227,10 @@ static const struct {
 } classes[] = {
     {0, 0xfffff, 0x93, 0xc, SEGMENT_FLAT, SEGMENT_FLAT},
     {0x1000, 0xfffff, 0x93, 0xc, SEGMENT_BASED, SEGMENT_BASED},
-    {0, 0xffffe, 0x93, 0xc, SEGMENT_GENERAL, SEGMENT_GENERAL},
-    {0, 0xfffff, 0x93, 0x4, SEGMENT_GENERAL, SEGMENT_GENERAL},
+    {0, 0xffffe, 0x93, 0xc, SEGMENT_64K, SEGMENT_64K},
+    {0, 0xfffff, 0x93, 0x4, SEGMENT_64K, SEGMENT_64K},
+    {0x1230, 0xffff, 0x93, 0, SEGMENT_64K, SEGMENT_64K},
+    {0, 0xfffe, 0x93, 0, SEGMENT_GENERAL, SEGMENT_GENERAL},
     {0, 0xfffff, 0x91, 0xc, SEGMENT_GENERAL, SEGMENT_GENERAL}, /* read-only */
     {0, 0xfffff, 0x97, 0xc, SEGMENT_GENERAL, SEGMENT_GENERAL}, /* expand-down */
     {0, 0xfffff, 0x9b, 0xc, SEGMENT_GENERAL, SEGMENT_FLAT},

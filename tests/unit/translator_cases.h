@@ -208,16 +208,14 @@ static inline bool is_bit_string(const struct insn_case *c) {
     return c->row->map == 1 && (c->z.opcode & 0xe7) == 0xa3 && has_memory(c);
 }
 
-/* Cases that the two sides cannot share: a CALL through ESP pushes into the native code; a bit
- * string's offset wraps at 64 KiB with 16-bit addresses, which translated code leaves out; a masked
+/* Cases that the two sides cannot share: a CALL through ESP pushes into the native code; a masked
  * store to CS that stores nothing faults in one of them. */
 static inline bool is_apart(const struct insn_case *c) {
     bool uses_esp = has_emitter(c, e_call_rm) && !has_memory(c) && c->z.raw.modrm.rm == ESP;
-    bool wraps = is_bit_string(c) && c->z.address_width == 16;
     bool masked = c->row->vex && c->row->map == 2 &&
                   (c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_CS) &&
                   (c->z.opcode == 0x2e || c->z.opcode == 0x2f || c->z.opcode == 0x8e);
-    return uses_esp || wraps || masked;
+    return uses_esp || masked;
 }
 
 static inline void rnd_state(struct insn_case *c) {

@@ -7,7 +7,7 @@
 #include "tests/unit/translator_cases.h"
 
 static csh second_decoder;
-static struct tally { unsigned made, run, faults, called_out, refused, failed; } tally;
+static struct tally { unsigned made, run, faults, called_out, failed; } tally;
 
 static inline void set_up(void) {
     dual_set_up();
@@ -47,6 +47,7 @@ static inline void translate(struct insn_case *c) {
         .eip = CODE_AT,
         .linear = CODE_AT,
         .mode = c->mode,
+        .code_limit = UINT32_MAX,
         .no_links = c->no_links,
         .tsc_is_host = true,
         .max_branches = c->branches,
@@ -76,10 +77,7 @@ static inline bool comparable(const struct insn_case *c, int reason) {
     (void)c;
     if (reason != LEAVE_STOP || dual.callout == CALLOUT_raise)
         return true;
-    if (dual.callout == CALLOUT_refuse)
-        tally.refused++;
-    else
-        tally.called_out++;
+    tally.called_out++;
     return false;
 }
 
@@ -97,7 +95,7 @@ static inline bool vector_differs(const struct insn_case *c, struct outcome *nat
     return memcmp(native->vector, translated->vector, VECTOR_BYTES) != 0;
 }
 
-/* What the manual leaves open: POPA's registers and what nested ENTER has written after a fault in
+/* What the manual leaves open: POPA's registers and what nested ENTER and PUSHA have written after a fault in
  * the middle, which of two operands that both fault comes first, and the kind of fault of an
  * operand that wraps around the end of a segment. Natively alignment is not checked here. */
 static inline bool is_open(const struct insn_case *c, const struct outcome *native,
@@ -108,15 +106,27 @@ static inline bool is_open(const struct insn_case *c, const struct outcome *nati
         at++;
     bool both = native->trap == 14 && translated->trap == 14;
     bool popa = *at == 0x61 && both && native->cr2 >> PAGE_SHIFT == translated->cr2 >> PAGE_SHIFT;
-    bool enter = *at == 0xc8 && both;
+    bool enter = (*at == 0xc8 || *at == 0x60) && both;
     bool cmps = (*at & 0xfe) == 0xa6 && both;
     bool wraps = c->based && native->trap == 13 && translated->trap == 14;
     bool aligned = (c->mode & MODE_ALIGN) && translated->trap == 17;
     return popa || enter || cmps || wraps || aligned;
 }
 
+/* A near branch with 16-bit operand size leads below 64 KiB, where nothing can be mapped: the
+ * processor faults on the fetch there, translated code has left by then. */
+static inline bool fetched_nothing(const struct insn_case *c, const struct outcome *native,
+                                   const struct outcome *translated) {
+    return is_branch(c) && native->trap == 14 && native->cr2 == native->eip &&
+           native->eip < 0x10000 && translated->trap == TRAP_NONE;
+}
+
 static inline const char *difference(const struct insn_case *c, struct outcome *native,
                                      struct outcome *translated) {
+    if (fetched_nothing(c, native, translated)) {
+        native->trap = TRAP_NONE;
+        native->cr2 = 0;
+    }
     if (native->trap != translated->trap)
         return "trap";
     if (native->eip != translated->eip)

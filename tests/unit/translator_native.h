@@ -172,6 +172,10 @@ static inline void translated_fault(greg_t *regs, struct outcome *o) {
     const struct insn_map *insn = dual.out.map;
     for (unsigned i = 1; i < dual.out.insn_count && dual.out.map[i].host <= offset; i++)
         insn = &dual.out.map[i];
+    if (insn->undo == UNDO_POINTERS) {
+        regs[REG_RSI] = regs[REG_R8];
+        regs[REG_RDI] = regs[REG_R9];
+    }
     if (insn->undo & UNDO_SWAP_BYTES) {
         greg_t *reg = &regs[dual_regs[insn->undo & 3u]];
         uint64_t value = (uint64_t)*reg;
@@ -253,7 +257,8 @@ static inline callout_fn answered_callout(uint32_t id) {
         {CALLOUT_daa, callout_daa},       {CALLOUT_das, callout_das},
         {CALLOUT_aaa, callout_aaa},       {CALLOUT_aas, callout_aas},
         {CALLOUT_aam, callout_aam},       {CALLOUT_aad, callout_aad},
-        {CALLOUT_salc, callout_salc},
+        {CALLOUT_salc, callout_salc},     {CALLOUT_pusha, callout_pusha},
+        {CALLOUT_popa, callout_popa},
     };
     for (unsigned i = 0; i < sizeof list / sizeof *list; i++)
         if (list[i].id == id)
@@ -271,7 +276,7 @@ static inline unsigned stop_with(uint32_t id, uint32_t arg) {
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
     bool write_to_code =
-        id == CALLOUT_check && (arg >> 16 & 0xff) == SEG_CS && (arg >> 8 & 0xff) == ACCESS_WRITE;
+        id == CALLOUT_check && (arg >> 16 & 0xff) == SEG_CS && (arg >> 12 & 15u) == ACCESS_WRITE;
     callout_fn handler = answered_callout(id);
     if (write_to_code)
         return stop_with(CALLOUT_raise, VEC_GP);
