@@ -24,7 +24,7 @@ static bool holds_frame(const struct segment *ss, uint32_t offset, uint32_t len,
 
 bool stack_check(struct vcpu *v, const struct segment *ss, uint32_t esp, uint32_t len,
                  uint32_t unit, uint32_t ss_error) {
-    if (ss->cls == SEGMENT_GENERAL && !holds_frame(ss, esp & stack_mask(ss), len, unit)) {
+    if (ss->cls >= SEGMENT_GENERAL && !holds_frame(ss, esp & stack_mask(ss), len, unit)) {
         fault_raise_error(v, VEC_SS, ss_error);
         return false;
     }

@@ -90,7 +90,6 @@
     X(guess_failed, "-", "-", "CALL of what was a get-PC thunk when it was translated")             \
     X(pusha, "ARG16", "-", "PUSHA, PUSHAD on a stack segment with a limit or of 16 bits")              \
     X(popa, "ARG16", "-", "POPA, POPAD on a stack segment with a limit or of 16 bits")                 \
-    X(pushf, "ARG16", "-", "PUSHF, PUSHFD in virtual-8086 mode")                                    \
     X(gather, "CALLOUT_GATHER_*", "effective address without the index",                           \
       "VGATHER and VPGATHER that the host cannot do alone")
 
