@@ -50,8 +50,10 @@ static int prepare_callouts(struct session *session, struct error *error) {
 /* The descriptor that an output goes to, -1: none. */
 static int open_output(const struct output *output, const char *option, int *fd,
                        struct error *error) {
-    static const int standard[] = {[OUTPUT_STDIO] = STDOUT_FILENO, [OUTPUT_STDERR] = STDERR_FILENO,
-                                   [OUTPUT_FILE] = -1, [OUTPUT_NONE] = -1};
+    static const int standard[] = {[OUTPUT_STDIO] = STDOUT_FILENO,
+                                   [OUTPUT_STDERR] = STDERR_FILENO,
+                                   [OUTPUT_FILE] = -1,
+                                   [OUTPUT_NONE] = -1};
     *fd = standard[output->kind];
     if (output->kind != OUTPUT_FILE)
         return 0;
@@ -279,7 +281,8 @@ static void die_of(const struct session *session) {
 }
 
 int run_machine(const struct options *options, engine_fn engine) {
-    struct session session = {.options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
+    struct session session = {
+        .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
     struct error error;
     int status = STATUS_BAD_INPUT;
     if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error)) {

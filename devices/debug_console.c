@@ -39,6 +39,7 @@ struct debug_console *debug_console_create(struct arena *arena, struct bus *bus,
     struct debug_console *console = ARENA_NEW(arena, struct debug_console);
     console->wiring = *options;
     bus_claim(bus, "debug console", PORT, 1, console_read, console_write, console);
-    bus_claim(bus, "firmware's debug console", FIRMWARE_PORT, 1, console_read, console_write, console);
+    bus_claim(bus, "firmware's debug console", FIRMWARE_PORT, 1, console_read, console_write,
+              console);
     return console;
 }

@@ -1,5 +1,5 @@
-/* fw_cfg, QEMU's way of telling firmware about the machine (QEMU, docs/specs/fw_cfg.rst): an item is
- * selected by a word to port 0x510, its bytes are read one by one from 0x511, zeros behind its
+/* fw_cfg, QEMU's way of telling firmware about the machine (QEMU, docs/specs/fw_cfg.rst): an item
+ * is selected by a word to port 0x510, its bytes are read one by one from 0x511, zeros behind its
  * end. There is no DMA interface.
  *
  * Items: signature, interface revision, memory size, one processor, no boot menu, and a directory

@@ -2,9 +2,9 @@
  * one: its identity, and the PAM registers that put RAM or ROM into the segments from 0xc0000 to
  * 0xfffff.
  *
- * It carries the subsystem numbers of QEMU's machine: by them SeaBIOS knows that it runs on a virtual
- * machine with fw_cfg and a debug console. A segment that is to be written to RAM but read from
- * ROM is RAM both ways, as it is in QEMU. */
+ * It carries the subsystem numbers of QEMU's machine: by them SeaBIOS knows that it runs on a
+ * virtual machine with fw_cfg and a debug console. A segment that is to be written to RAM but read
+ * from ROM is RAM both ways, as it is in QEMU. */
 #ifndef RING3_DEVICES_HOST_BRIDGE_H
 #define RING3_DEVICES_HOST_BRIDGE_H
 

@@ -23,7 +23,8 @@ struct pc;
 
 struct pc_options {
     uint64_t ram_bytes;
-    /* For firmware: a host bridge that switches this memory's legacy segments, and fw_cfg. Or NULL. */
+    /* For firmware: a host bridge that switches this memory's legacy segments, and fw_cfg. Or NULL.
+     */
     struct ram *firmware_ram;
     void (*memory_changed)(void *opaque); /* the segments show something else; with the former */
 

@@ -1,5 +1,5 @@
-/* A firmware image (a BIOS): its bytes become the ROM that ends at 4 GiB; the CPU starts at its reset
- * vector, as it comes out of reset.
+/* A firmware image (a BIOS): its bytes become the ROM that ends at 4 GiB; the CPU starts at its
+ * reset vector, as it comes out of reset.
  *
  * The file is hostile, but it is only code: nothing in it is interpreted here. */
 #ifndef RING3_LOADER_FIRMWARE_H

@@ -155,7 +155,7 @@ low_switch:
     .long LOW(switch_away)
     .altmacro
     .macro line count
-    .ascii "rom: &count checks, 0 failed\n"
+    .ascii "rom: \count checks, 0 failed\n"
     .endm
 passed:
     line %checks
@@ -193,3 +193,4 @@ start16: /* CS's base is 0xffff0000 until it is loaded */
     .section .reset, "ax"
 reset:
     jmp start16
+    .org 16

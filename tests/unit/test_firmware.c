@@ -94,9 +94,9 @@ START_TEST(pam_registers_put_ram_and_rom_in_place) {
     ck_assert_uint_eq(changes, 1);
     config_write(0x5c, 0x13021033, 4); /* PAM3-6: D0000 and D4000, ... */
     ck_assert_uint_eq(changes, 2);
-    static const uint8_t expected[] = {RAM_LEGACY_RAM, RAM_LEGACY_RAM, RAM_LEGACY_ROM,
-                                       RAM_LEGACY_READ_ONLY, RAM_LEGACY_RAM, RAM_LEGACY_ROM,
-                                       RAM_LEGACY_RAM, RAM_LEGACY_READ_ONLY};
+    static const uint8_t expected[] = {RAM_LEGACY_RAM,       RAM_LEGACY_RAM,      RAM_LEGACY_ROM,
+                                       RAM_LEGACY_READ_ONLY, RAM_LEGACY_RAM,      RAM_LEGACY_ROM,
+                                       RAM_LEGACY_RAM,       RAM_LEGACY_READ_ONLY};
     for (unsigned i = 0; i < 8; i++)
         ck_assert_uint_eq(ram.legacy[4 + i], expected[i]);
     ck_assert_uint_eq(config_read(0x5c, 4), 0x13021033);

@@ -110,7 +110,8 @@ static struct ram ram_with_rom(uint64_t size, uint32_t rom_pages) {
 START_TEST(rom_ends_at_four_gib_and_its_end_shows_below_one_mib) {
     struct ram ram = ram_with_rom(2u << 20, 64);
     ck_assert_uint_eq(ram_page_count(&ram), 512 + 64);
-    const uint8_t *high = ram_ptr(&ram, 0xfffc0000, 0x40000), *low = ram_ptr(&ram, 0xe0000, 0x20000);
+    const uint8_t *high = ram_ptr(&ram, 0xfffc0000, 0x40000),
+                  *low = ram_ptr(&ram, 0xe0000, 0x20000);
     ck_assert_ptr_nonnull(high);
     ck_assert_ptr_nonnull(low);
     ck_assert_uint_eq(high[0], 0);
