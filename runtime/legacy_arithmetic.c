@@ -181,7 +181,9 @@ enum callout_result callout_enter(struct vcpu *v, uint32_t arg, uint32_t operand
     if (!guest_probe_write(v, ss->base + esp, f.unit, false) ||
         !stack_write(v, ss, bottom, f.bytes + sizeof f.bytes - f.len, f.len, f.unit, 0, false))
         return CALLOUT_FAULT;
-    cpu->gpr[EBP] = (cpu->gpr[EBP] & ~f.mask) | (frame & f.mask);
+    uint32_t ebp = (cpu->gpr[ESP] & ~f.mask) | (frame & f.mask);
+    uint32_t kept = f.unit == 2 ? 0xffff0000u : 0; /* the operand size decides, not the stack's */
+    cpu->gpr[EBP] = (cpu->gpr[EBP] & kept) | (ebp & ~kept);
     stack_set_pointer(cpu, esp);
     return CALLOUT_NEXT;
 }

@@ -102,11 +102,14 @@ enum callout_result callout_string(struct vcpu *v, uint32_t arg, uint32_t operan
     (void)operand;
     struct cpu *cpu = &v->cpu;
     struct string_op op = parse(arg);
+    uint32_t flags = cpu->flags;
     if (!op.repeat)
         return element(v, &op) ? CALLOUT_NEXT : CALLOUT_FAULT;
     while (count(cpu, &op)) {
-        if (!element(v, &op))
+        if (!element(v, &op)) {
+            cpu->flags = flags; /* as they were before the first element (SDM vol. 2B, REP) */
             return CALLOUT_FAULT;
+        }
         cpu->gpr[ECX] = (cpu->gpr[ECX] & ~op.address_mask) | (count(cpu, &op) - 1);
         if (compares(&op) && ((cpu->flags & FL_ZF) != 0) != op.repeat_while)
             break;

@@ -155,6 +155,8 @@ static uint32_t explicit_access(const struct block *b, const struct insn *in) {
         if (operands[i].type != ZYDIS_OPERAND_TYPE_MEMORY ||
             operands[i].visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
             continue;
+        if (z.mnemonic == ZYDIS_MNEMONIC_CLFLUSH || z.mnemonic == ZYDIS_MNEMONIC_CLFLUSHOPT)
+            break; /* one byte is checked, though the line has more */
         if (operands[i].size / 8u)
             size = operands[i].size / 8u <= CHECK_SIZE_MAX ? operands[i].size / 8u : CHECK_SIZE_MAX;
         if (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)

@@ -5,7 +5,7 @@
 
 #include <Zydis/Zydis.h>
 
-#include "tests/unit/translator_native.h"
+#include "tests/unit/translator_segments.h"
 #include "translator/block.h"
 
 struct insn_case {
@@ -21,6 +21,7 @@ struct insn_case {
     uint32_t branches; /* that need not end the block */
     uint32_t target;   /* the data address that the memory operand was steered to */
     bool based;        /* through FS or GS with a base */
+    struct setting setting;
 };
 
 #ifndef CASE_SEED
@@ -83,8 +84,9 @@ static inline void write_bytes(struct insn_case *c, unsigned opcode, enum row_pr
     const struct insn_row *row = c->row;
     uint8_t *p = c->bytes;
     static const uint8_t segments[6] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
-    bool addr16 = !mod3 && chance(6) && dual.ldt_selector;
-    if (addr16)
+    bool other = !mod3 && chance(c->setting.code16 ? 20 : 6) && dual.ldt_selector;
+    bool addr16 = other && !c->setting.code16;
+    if (other)
         *p++ = 0x67;
     if (addr16 || chance(10))
         *p++ = segments[addr16 || (chance(50) && dual.ldt_selector) ? 4 + rnd() % 2 : rnd() % 4];
@@ -123,7 +125,10 @@ static inline void write_bytes(struct insn_case *c, unsigned opcode, enum row_pr
 
 static inline bool decode_case(struct insn_case *c) {
     ZydisDecoder decoder;
-    ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+    if (c->setting.code16)
+        ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16);
+    else
+        ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
     if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(&decoder, NULL, c->bytes, 15, &c->z)))
         return false;
     c->len = c->z.length;
@@ -168,8 +173,30 @@ static inline bool has_memory(const struct insn_case *c) {
     return (c->z.attributes & ZYDIS_ATTRIB_HAS_MODRM) && c->z.raw.modrm.mod != 3;
 }
 
+/* The segment of the memory operand: the last override, or SS with EBP or ESP for a base. */
+static inline unsigned operand_segment(const struct insn_case *c) {
+    unsigned segment = SEG_COUNT;
+    for (unsigned i = 0; i < c->z.raw.prefix_count; i++)
+        switch (c->z.raw.prefixes[i].value) {
+        case 0x26: segment = SEG_ES; break;
+        case 0x2e: segment = SEG_CS; break;
+        case 0x36: segment = SEG_SS; break;
+        case 0x3e: segment = SEG_DS; break;
+        case 0x64: segment = SEG_FS; break;
+        case 0x65: segment = SEG_GS; break;
+        default: break;
+        }
+    unsigned rm = c->z.raw.modrm.rm, mod = c->z.raw.modrm.mod, base = c->z.raw.sib.base;
+    bool stack = c->z.address_width == 16 ? rm == 2 || rm == 3 || (rm == 6 && mod)
+                 : rm == 4                ? base == ESP || (base == EBP && mod)
+                                          : rm == EBP && mod;
+    if (segment != SEG_COUNT)
+        return segment;
+    return has_memory(c) && stack ? SEG_SS : SEG_DS;
+}
+
 static inline void steer(struct insn_case *c) {
-    uint32_t offset = c->target - (c->based ? SEGMENT_BASE : 0);
+    uint32_t offset = c->target - setting_base(&c->setting, operand_segment(c));
     if (has_emitter(c, e_moffs)) {
         bool wide = c->z.address_width != 16;
         memcpy(c->bytes + c->len - (wide ? 4 : 2), &offset, wide ? 4 : 2);
@@ -187,12 +214,13 @@ static inline void steer(struct insn_case *c) {
 
 /* Where a branch goes: one of the landings, by immediate, register or memory. */
 static inline void steer_branch(struct insn_case *c) {
-    uint32_t landing = case_landings[rnd() % 3];
+    uint32_t base = setting_base(&c->setting, SEG_CS);
+    uint32_t landing = case_landings[rnd() % 3] - base;
     unsigned bits = c->z.raw.imm[0].size;
     if (bits == 8)
-        landing = case_landings[rnd() % 2];
+        landing = case_landings[rnd() % 2] - base;
     if (c->z.raw.imm[0].is_relative) {
-        uint32_t relative = landing - (CODE_AT + c->len);
+        uint32_t relative = landing - (CODE_AT - base + c->len);
         memcpy(c->bytes + c->z.raw.imm[0].offset, &relative, bits / 8u);
         decode_case(c);
     } else if (!has_memory(c) && (c->z.attributes & ZYDIS_ATTRIB_HAS_MODRM)) {
@@ -208,25 +236,32 @@ static inline bool is_bit_string(const struct insn_case *c) {
     return c->row->map == 1 && (c->z.opcode & 0xe7) == 0xa3 && has_memory(c);
 }
 
-/* Cases that the two sides cannot share: a CALL through ESP pushes into the native code; a masked
- * store to CS that stores nothing faults in one of them. */
+/* Cases that the two sides cannot share: a CALL through ESP pushes into the native code, and
+ * only there is code that could be read; a masked store to CS that stores nothing faults in one of
+ * them. */
 static inline bool is_apart(const struct insn_case *c) {
     bool uses_esp = has_emitter(c, e_call_rm) && !has_memory(c) && c->z.raw.modrm.rm == ESP;
     bool masked = c->row->vex && c->row->map == 2 &&
                   (c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_CS) &&
                   (c->z.opcode == 0x2e || c->z.opcode == 0x2f || c->z.opcode == 0x8e);
-    return uses_esp || masked;
+    bool reads_code = c->setting.code16 && (c->z.attributes & ZYDIS_ATTRIB_HAS_SEGMENT_CS);
+    return uses_esp || masked || reads_code;
 }
 
 static inline void rnd_state(struct insn_case *c) {
     for (unsigned i = 0; i < 8; i++)
         c->in.gpr[i] = rnd_value();
-    c->in.gpr[ESP] = rnd_place() & ~(chance(80) ? 3u : 0);
+    uint32_t ss = setting_base(&c->setting, SEG_SS);
+    c->in.gpr[ESP] = (rnd_place() - ss) & ~(chance(80) ? 3u : 0);
     if (has_emitter(c, e_leave))
-        c->in.gpr[EBP] = rnd_place();
+        c->in.gpr[EBP] = rnd_place() - ss;
+    if (c->setting.ss != PLACE_FLAT) { /* only SP counts */
+        c->in.gpr[ESP] = (c->in.gpr[ESP] & 0xffff) | (chance(50) ? rnd() << 16 : 0);
+        c->in.gpr[EBP] ^= chance(50) ? rnd() << 16 : 0;
+    }
     if (has_emitter(c, e_string)) {
-        c->in.gpr[ESI] = rnd_place();
-        c->in.gpr[EDI] = rnd_place();
+        c->in.gpr[ESI] = rnd_place() - setting_base(&c->setting, operand_segment(c));
+        c->in.gpr[EDI] = rnd_place() - setting_base(&c->setting, SEG_ES);
         c->in.gpr[ECX] = rnd() % 40;
     }
     if (is_bit_string(c)) /* the register is an offset: it stays near */
@@ -259,8 +294,24 @@ static inline void rnd_vector(struct insn_case *c) {
     v[512] = 7;
 }
 
+static inline void rnd_setting(struct insn_case *c) {
+    struct setting *s = &c->setting;
+    *s = (struct setting){.code16 = false};
+    if (!dual.limits)
+        return;
+    s->code16 = chance(80);
+    s->ds = (enum place)(chance(15) ? PLACE_FLAT : PLACE_LOW + rnd() % 2);
+    s->es = (enum place)(chance(15) ? PLACE_FLAT : PLACE_LOW + rnd() % 2);
+    s->ss = (enum place)(chance(15) ? PLACE_FLAT : PLACE_LOW + rnd() % 2);
+    s->gs = (enum place)(rnd() % PLACE_COUNT);
+}
+
 static inline void rnd_mode(struct insn_case *c) {
     c->mode = chance(50) ? 3 : 0;
+    if (dual.limits) { /* at CPL 3, the processor's: the window does not matter here */
+        c->mode |= setting_mode(&c->setting);
+        goto rest;
+    }
     c->mode |= (c->based ? 1u : 0u) * SEGMENT_BASED << MODE_FS_SHIFT;
     c->mode |= (c->based ? 1u : 0u) * SEGMENT_BASED << MODE_GS_SHIFT;
     if (c->based && chance(15))
@@ -271,6 +322,7 @@ static inline void rnd_mode(struct insn_case *c) {
                                        MODE_GENERAL_SS, MODE_ALIGN,      MODE_DEBUG};
     if (chance(10))
         c->mode |= general[rnd() % 6];
+rest:
     c->hint = (uint8_t)(rnd() % 3 | (rnd() % 3) << 2);
     c->no_links = chance(30);
     c->attention = chance(20);
@@ -295,6 +347,7 @@ static inline bool make_case(struct insn_case *c, const struct insn_row *row, un
                              enum row_prefix prefix, unsigned ext, bool mod3) {
     bool fs;
     c->row = row;
+    rnd_setting(c);
     write_bytes(c, opcode, prefix, ext, mod3);
     if (!decode_case(c) || is_apart(c))
         return false;

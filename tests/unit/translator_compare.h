@@ -44,10 +44,10 @@ static inline void translate(struct insn_case *c) {
         .bytes = c->bytes,
         .len = c->len,
         .page_bytes = c->len,
-        .eip = CODE_AT,
+        .eip = CODE_AT - setting_base(&c->setting, SEG_CS),
         .linear = CODE_AT,
         .mode = c->mode,
-        .code_limit = UINT32_MAX,
+        .code_limit = c->setting.code16 ? 0xffff : UINT32_MAX,
         .no_links = c->no_links,
         .tsc_is_host = true,
         .max_branches = c->branches,
@@ -62,14 +62,16 @@ static inline void translate(struct insn_case *c) {
 static inline void place_code(struct insn_case *c) {
     uint8_t *code = dual.native.code + (CODE_AT - CODE_AREA);
     bool fs = false;
-    memset(code - 16, 0xcc, 0x50);
+    memset(dual.native.code, 0xcc, CODE_BYTES);
+    for (unsigned i = 0; i < 3; i++)
+        put_landing(case_landings[i], 1 + i, c->setting.code16);
     memcpy(code, c->bytes, c->len);
     /* GS stands for FS, which is the C library's. */
     if (segment_override(c, &fs) && fs)
         for (unsigned i = 0; i < c->z.raw.prefix_count; i++)
             if (c->z.raw.prefixes[i].value == 0x64)
                 code[i] = 0x65;
-    put_landing(CODE_AT + c->len, 0);
+    put_landing(CODE_AT + c->len, 0, c->setting.code16);
 }
 
 /* The callouts that only C code answers end the comparison. */
@@ -96,37 +98,51 @@ static inline bool vector_differs(const struct insn_case *c, struct outcome *nat
 }
 
 /* What the manual leaves open: POPA's registers and what nested ENTER and PUSHA have written after a fault in
- * the middle, which of two operands that both fault comes first, and the kind of fault of an
- * operand that wraps around the end of a segment. Natively alignment is not checked here. */
+ * the middle, which of two operands that both fault comes first, the kind of fault of an operand
+ * that wraps around the end of a segment, and whether a limit or alignment comes first. Natively
+ * alignment is not checked here. Masked moves are checked whole against a limit, by us alone. */
 static inline bool is_open(const struct insn_case *c, const struct outcome *native,
                            const struct outcome *translated) {
-    const uint8_t *at = c->bytes + (native->eip - CODE_AT < 64 ? native->eip - CODE_AT : 0);
+    uint32_t into = native->eip - (CODE_AT - dual.code_base);
+    const uint8_t *at = c->bytes + (into < 64 ? into : 0);
     while (*at == 0x66 || *at == 0x67 || (*at & 0xe7) == 0x26 || (*at & 0xfe) == 0x64 ||
            *at >= 0xf0)
         at++;
     bool both = native->trap == 14 && translated->trap == 14;
     bool popa = *at == 0x61 && both && native->cr2 >> PAGE_SHIFT == translated->cr2 >> PAGE_SHIFT;
-    bool enter = (*at == 0xc8 || *at == 0x60) && both;
-    bool cmps = (*at & 0xfe) == 0xa6 && both;
+    bool faults = native->trap >= 12 && native->trap <= 14 && translated->trap >= 12 &&
+                  translated->trap <= 14;
+    bool enter = (*at == 0xc8 || *at == 0x60) && faults;
+    bool cmps = ((*at & 0xfe) == 0xa6 || (c->row->unit == UNIT_X87 && c->z.raw.modrm.reg == 4)) &&
+                faults; /* FRSTOR and FLDENV have many operands */
     bool wraps = c->based && native->trap == 13 && translated->trap == 14;
     bool aligned = (c->mode & MODE_ALIGN) && translated->trap == 17;
-    return popa || enter || cmps || wraps || aligned;
+    bool misaligned = c->row->unit >= UNIT_SSE && native->trap == 13 && translated->trap == 12;
+    uint8_t opcode = c->z.opcode;
+    bool masked = c->row->vex && c->row->map == 2 && native->trap == TRAP_NONE && dual.limits &&
+                  (translated->trap == 12 || translated->trap == 13) &&
+                  ((opcode >= 0x2c && opcode <= 0x2f) || opcode == 0x8c || opcode == 0x8e);
+    return popa || enter || cmps || wraps || aligned || misaligned || masked;
 }
 
-/* A near branch with 16-bit operand size leads below 64 KiB, where nothing can be mapped: the
- * processor faults on the fetch there, translated code has left by then. */
-static inline bool fetched_nothing(const struct insn_case *c, const struct outcome *native,
-                                   const struct outcome *translated) {
-    return is_branch(c) && native->trap == 14 && native->cr2 == native->eip &&
-           native->eip < 0x10000 && translated->trap == TRAP_NONE;
+/* A branch that led where there is no landing, below 64 KiB mostly: the processor faults on the fetch
+ * there or meets an INT3, translated code has left by then. */
+static inline void forget_fetch(const struct insn_case *c, struct outcome *native,
+                                const struct outcome *translated) {
+    if (!is_branch(c) || translated->trap != TRAP_NONE)
+        return;
+    bool nothing = native->trap == 14 && native->cr2 == native->eip + dual.code_base;
+    bool int3 = native->trap == 3;
+    if (!nothing && !int3)
+        return;
+    native->eip -= int3;
+    native->trap = TRAP_NONE;
+    native->cr2 = 0;
 }
 
 static inline const char *difference(const struct insn_case *c, struct outcome *native,
                                      struct outcome *translated) {
-    if (fetched_nothing(c, native, translated)) {
-        native->trap = TRAP_NONE;
-        native->cr2 = 0;
-    }
+    forget_fetch(c, native, translated);
     if (native->trap != translated->trap)
         return "trap";
     if (native->eip != translated->eip)
@@ -182,6 +198,8 @@ static inline void report(const struct insn_case *c, const char *what, const str
 static inline void run_case(struct insn_case *c) {
     struct outcome native, translated;
     tally.made++;
+    if (dual.limits)
+        setting_enter(&c->setting);
     translate(c);
     if (!decodes_fully(c))
         report(c, "Capstone's and our idea of the host code", &c->in, &c->in);

@@ -23,6 +23,7 @@
 #include "runtime/engine_private.h"
 #include "runtime/guest_access.h"
 #include "runtime/mmu.h"
+#include "runtime/segment_access.h"
 #include "runtime/system.h"
 #include "translator/translate.h"
 
@@ -52,7 +53,7 @@ struct native_io {
     uint64_t host_rsp;   /* 40 */
     uint32_t far_offset; /* 48 */
     uint16_t far_selector, gs;
-    uint8_t pad[8];
+    uint16_t ds, es, ss, pad; /* 56 */
     uint8_t vector[VECTOR_BYTES]; /* 64 */
 };
 struct native_io native_io __attribute__((aligned(64), visibility("hidden")));
@@ -65,7 +66,9 @@ __asm__(".text\n"
         "native_enter:\n"
         "push %rbp; push %rbx; push %r12; push %r13; push %r14; push %r15\n"
         "mov %rsp, native_io+40(%rip)\n"
-        "mov $0x2b, %eax; mov %eax, %ds; mov %eax, %es\n"
+        "movzwl native_io+56(%rip), %eax; mov %eax, %ds\n"
+        "movzwl native_io+58(%rip), %eax; mov %eax, %es\n"
+        "movzwl native_io+60(%rip), %eax; mov %eax, %ss\n"
         "movzwl native_io+54(%rip), %eax; mov %eax, %gs\n"
         "mov $7, %eax; xor %edx, %edx; xrstor native_io+64(%rip)\n"
         "mov native_io+32(%rip), %eax; push %rax; popfq\n"
@@ -79,6 +82,7 @@ __asm__(".text\n"
         "mov %edx, native_io+8(%rip); mov %ebx, native_io+12(%rip)\n"
         "mov %esp, native_io+16(%rip); mov %ebp, native_io+20(%rip)\n"
         "mov %esi, native_io+24(%rip); mov %edi, native_io+28(%rip)\n"
+        "mov $0x2b, %eax; mov %eax, %ss\n"
         "mov native_io+40(%rip), %rsp\n"
         "pushfq; pop %rax; mov %eax, native_io+32(%rip)\n"
         "native_faulted:\n" /* the handler has stored the registers */
@@ -105,6 +109,8 @@ static struct {
     struct side native, window; /* `window` is both windows: their memory is one memfd */
     uint32_t *landed;           /* where the native side came out */
     uint16_t ldt_selector;
+    uint32_t code_base; /* of CS */
+    bool limits;        /* segments have limits: they are checked */
     struct vcpu v;
     struct {
         uint64_t slots[JUMP_CACHE_SLOTS];
@@ -135,19 +141,22 @@ static inline void *map_at(uintptr_t at, size_t size, int prot, int fd) {
     return got;
 }
 
-/* ljmp 0x33:way back; and behind it, in 64-bit mode: note where we came from, then leave. */
-static inline void put_landing(uint32_t at, unsigned number) {
+/* ljmp 0x33:way back, of 16-bit code with 66h; and behind it, in 64-bit mode: note where we came
+ * from, then leave. */
+static inline void put_landing(uint32_t at, unsigned number, bool code16) {
     uint8_t *pad = dual.native.code + (at - CODE_AREA);
     uint32_t way = RETURN_AT + 0x40 + number * 0x40;
     uint8_t *back = (uint8_t *)(uintptr_t)way;
     uint64_t target = (uint64_t)(uintptr_t)native_return;
     int32_t distance = (int32_t)(RETURN_AT - (way + 10));
+    if (code16)
+        *pad++ = 0x66;
     pad[0] = 0xea;
     memcpy(pad + 1, &way, 4);
     memcpy(pad + 5, &(uint16_t){0x33}, 2);
     memcpy(back, (const uint8_t[]){0xc7, 0x05}, 2); /* mov dword [rip + distance], at */
     memcpy(back + 2, &distance, 4);
-    memcpy(back + 6, &at, 4);
+    memcpy(back + 6, &(uint32_t){at - dual.code_base}, 4);
     memcpy(back + 10, (const uint8_t[]){0xff, 0x25, 0, 0, 0, 0}, 6); /* jmp [rip] */
     memcpy(back + 16, &target, 8);
 }
@@ -161,7 +170,8 @@ static inline void native_fault(greg_t *regs) {
     native_io.flags = (uint32_t)regs[REG_EFL];
     *dual.landed = (uint32_t)regs[REG_RIP];
     regs[REG_RIP] = (greg_t)(uintptr_t)native_faulted;
-    regs[REG_CSGSFS] = (regs[REG_CSGSFS] & ~(greg_t)0xffff) | 0x33;
+    regs[REG_CSGSFS] = (greg_t)(((uint64_t)regs[REG_CSGSFS] & 0x0000ffffffff0000u) | 0x33 |
+                                0x2bull << 48); /* CS and SS */
     regs[REG_EFL] &= ~(greg_t)FL_DF;
 }
 
@@ -186,7 +196,7 @@ static inline void translated_fault(greg_t *regs, struct outcome *o) {
     uint32_t pending = (uint32_t)(int32_t)insn->esp;
     cpu->gpr[ESP] += pending;
     cpu->flags = (uint32_t)regs[REG_EFL];
-    cpu->eip = CODE_AT + insn->guest;
+    cpu->eip = CODE_AT - dual.code_base + insn->guest;
     o->cr2 = (uint32_t)((uint64_t)regs[REG_CR2] & UINT32_MAX); /* bases are multiples of 4 GiB */
     regs[REG_RAX] = LEAVE_FAULT;
     regs[REG_R15] = (greg_t)(uintptr_t)cpu;
@@ -272,12 +282,23 @@ static inline unsigned stop_with(uint32_t id, uint32_t arg) {
     return LEAVE_STOP;
 }
 
+static inline unsigned check_access(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    uint32_t kind = arg >> 12 & 15u, segment = arg >> 16 & 0xff;
+    bool ok = kind == ACCESS_FETCH
+                  ? operand <= v->cpu.seg[segment].limit || fault_raise_gp(v, 0) != CALLOUT_FAULT
+                  : segment_access(v, segment, operand, arg & CHECK_SIZE_MAX, kind == ACCESS_WRITE,
+                                   &v->cpu.result2);
+    return ok ? LEAVE_NEXT_ : stop_with(CALLOUT_raise, v->fault.vector);
+}
+
 /* Callouts of fragments arrive here: some are answered, the rest stops. */
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
     bool write_to_code =
         id == CALLOUT_check && (arg >> 16 & 0xff) == SEG_CS && (arg >> 12 & 15u) == ACCESS_WRITE;
     callout_fn handler = answered_callout(id);
+    if (id == CALLOUT_check && dual.limits)
+        return check_access(v, arg, operand);
     if (write_to_code)
         return stop_with(CALLOUT_raise, VEC_GP);
     if (id == CALLOUT_check) {
@@ -291,6 +312,8 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
 }
 
 static inline void set_up_segments(void) {
+    native_io.far_selector = 0x23;
+    native_io.ds = native_io.es = native_io.ss = 0x2b;
     struct user_desc based = {.entry_number = 1,
                               .base_addr = SEGMENT_BASE,
                               .limit = 0xfffff,
@@ -307,7 +330,7 @@ static inline void set_up_segments(void) {
                                        .limit = UINT32_MAX,
                                        .usable = true};
     cpu->seg[SEG_FS].base = cpu->seg[SEG_GS].base = SEGMENT_BASE;
-    cpu->seg[SEG_GS].selector = dual.ldt_selector;
+    cpu->seg[SEG_GS].selector = native_io.gs = dual.ldt_selector;
 }
 
 static inline void set_up_cpu(void) {
@@ -368,9 +391,7 @@ static inline void run_native(const struct outcome *in, struct outcome *out) {
     memcpy(native_io.gpr, in->gpr, sizeof in->gpr);
     memcpy(native_io.vector, in->vector, VECTOR_BYTES);
     native_io.flags = in->flags | FL_ONE | FL_IF;
-    native_io.far_offset = CODE_AT;
-    native_io.far_selector = 0x23;
-    native_io.gs = dual.ldt_selector;
+    native_io.far_offset = CODE_AT - dual.code_base;
     *out = (struct outcome){.trap = TRAP_NONE};
     dual.faulted = out;
     dual.in_native = true;
