@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "loader/firmware.h"
+#include "runtime/mmu.h"
 #include "runtime/system.h"
 
 #define TRACE_RING (4u << 20)
@@ -61,9 +63,15 @@ static void wire_vcpu(struct machine *machine) {
     vcpu_reset(v);
 }
 
-static void make_devices(struct machine *machine, uint64_t memory) {
+static void on_memory_changed(void *opaque) {
+    mmu_memory_changed(&((struct machine *)opaque)->vcpu);
+}
+
+static void make_devices(struct machine *machine, uint64_t memory, bool firmware) {
     const struct pc_options options = {
         .ram_bytes = memory,
+        .firmware_ram = firmware ? &machine->ram : NULL,
+        .memory_changed = on_memory_changed,
         .opaque = machine,
         .set_intr = on_intr,
         .reset = on_reset,
@@ -85,7 +93,7 @@ static int fail(struct machine *machine, const char *what, int error_number, str
     return -1;
 }
 
-static int build(struct machine *machine, uint64_t memory, uint32_t trace_channels,
+static int build(struct machine *machine, uint64_t memory, bool firmware, uint32_t trace_channels,
                  struct error *error) {
     machine->ram.fd = machine->serial.event_fd = machine->debug.event_fd = -1;
     machine->trace.notify_fd = -1;
@@ -97,6 +105,7 @@ static int build(struct machine *machine, uint64_t memory, uint32_t trace_channe
         machine->ram.fd = -1;
         return fail(machine, "cannot make guest memory", rc, error);
     }
+    ram_add_video(&machine->ram);
     clock_start(&machine->clock);
     timers_init(&machine->timers);
     machine->trace.enabled = trace_channels;
@@ -107,12 +116,13 @@ static int build(struct machine *machine, uint64_t memory, uint32_t trace_channe
     machine->serial.ring = &machine->serial_out;
     machine->debug.ring = &machine->debug_out;
     bus_init(&machine->bus, &machine->arena, &machine->trace, &machine->counters);
-    make_devices(machine, memory);
+    make_devices(machine, memory, firmware);
     wire_vcpu(machine);
     return 0;
 }
 
-struct machine *machine_create(uint64_t memory, uint32_t trace_channels, struct error *error) {
+struct machine *machine_create(uint64_t memory, bool firmware, uint32_t trace_channels,
+                               struct error *error) {
     struct arena arena;
     int rc = arena_create(&arena, ARENA_SIZE);
     if (rc) {
@@ -121,7 +131,7 @@ struct machine *machine_create(uint64_t memory, uint32_t trace_channels, struct 
     }
     struct machine *machine = ARENA_NEW(&arena, struct machine);
     machine->arena = arena;
-    return build(machine, memory, trace_channels, error) ? NULL : machine;
+    return build(machine, memory, firmware, trace_channels, error) ? NULL : machine;
 }
 
 void machine_destroy(struct machine *machine) {
@@ -144,6 +154,11 @@ int machine_load(struct machine *machine, const struct load_options *load, struc
         return -1;
     loader_enter(&machine->vcpu.cpu, &result, &gdt);
     return 0;
+}
+
+int machine_load_firmware(struct machine *machine, const char *path, struct error *error) {
+    assert(machine->vcpu.exit == EXIT_NONE);
+    return firmware_load(path, &machine->ram, error);
 }
 
 unsigned machine_fds(const struct machine *machine, int fds[MACHINE_FDS_MAX]) {

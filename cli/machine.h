@@ -26,13 +26,17 @@ struct machine {
     struct channel serial, debug; /* of the two that go out */
 };
 
-/* Builds a machine with `memory` bytes of RAM and its CPU in reset. NULL with `error` filled when
- * the host refuses. */
-struct machine *machine_create(uint64_t memory, uint32_t trace_channels, struct error *error);
+/* Builds a machine with `memory` bytes of RAM and its CPU in reset; `firmware`: with what firmware
+ * expects of the board. NULL with `error` filled when the host refuses. */
+struct machine *machine_create(uint64_t memory, bool firmware, uint32_t trace_channels,
+                               struct error *error);
 void machine_destroy(struct machine *machine);
 
 /* Loads the guest and puts the CPU at its entry. 0, or -1 with `error` filled. */
 int machine_load(struct machine *machine, const struct load_options *load, struct error *error);
+
+/* Puts firmware into the machine's ROM; the CPU stays in reset. 0, or -1 with `error` filled. */
+int machine_load_firmware(struct machine *machine, const char *path, struct error *error);
 
 /* The descriptors that the vCPU process keeps. Returns how many; at most MACHINE_FDS_MAX. */
 #define MACHINE_FDS_MAX 4

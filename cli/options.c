@@ -24,7 +24,9 @@ enum option_id {
     OPTION_APPEND,
     OPTION_MEMORY,
     OPTION_NO_REBOOT,
+    OPTION_FIRMWARE,
     OPTION_SERIAL,
+    OPTION_DEBUGCON,
     OPTION_NOGRAPHIC,
     OPTION_STATS,
     OPTION_LOG,
@@ -39,12 +41,15 @@ enum option_id {
 
 static const struct option long_options[] = {
     {"kernel", required_argument, NULL, OPTION_KERNEL},
+    {"firmware", required_argument, NULL, OPTION_FIRMWARE},
+    {"bios", required_argument, NULL, OPTION_FIRMWARE},
     {"initrd", required_argument, NULL, OPTION_INITRD},
     {"append", required_argument, NULL, OPTION_APPEND},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"m", required_argument, NULL, OPTION_MEMORY},
     {"no-reboot", no_argument, NULL, OPTION_NO_REBOOT},
     {"serial", required_argument, NULL, OPTION_SERIAL},
+    {"debugcon", required_argument, NULL, OPTION_DEBUGCON},
     {"nographic", no_argument, NULL, OPTION_NOGRAPHIC},
     {"stats", optional_argument, NULL, OPTION_STATS},
     {"log", required_argument, NULL, OPTION_LOG},
@@ -97,17 +102,17 @@ static int parse_memory(struct options *options, const char *text, struct error 
     return 0;
 }
 
-static int parse_serial(struct options *options, const char *text, struct error *error) {
-    options->serial_path = NULL;
+static int parse_output(struct output *output, const char *option, const char *text,
+                        struct error *error) {
+    *output = (struct output){.kind = OUTPUT_FILE};
     if (!strcmp(text, "stdio")) {
-        options->serial = SERIAL_STDIO;
+        output->kind = OUTPUT_STDIO;
     } else if (!strcmp(text, "none")) {
-        options->serial = SERIAL_NONE;
+        output->kind = OUTPUT_NONE;
     } else {
-        options->serial = SERIAL_FILE;
-        options->serial_path = strncmp(text, "file:", 5) ? text : text + 5;
-        if (!*options->serial_path)
-            return error_set(error, "--serial '%s': empty file name", text);
+        output->path = strncmp(text, "file:", 5) ? text : text + 5;
+        if (!*output->path)
+            return error_set(error, "--%s '%s': empty file name", option, text);
     }
     return 0;
 }
@@ -197,6 +202,9 @@ static int apply_option(struct options *options, int option, const char *value,
     case OPTION_KERNEL:
         return demo ? error_set(error, "--kernel: `ring3 demo` brings its own")
                     : set_file(&options->load.kernel, "kernel", value, error);
+    case OPTION_FIRMWARE:
+        return demo ? error_set(error, "--firmware: `ring3 demo` takes none")
+                    : set_file(&options->firmware, "firmware", value, error);
     case OPTION_INITRD:
         return demo ? error_set(error, "--initrd: `ring3 demo` takes none")
                     : set_file(&options->load.initrd, "initrd", value, error);
@@ -209,9 +217,11 @@ static int apply_option(struct options *options, int option, const char *value,
         options->no_reboot = true;
         return 0;
     case OPTION_SERIAL:
-        return parse_serial(options, value, error);
+        return parse_output(&options->serial, "serial", value, error);
+    case OPTION_DEBUGCON:
+        return parse_output(&options->debugcon, "debugcon", value, error);
     case OPTION_NOGRAPHIC:
-        return parse_serial(options, "stdio", error);
+        return parse_output(&options->serial, "serial", "stdio", error);
     case OPTION_STATS:
         return parse_stats(options, value, error);
     case OPTION_LOG:
@@ -259,8 +269,19 @@ static int parse_command(struct options *options, const char *word, struct error
     return 0;
 }
 
+/* A kernel or firmware, and not both. */
+static int check_guest(const struct options *options, struct error *error) {
+    const struct load_options *load = &options->load;
+    if (!load->kernel && !options->firmware)
+        return error_set(error, "no kernel: give --kernel FILE (or --firmware FILE)");
+    if (options->firmware && (load->kernel || load->initrd || load->append))
+        return error_set(error, "--firmware: goes without --kernel, --initrd and --append");
+    return 0;
+}
+
 int options_parse(struct options *options, int argc, char **argv, struct error *error) {
-    *options = (struct options){.memory = MEMORY_DEFAULT, .engine.sandbox = true};
+    *options = (struct options){
+        .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
     if (argc < 2)
         return error_set(error, "no command: run or demo (see ring3 --help)");
     if (parse_command(options, argv[1], error))
@@ -280,7 +301,5 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
     }
     if (optind < argc - 1)
         return error_set(error, "unexpected argument '%s'", argv[optind + 1]);
-    if (options->command == COMMAND_RUN && !options->load.kernel)
-        return error_set(error, "no kernel: give --kernel FILE");
-    return 0;
+    return options->command == COMMAND_RUN ? check_guest(options, error) : 0;
 }

@@ -19,16 +19,21 @@ enum command {
     COMMAND_HELP_CALLOUTS,
 };
 
-enum serial_kind { SERIAL_STDIO, SERIAL_FILE, SERIAL_NONE };
+enum output_kind { OUTPUT_STDIO, OUTPUT_STDERR, OUTPUT_FILE, OUTPUT_NONE };
 enum stats_format { STATS_NONE, STATS_TEXT, STATS_JSON };
+
+struct output {
+    enum output_kind kind;
+    const char *path; /* of a file */
+};
 
 struct options {
     enum command command;
     struct load_options load;
     uint64_t memory; /* bytes */
     bool no_reboot;
-    enum serial_kind serial;
-    const char *serial_path;
+    const char *firmware; /* instead of a kernel */
+    struct output serial, debugcon;
     enum stats_format stats;
     uint32_t trace_channels;
     const char *callouts[USER_CALLOUTS_MAX];

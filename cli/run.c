@@ -29,6 +29,7 @@ struct session {
     engine_fn engine;
     struct user_callouts user_callouts;
     int serial_fd; /* -1: serial output vanishes */
+    int debug_fd;  /* of the debug console, likewise */
     bool has_input, input_is_tty;
     int signal_fd;
     sigset_t old_mask;
@@ -46,18 +47,28 @@ static int prepare_callouts(struct session *session, struct error *error) {
     return 0;
 }
 
-static int prepare_serial(struct session *session, struct error *error) {
+/* The descriptor that an output goes to, -1: none. */
+static int open_output(const struct output *output, const char *option, int *fd,
+                       struct error *error) {
+    static const int standard[] = {[OUTPUT_STDIO] = STDOUT_FILENO,
+                                   [OUTPUT_STDERR] = STDERR_FILENO,
+                                   [OUTPUT_FILE] = -1,
+                                   [OUTPUT_NONE] = -1};
+    *fd = standard[output->kind];
+    if (output->kind != OUTPUT_FILE)
+        return 0;
+    *fd = open(output->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    return *fd < 0 ? error_set(error, "--%s '%s': %s", option, output->path, strerror(errno)) : 0;
+}
+
+static int prepare_outputs(struct session *session, struct error *error) {
     const struct options *options = session->options;
-    session->serial_fd = -1;
-    if (options->serial == SERIAL_STDIO) {
-        session->serial_fd = STDOUT_FILENO;
+    if (open_output(&options->serial, "serial", &session->serial_fd, error) ||
+        open_output(&options->debugcon, "debugcon", &session->debug_fd, error))
+        return -1;
+    if (options->serial.kind == OUTPUT_STDIO) {
         session->has_input = true;
         session->input_is_tty = isatty(STDIN_FILENO);
-    } else if (options->serial == SERIAL_FILE) {
-        session->serial_fd =
-            open(options->serial_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-        if (session->serial_fd < 0)
-            return error_set(error, "--serial '%s': %s", options->serial_path, strerror(errno));
     }
     return 0;
 }
@@ -194,7 +205,7 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
         .input_is_tty = session->input_is_tty,
         .input_ring = &machine->serial_in,
         .serial = {.channel = &machine->serial, .fd = session->serial_fd, .name = "serial output"},
-        .debug = {.channel = &machine->debug, .fd = STDERR_FILENO, .name = "debug console"},
+        .debug = {.channel = &machine->debug, .fd = session->debug_fd, .name = "debug console"},
     };
     uint64_t start = clock_now(&machine->clock);
     monitor_run(&monitor);
@@ -215,14 +226,17 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
 static int run_once(struct session *session) {
     const struct options *options = session->options;
     struct error error;
-    struct machine *machine = machine_create(options->memory, options->trace_channels, &error);
+    struct machine *machine =
+        machine_create(options->memory, options->firmware, options->trace_channels, &error);
     if (!machine) {
         report_line("%s", error.text);
         return STATUS_HOST_FAILURE;
     }
     int status = STATUS_BAD_INPUT;
     pid_t monitor = getpid(), pid = -1;
-    if (machine_load(machine, &options->load, &error)) {
+    int rc = options->firmware ? machine_load_firmware(machine, options->firmware, &error)
+                               : machine_load(machine, &options->load, &error);
+    if (rc) {
         report_line("%s", error.text);
     } else {
         if (session->user_callouts.count)
@@ -267,10 +281,11 @@ static void die_of(const struct session *session) {
 }
 
 int run_machine(const struct options *options, engine_fn engine) {
-    struct session session = {.options = options, .engine = engine};
+    struct session session = {
+        .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
     struct error error;
     int status = STATUS_BAD_INPUT;
-    if (prepare_callouts(&session, &error) || prepare_serial(&session, &error)) {
+    if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
@@ -279,9 +294,11 @@ int run_machine(const struct options *options, engine_fn engine) {
         if (session.signal)
             die_of(&session);
         sigprocmask(SIG_SETMASK, &session.old_mask, NULL);
-        if (session.serial_fd > STDERR_FILENO)
-            close(session.serial_fd);
     }
+    if (session.serial_fd > STDERR_FILENO)
+        close(session.serial_fd);
+    if (session.debug_fd > STDERR_FILENO)
+        close(session.debug_fd);
     user_callouts_release(&session.user_callouts);
     return status;
 }

@@ -4,6 +4,8 @@
 #include "devices/port_bytes.h"
 
 #define PORT 0xe9
+#define FIRMWARE_PORT 0x402
+#define READS_AS 0xe9
 
 struct debug_console {
     struct debug_console_options wiring;
@@ -27,7 +29,7 @@ static void console_write(void *device, uint16_t port, uint32_t value, unsigned 
 static uint32_t console_read(void *device, uint16_t port, unsigned size) {
     if (size > 1)
         return port_read_bytes(console_read, device, port, size);
-    return port == PORT ? PORT : PORT_FLOATING;
+    return port == PORT || port == FIRMWARE_PORT ? READS_AS : PORT_FLOATING;
 }
 
 uint64_t debug_console_lost(const struct debug_console *console) { return console->lost; }
@@ -37,5 +39,7 @@ struct debug_console *debug_console_create(struct arena *arena, struct bus *bus,
     struct debug_console *console = ARENA_NEW(arena, struct debug_console);
     console->wiring = *options;
     bus_claim(bus, "debug console", PORT, 1, console_read, console_write, console);
+    bus_claim(bus, "firmware's debug console", FIRMWARE_PORT, 1, console_read, console_write,
+              console);
     return console;
 }

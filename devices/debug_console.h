@@ -1,5 +1,6 @@
-/* The debug console, 0xe9: bytes written go to a ring; reads give 0xe9, so that a guest can
- * tell it is there. It has no flow control: what a full ring refuses is lost and counted. */
+/* The debug console, ports 0xe9 and 0x402 (firmware's): bytes written to either go to a ring; reads
+ * give 0xe9, so that a guest can tell it is there. It has no flow control: what a full ring
+ * refuses is lost and counted. */
 #ifndef RING3_DEVICES_DEBUG_CONSOLE_H
 #define RING3_DEVICES_DEBUG_CONSOLE_H
 

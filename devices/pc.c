@@ -7,8 +7,10 @@
 #include "devices/acpi_pm.h"
 #include "devices/debug_console.h"
 #include "devices/debug_exit.h"
+#include "devices/fw_cfg.h"
+#include "devices/host_bridge.h"
 #include "devices/i8042.h"
-#include "devices/pci_none.h"
+#include "devices/pci.h"
 #include "devices/pic.h"
 #include "devices/pit.h"
 #include "devices/port92.h"
@@ -49,6 +51,21 @@ static void create_console(struct arena *arena, struct bus *bus, const struct pc
     debug_console_create(arena, bus, &wiring);
 }
 
+static void create_pci(struct arena *arena, struct bus *bus, struct pulse reset,
+                       const struct pc_options *options) {
+    if (!options->firmware_ram) {
+        pci_create(arena, bus, reset, NULL);
+        return;
+    }
+    struct host_bridge_options wiring = {
+        .ram = options->firmware_ram,
+        .memory_changed = options->memory_changed,
+        .opaque = options->opaque,
+    };
+    struct pci_function function = host_bridge_function(host_bridge_create(arena, &wiring));
+    pci_create(arena, bus, reset, &function);
+}
+
 struct pc *pc_create(struct arena *arena, struct bus *bus, struct timers *timers,
                      struct clock *clock, struct trace *trace, const struct pc_options *options) {
     assert(options->set_intr && options->debug_exit && options->reset && options->power_off);
@@ -65,7 +82,9 @@ struct pc *pc_create(struct arena *arena, struct bus *bus, struct timers *timers
     i8042_create(arena, bus, pic_line(pic, IRQ_KEYBOARD), pic_line(pic, IRQ_MOUSE), reset);
     acpi_pm_create(arena, bus, timers, clock, trace, pic_line(pic, ACPI_SCI_IRQ), power_off);
     port92_create(arena, bus, reset);
-    pci_none_create(arena, bus, reset);
+    create_pci(arena, bus, reset, options);
+    if (options->firmware_ram)
+        fw_cfg_create(arena, bus, options->ram_bytes);
     post_create(arena, bus, trace);
     debug_exit_create(arena, bus, options->debug_exit, options->opaque);
     create_console(arena, bus, options);

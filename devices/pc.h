@@ -15,6 +15,7 @@
 #include "base/ring.h"
 #include "base/timer.h"
 #include "base/trace.h"
+#include "memory/ram.h"
 #include "runtime/bus.h"
 #include "runtime/vcpu.h"
 
@@ -22,6 +23,10 @@ struct pc;
 
 struct pc_options {
     uint64_t ram_bytes;
+    /* For firmware: a host bridge that switches this memory's legacy segments, and fw_cfg. Or NULL.
+     */
+    struct ram *firmware_ram;
+    void (*memory_changed)(void *opaque); /* the segments show something else; with the former */
 
     void *opaque; /* of all callbacks; each of the next four must be given */
     void (*set_intr)(void *opaque, bool asserted);
@@ -31,7 +36,7 @@ struct pc_options {
 
     struct byte_ring *serial_tx, *serial_rx;
     void (*serial_notify)(void *opaque);  /* the reader of serial_tx may be asleep; or NULL */
-    struct byte_ring *console;            /* port 0xe9; or NULL: thrown away */
+    struct byte_ring *console;            /* ports 0xe9, 0x402; or NULL: thrown away */
     void (*console_notify)(void *opaque); /* the reader of `console` may be asleep; or NULL */
 };
 

@@ -1,6 +1,7 @@
 /* The embedded guest of `ring3 demo`: shows what a 32-bit PC does, and checks each step.
  *
- * Everything runs twice, under 32-bit page tables and under PAE. */
+ * A tour of real mode comes first; everything else runs twice, under 32-bit page tables and under
+ * PAE. */
 #include "guest/demo.h"
 
 static volatile uint32_t ticks;
@@ -70,6 +71,7 @@ static void show_all(enum paging_kind kind) {
     show_debug(&demo);
     show_sensitive(&demo);
     show_self_modification(&demo);
+    show_virtual_8086(&demo);
     show_processes(kind);
     paging_off();
 }
@@ -77,6 +79,8 @@ static void show_all(enum paging_kind kind) {
 void guest_main(void) {
     print("ring3 demo: a 32-bit kernel, GDT at %08x, IDT at %08x\n", gdt_address(), idt_address());
     pic_start();
+    print("-- 16-bit protected mode and real mode\n");
+    show_real_mode();
     print("-- 32-bit page tables\n");
     check_section("paging32");
     show_all(PAGING_32);

@@ -23,11 +23,13 @@ struct machine demo_run(struct demo_space *demo, unsigned ring, const uint8_t *c
                         uint32_t eflags);
 
 void show_timer(void);
+void show_real_mode(void);
 void show_exceptions(struct demo_space *demo);
 void show_page_faults(struct demo_space *demo);
 void show_debug(struct demo_space *demo);
 void show_sensitive(struct demo_space *demo);
 void show_self_modification(struct demo_space *demo);
+void show_virtual_8086(struct demo_space *demo);
 void show_processes(enum paging_kind kind);
 
 #endif

@@ -105,15 +105,17 @@ static int find_code(const struct image *image, struct setup *setup, struct erro
     setup->code_size = image->size - setup->code_offset;
     if (setup->version < 0x204)
         return 0;
-    /* syssize counts 16-byte units; what follows (signatures) is not loaded. */
+    /* syssize counts 16-byte units, the last of which the file need not fill; what follows
+     * (signatures) is not loaded. */
     uint64_t said = (uint64_t)get32(image->head + HDR_SYSSIZE) * 16;
-    if (said == 0 || said > setup->code_size)
+    if (said == 0 || said > ((setup->code_size + 15) & ~15ull))
         return error_set(error,
                          "%s: offset %#x: %#llx bytes of kernel code at %#llx, but the file ends "
                          "at %#llx",
                          image->name, HDR_SYSSIZE, (unsigned long long)said,
                          (unsigned long long)setup->code_offset, (unsigned long long)image->size);
-    setup->code_size = said;
+    if (said < setup->code_size)
+        setup->code_size = said;
     return 0;
 }
 

@@ -13,6 +13,8 @@ void place_init(struct place *place, struct ram *ram) {
     *place = (struct place){.ram = ram};
     take(place, PLACE_BOOT_INFO, PLACE_LOW_END, "the boot information");
     take(place, PLACE_GDT, RAM_HOLE_START, "the loader's GDT");
+    if (ram->has_video)
+        take(place, RAM_HOLE_START, RAM_HOLE_END, "the video memory");
     take(place, PLACE_ACPI, PLACE_ACPI + PLACE_ACPI_SIZE, "the ACPI tables");
 }
 

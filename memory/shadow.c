@@ -17,7 +17,7 @@ static void *reserve(size_t size) {
 }
 
 int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters) {
-    uint64_t pages = ram->size >> PAGE_SHIFT;
+    uint64_t pages = ram_page_count(ram);
     memset(s, 0, sizeof *s);
     s->ram = ram;
     s->counters = counters;
@@ -143,7 +143,7 @@ uint8_t shadow_flags(const struct window *w, gva_t gva) {
 /* Records the faulting page itself: a changed physical page first drops the old mapping. */
 static void record_page(struct shadow *s, struct window *w, struct shadow_region *r, unsigned page,
                         const struct walk *walk, uint8_t flags) {
-    uint32_t pfn = (uint32_t)(walk->gpa >> PAGE_SHIFT);
+    uint32_t pfn = (uint32_t)(ram_locate(s->ram, walk->gpa) >> PAGE_SHIFT);
     if (r->flags[page] & SHADOW_RECORDED && r->pfn[page] != pfn)
         shadow_drop_pages(s, w, r, page, 1);
     if (walk->global)
@@ -152,7 +152,14 @@ static void record_page(struct shadow *s, struct window *w, struct shadow_region
 }
 
 static bool may_write(const struct shadow *s, const struct walk *walk, bool write, uint32_t pfn) {
-    return (write || (walk->writable && walk->dirty)) && !s->page_code[pfn];
+    return (write || (walk->writable && walk->dirty)) && !s->page_code[pfn] &&
+           ram_is_writable(s->ram, (uint64_t)pfn << PAGE_SHIFT);
+}
+
+/* Has the page `delta` pages from the one that was walked a place as far from its place? */
+static bool is_contiguous(const struct shadow *s, const struct walk *walk, uint32_t pfn, int delta) {
+    gpa_t gpa = (walk->gpa & ~(gpa_t)PAGE_MASK) + (gpa_t)((int64_t)delta * PAGE_SIZE);
+    return ram_locate(s->ram, gpa) == (uint64_t)(pfn + (uint32_t)delta) << PAGE_SHIFT;
 }
 
 /* Extends a run of a large page over neighbours not yet mapped that get the same rights. */
@@ -163,11 +170,11 @@ static void large_run(struct shadow *s, struct shadow_region *r, unsigned page,
     unsigned from = page, to = page + 1;
     uint8_t flags = walk->global ? SHADOW_GLOBAL : 0;
     while (from > low && !(r->flags[from - 1] & SHADOW_MAPPED) &&
-           ram_is_page(s->ram, (gpa_t)(pfn - (page - from) - 1) << PAGE_SHIFT) &&
+           is_contiguous(s, walk, pfn, (int)from - 1 - (int)page) &&
            may_write(s, walk, false, pfn - (page - from) - 1) == writable)
         from--;
     while (to < high && !(r->flags[to] & SHADOW_MAPPED) &&
-           ram_is_page(s->ram, (gpa_t)(pfn + (to - page)) << PAGE_SHIFT) &&
+           is_contiguous(s, walk, pfn, (int)(to - page)) &&
            may_write(s, walk, false, pfn + (to - page)) == writable)
         to++;
     for (unsigned i = from; i < to; i++)
@@ -179,19 +186,21 @@ static void large_run(struct shadow *s, struct shadow_region *r, unsigned page,
 
 /* Takes a neighbouring 4 KiB entry into the run when it is present, contiguous and alike; its
  * accessed bit is set as a speculative walk may. */
-static bool take_neighbour(struct shadow *s, struct shadow_region *r, unsigned page, uint64_t like,
-                           uint32_t pfn, bool writable) {
-    if (r->flags[page] & SHADOW_RECORDED)
+static bool take_neighbour(struct shadow *s, struct shadow_region *r, unsigned page,
+                           const struct walk *walk, int delta, uint32_t pfn, bool writable) {
+    if (r->flags[page] & SHADOW_RECORDED || !is_contiguous(s, walk, pfn - (uint32_t)delta, delta))
         return false;
     gpa_t at = r->table + page * r->entry_size;
     uint64_t pte = shadow_read_entry(s, at, r->entry_size);
     /* All but caching, A and what software may use: reserved bits too. */
     uint64_t alike = ~(uint64_t)(PTE_PWT | PTE_PCD | PTE_A | PTE_PAT | 0xe00u);
-    uint64_t expected = (like & ~0xfffffffff000ull) | (uint64_t)pfn << PAGE_SHIFT;
-    if ((pte ^ expected) & alike || !ram_is_page(s->ram, (gpa_t)pfn << PAGE_SHIFT) ||
-        (s->page_code[pfn] && writable))
+    uint64_t expected = walk->pte + (uint64_t)((int64_t)delta * PAGE_SIZE);
+    if ((pte ^ expected) & alike ||
+        (writable && (s->page_code[pfn] || !ram_is_writable(s->ram, (uint64_t)pfn << PAGE_SHIFT))))
         return false;
     if (!(pte & PTE_A)) {
+        if (!ram_is_writable(s->ram, ram_locate(s->ram, at)))
+            return false;
         void *entry = ram_ptr(s->ram, at, r->entry_size);
         uint32_t old = (uint32_t)pte;
         if (!entry || !__atomic_compare_exchange_n((uint32_t *)entry, &old, old | PTE_A, false,
@@ -209,9 +218,10 @@ static void small_run(struct shadow *s, struct shadow_region *r, unsigned page,
     unsigned low = page & ~(FILL_SMALL_RUN - 1), high = low + FILL_SMALL_RUN;
     unsigned from = page, to = page + 1;
     uint32_t pfn = r->pfn[page];
-    while (from > low && take_neighbour(s, r, from - 1, walk->pte, pfn - (page - from) - 1, writable))
+    while (from > low && take_neighbour(s, r, from - 1, walk, (int)from - 1 - (int)page,
+                                        pfn - (page - from) - 1, writable))
         from--;
-    while (to < high && take_neighbour(s, r, to, walk->pte, pfn + (to - page), writable))
+    while (to < high && take_neighbour(s, r, to, walk, (int)(to - page), pfn + (to - page), writable))
         to++;
     *first = from;
     *count = to - from;

@@ -118,6 +118,8 @@ void shadow_flush_window(struct shadow *s, struct window *w, const struct paging
 void shadow_flush_page(struct shadow *s, struct window *w, const struct paging *paging, gva_t gva);
 /* Drops everything in a window. */
 void shadow_clear_window(struct shadow *s, struct window *w);
+/* Takes the mapping of one page away; what is recorded of it goes too. */
+void shadow_unmap_page(struct shadow *s, struct window *w, gva_t gva);
 
 /* The user window of an address space; `*fresh` when it starts empty. Least recently used ones
  * are evicted. */

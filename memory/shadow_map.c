@@ -209,6 +209,12 @@ void shadow_drop_pages(struct shadow *s, struct window *w, struct shadow_region 
     }
 }
 
+void shadow_unmap_page(struct shadow *s, struct window *w, gva_t gva) {
+    struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
+    if (r)
+        shadow_drop_pages(s, w, r, gva >> PAGE_SHIFT & (REGION_PAGES - 1), 1);
+}
+
 void shadow_clear_window(struct shadow *s, struct window *w) {
     while (w->active_count) {
         struct shadow_region *r = w->regions[w->active[w->active_count - 1]];

@@ -51,12 +51,15 @@ static uint64_t entry_read(const struct ram *ram, bool wide, gpa_t gpa) {
                 : __atomic_load_n((const uint32_t *)where, __ATOMIC_ACQUIRE);
 }
 
-/* Sets `bits` in an entry that is still `*entry`. False when it has changed. */
+/* Sets `bits` in an entry that is still `*entry`, unless it lies in ROM. False when it has
+ * changed. */
 static bool entry_set(const struct ram *ram, bool wide, gpa_t gpa, uint64_t *entry, uint32_t bits) {
     if ((*entry & bits) == bits)
         return true;
     void *where = ram_ptr(ram, gpa, wide ? 8 : 4);
     assert(where != NULL); /* all ones have every bit set */
+    if (!ram_is_writable(ram, ram_locate(ram, gpa)))
+        return true;
     uint64_t set = *entry | bits;
     bool done;
     if (wide) {

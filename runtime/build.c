@@ -70,8 +70,9 @@ static bool peek_at(void *opaque, uint32_t eip, uint32_t *bytes) {
     return from != NULL;
 }
 
-/* Fetch rights and the physical page; recorded in the window, so that the entry diff covers what
- * will be translated from it. False: v->fault is the fetch's #PF. */
+/* Fetch rights and the byte's place in memory (RAM_NOWHERE: there is none), by which fragments are
+ * known; recorded in the window, so that the entry diff covers what will be translated from it.
+ * False: v->fault is the fetch's #PF. */
 static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
     struct engine *e = v->engine;
     struct window *w = mmu_window(v);
@@ -88,16 +89,16 @@ static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
                                         .cr2 = gva};
         return false;
     }
-    *gpa = walk.gpa;
-    if (ram_is_page(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK))
+    *gpa = ram_locate(v->ram, walk.gpa);
+    if (*gpa != RAM_NOWHERE)
         shadow_record_exec(&e->shadow, w, &v->cpu.paging, gva, &walk);
     return true;
 }
 
-/* Copies what may be translated from one page on. Where there is no RAM, fetches read all ones. */
+/* Copies what may be translated from one page on. Where there is no memory, fetches read all
+ * ones. */
 static void copy_bytes(struct vcpu *v, gpa_t gpa, uint8_t *to, uint32_t len, bool protect) {
-    const void *from = ram_ptr(v->ram, gpa, len);
-    if (!from) {
+    if (gpa == RAM_NOWHERE) {
         memset(to, 0xff, len);
         return;
     }
@@ -105,7 +106,7 @@ static void copy_bytes(struct vcpu *v, gpa_t gpa, uint8_t *to, uint32_t len, boo
         guest_tlb_drop_writable(v->engine);
         shadow_protect_code(&v->engine->shadow, gpa);
     }
-    memcpy(to, from, len);
+    memcpy(to, v->ram->base + gpa, len);
 }
 
 static void copy_first(struct vcpu *v, struct fetched *code, gva_t linear, bool protect) {
@@ -254,7 +255,7 @@ struct fragment *build_find(struct vcpu *v, bool indirect) {
         return build_one_shot(v);
     if (!fetch_page(v, linear, &code.gpa))
         return NULL;
-    if (!ram_is_page(v->ram, code.gpa & ~(gpa_t)PAGE_MASK))
+    if (code.gpa == RAM_NOWHERE)
         return build_one_shot(v);
     struct fragment *f = fragment_find(e, code.gpa, cpu->eip, &space);
     if (f && f->gpa2) { /* its second page must be this address space's */

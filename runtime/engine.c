@@ -86,22 +86,41 @@ static int write_to_code(struct vcpu *v) {
     return run_one_shot(v);
 }
 
-/* No RAM and no device: reads are all ones, writes vanish. For one instruction a private page of
- * ones stands there. */
-static int access_unclaimed(struct vcpu *v) {
+/* Puts a private page where an access met no memory, or wanted to write what cannot be written.
+ * NULL: the host refused. */
+static void *put_private_page(struct vcpu *v) {
     struct engine *e = v->engine;
-    struct window *w = mmu_window(v);
+    struct window *w = e->unclaimed_window;
     void *at = (void *)(w->base + (e->unclaimed_gva & ~PAGE_MASK));
     TRACE2(v->trace, port, "unclaimed memory at %llx, eip %llx", e->unclaimed_gva, v->cpu.eip);
+    shadow_unmap_page(&e->shadow, w, e->unclaimed_gva);
     void *got = mmap(at, PAGE_SIZE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if (got != at) {
         engine_host_failure(v, "a page for unclaimed memory", errno);
-        return LEAVE_STOP;
+        return NULL;
     }
-    memset(at, 0xff, PAGE_SIZE);
-    int reason = run_one_shot(v);
-    munmap(at, PAGE_SIZE);
+    if (e->unclaimed_place == RAM_NOWHERE)
+        memset(at, 0xff, PAGE_SIZE);
+    else
+        memcpy(at, v->ram->base + e->unclaimed_place, PAGE_SIZE);
+    return at;
+}
+
+/* No memory: reads are all ones, writes vanish. Memory that cannot be written: reads are what it
+ * holds. For one instruction private pages of either stand there, two if it crosses pages. */
+static int access_unclaimed(struct vcpu *v) {
+    void *pages[SPECIAL_PAGES_MAX];
+    unsigned count = 0;
+    int reason = LEAVE_UNCLAIMED;
+    while (reason == LEAVE_UNCLAIMED && count < SPECIAL_PAGES_MAX) {
+        void *at = put_private_page(v);
+        if (at)
+            pages[count++] = at;
+        reason = at ? run_one_shot(v) : LEAVE_STOP;
+    }
+    while (count > 0)
+        munmap(pages[--count], PAGE_SIZE);
     return reason;
 }
 

@@ -25,7 +25,7 @@ enum leave {
     LEAVE_FAULT = 6,     /* v->fault is to be delivered at cpu->eip */
     LEAVE_RETRY = 7,     /* run cpu->eip again; its translation is out of date */
     LEAVE_CODE_WRITE = 8, /* cpu->eip writes to e->written_gpa, which holds translated code */
-    LEAVE_UNCLAIMED = 9,  /* cpu->eip accesses e->unclaimed_gva, which is no RAM */
+    LEAVE_UNCLAIMED = 9,  /* cpu->eip accesses e->unclaimed_gva, which is no RAM, or writes to ROM */
 };
 
 /* Modes in which instructions run one by one, and the run loop looks at each. */
@@ -140,7 +140,8 @@ struct engine {
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
     gva_t unclaimed_gva;
-    bool unclaimed_write;
+    uint64_t unclaimed_place; /* of its page, RAM_NOWHERE or memory that cannot be written */
+    struct window *unclaimed_window;
     gva_t last_fault_gva;
     gpa_t last_fault_insn;
     unsigned fault_repeats;

@@ -36,7 +36,7 @@ static void empty(struct engine *e) {
 
 int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
     struct engine *e = v->engine;
-    uint64_t pages = v->ram->size >> PAGE_SHIFT;
+    uint64_t pages = ram_page_count(v->ram);
     if (!cache_bytes)
         cache_bytes = CACHE_DEFAULT;
     if (cache_bytes < CACHE_MINIMUM)

@@ -48,8 +48,8 @@ static struct place walk_place(struct vcpu *v, gva_t gva, bool write, bool user)
                                         .cr2 = gva};
         return (struct place){.fault = true};
     }
-    gpa_t page = walk.gpa & ~(gpa_t)PAGE_MASK;
-    if (!ram_is_page(v->ram, page))
+    uint64_t page = ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
+    if (page == RAM_NOWHERE || (write && !ram_is_writable(v->ram, page)))
         return (struct place){0};
     if (ram_allocate(v->ram, page, PAGE_SIZE)) {
         engine_host_failure(v, "guest memory", ENOMEM);
@@ -62,7 +62,7 @@ static struct place walk_place(struct vcpu *v, gva_t gva, bool write, bool user)
     *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .writable = writable,
                                 .global = walk.global, .host = v->ram->base + page};
     e->tlb_has_writable |= writable;
-    return (struct place){.host = v->ram->base + walk.gpa};
+    return (struct place){.host = v->ram->base + page + (gva & PAGE_MASK)};
 }
 
 static struct place find_place(struct vcpu *v, gva_t gva, bool write, bool system) {

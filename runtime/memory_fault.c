@@ -86,10 +86,11 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         e->why_dead = "the same access faults without end";
         return LEAVE_STOP;
     }
-    gpa_t page = walk.gpa & ~(gpa_t)PAGE_MASK;
-    if (!ram_is_page(v->ram, page)) {
+    uint64_t page = ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
+    if (page == RAM_NOWHERE || (write && !ram_is_writable(v->ram, page))) {
         e->unclaimed_gva = gva;
-        e->unclaimed_write = write;
+        e->unclaimed_place = page;
+        e->unclaimed_window = w;
         return LEAVE_UNCLAIMED;
     }
     if (!user) {
@@ -97,8 +98,13 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         if (to_user != (w->number != WINDOW_SUPERVISOR))
             return wrong_window(v, gva, insn, to_user);
     }
-    if (address - w->base >= WINDOW_SIZE)
-        return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */
+    if (address - w->base >= WINDOW_SIZE) {
+        if (e->fault_repeats == 0)
+            return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */
+        /* One access across 4 GiB: beyond the limit, as processors have it (SDM vol. 3A, 5.3). */
+        v->fault = (struct guest_fault){.vector = VEC_GP, .has_error = true};
+        return LEAVE_FAULT;
+    }
     if (write && e->shadow.page_code[page >> PAGE_SHIFT]) {
         e->written_gpa = page;
         return LEAVE_CODE_WRITE;

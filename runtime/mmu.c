@@ -111,6 +111,17 @@ void mmu_paging_changed(struct vcpu *v) {
     shadow_flush_window(&e->shadow, e->user, &v->cpu.paging, true);
 }
 
+void mmu_memory_changed(struct vcpu *v) {
+    struct engine *e = v->engine;
+    if (!e)
+        return; /* nothing runs yet */
+    for (unsigned i = 0; i < WINDOW_COUNT; i++)
+        shadow_clear_window(&e->shadow, &e->shadow.windows[i]);
+    guest_tlb_flush(e, true);
+    e->flush_cache = true;
+    v->cpu.mode_dirty = true; /* so that the fragment is left */
+}
+
 void mmu_invlpg(struct vcpu *v, gva_t gva) {
     struct engine *e = v->engine;
     v->counters->flush_page++;

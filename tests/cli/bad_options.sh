@@ -39,7 +39,7 @@ for word in "${hostile[@]}" x --x -x -- -: -+ --kernels --no-reboot=1 --nographi
     [[ $word = -- ]] || refuse run --kernel "$good" "$word"
 done
 refuse run --kernel "$good" -- extra
-for option in kernel initrd append memory m serial log accel callout system-map debug; do
+for option in kernel firmware bios initrd append memory m serial debugcon log accel callout system-map debug; do
     refuse run "--$option"
     refuse run "-$option"
     refuse demo "--$option"
@@ -49,6 +49,15 @@ refuse run --no-reboot
 refuse demo --kernel "$good"
 refuse demo --initrd "$good"
 refuse demo extra
+refuse demo --firmware "$good"
+head -c 65536 /dev/zero >"$work/rom"
+refuse run --firmware "$work/rom" --kernel "$good"
+refuse run --firmware "$work/rom" --append x
+refuse run --firmware "$work/rom" --debugcon file:
+head -c 65537 /dev/zero >"$work/rom"
+refuse run --firmware "$work/rom"
+head -c 16842752 /dev/zero >"$work/rom"
+refuse run -bios "$work/rom"
 
 # Values.
 for value in "${hostile[@]}" 1 3 4095K 3585 3585M 4G 5G 1T 64MB 64m8 +64 " 64" "64 " M K 0 0M \

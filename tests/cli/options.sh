@@ -41,6 +41,13 @@ accept demo --memory 64M --stats=json
     fail "status $? with --serial FILE"
 [[ $(cat "$work/serial") = hello && ! -s $work/out ]] || fail "--serial FILE"
 
+head -c 131072 /dev/zero >"$work/rom"
+accept run --firmware "$work/rom"
+accept run -bios "$work/rom" -debugcon stdio
+accept run --kernel "$kernel" --debugcon none
+accept run --kernel "$kernel" --debugcon "file:$work/debug"
+[[ -e $work/debug ]] || fail "--debugcon FILE"
+
 # shows PATTERN ARGUMENT...: prints a line that matches.
 shows() {
     local pattern=$1

@@ -24,17 +24,36 @@ make_initramfs() {
         --tests "${RING3_TESTS:-$top/tests/e2e/guest}" "${programs[@]}"
 }
 
-# run_linux EMULATOR FLAVOUR INITRAMFS MEMORY APPEND: the guest's console on standard output.
-run_linux() {
-    local append="console=ttyS0 quiet panic=-1 $5"
+# run_kernel EMULATOR KERNEL INITRD MEMORY APPEND: the guest's console on standard output. An empty
+# INITRD is none.
+run_kernel() {
     local limit=(timeout --kill-after=10 "${RING3_TIMEOUT:-300}")
     case $1 in
     ring3)
-        "${limit[@]}" "${RING3:?RING3 names no ring3 program}" run --kernel "$RING3_CACHE/kernel-$2/vmlinuz" \
-            --initrd "$3" --append "$append" --memory "$4" --no-reboot ${RING3_DEBUG:+--debug "$RING3_DEBUG"} ;;
+        "${limit[@]}" "${RING3:?RING3 names no ring3 program}" run --kernel "$2" ${3:+--initrd "$3"} \
+            --append "$5" --memory "$4" --no-reboot ${RING3_DEBUG:+--debug "$RING3_DEBUG"} ;;
     qemu)
-        "${limit[@]}" qemu-system-x86_64 -accel tcg -kernel "$RING3_CACHE/kernel-$2/vmlinuz" -initrd "$3" \
-            -append "$append" -m "$4" -display none -monitor none -serial stdio -no-reboot ;;
+        "${limit[@]}" qemu-system-x86_64 -accel tcg -kernel "$2" ${3:+-initrd "$3"} -append "$5" -m "$4" \
+            -display none -monitor none -serial stdio -no-reboot ;;
+    *) echo "unknown emulator $1" >&2; return 2 ;;
+    esac
+}
+
+# run_linux EMULATOR FLAVOUR INITRAMFS MEMORY APPEND: Debian's kernel, the test's words appended.
+run_linux() {
+    run_kernel "$1" "$RING3_CACHE/kernel-$2/vmlinuz" "$3" "$4" "console=ttyS0 quiet panic=-1 $5"
+}
+
+# run_firmware EMULATOR FILE MEMORY: no kernel; the debug console on standard output.
+run_firmware() {
+    local limit=(timeout --kill-after=10 "${RING3_TIMEOUT:-300}")
+    case $1 in
+    ring3)
+        "${limit[@]}" "${RING3:?RING3 names no ring3 program}" run --firmware "$2" --memory "$3" \
+            --serial none --debugcon stdio ${RING3_DEBUG:+--debug "$RING3_DEBUG"} ;;
+    qemu)
+        "${limit[@]}" qemu-system-i386 -accel tcg -bios "$2" -m "$3" -display none -monitor none \
+            -serial none -nodefaults -chardev stdio,id=debug -device isa-debugcon,iobase=0x402,chardev=debug ;;
     *) echo "unknown emulator $1" >&2; return 2 ;;
     esac
 }

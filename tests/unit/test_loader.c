@@ -78,6 +78,16 @@ START_TEST(linux_e820_covers_ram_and_reserves_the_hole) {
 }
 END_TEST
 
+START_TEST(linux_code_may_end_within_its_last_paragraph) {
+    struct blob kernel = linux_blob();
+    kernel.size -= 15;
+    struct loaded l = load(&kernel, 64 * MIB, NULL, NULL);
+    assert_loaded(&l, "linux");
+    assert_bytes(&l, l.result.eip, kernel.bytes + LINUX_CODE, LINUX_CODE_SIZE - 15);
+    unload(&l);
+}
+END_TEST
+
 /* Where a kernel of these properties is entered. */
 static uint32_t linux_entry(uint64_t preferred, uint32_t alignment, bool relocatable,
                             uint32_t version, uint64_t memory) {
@@ -305,6 +315,7 @@ int main(void) {
     tcase_add_test(tests, linux_e820_covers_ram_and_reserves_the_hole);
     tcase_add_test(tests, linux_load_address_follows_the_header);
     tcase_add_test(tests, linux_without_setup_sects_has_four);
+    tcase_add_test(tests, linux_code_may_end_within_its_last_paragraph);
     tcase_add_test(tests, linux_ignores_what_follows_the_code);
     tcase_add_test(tests, linux_initrd_lies_as_high_as_it_may);
     tcase_add_test(tests, linux_command_line_may_be_as_long_as_the_kernel_says);

@@ -45,7 +45,7 @@ START_TEST(linux_images) {
         {0, 0, 0, 0x240, "offset 0x1f1: the setup header is cut off at 0x240"},
         {0, 0, 0, LINUX_CODE, "offset 0x1f1: kernel code at 0xa00, but the file ends at 0xa00"},
         {0, 0, 0, 0x2000, "offset 0x1f4: 0x2000 bytes of kernel code at 0xa00"},
-        {0, 0, 0, LINUX_CODE + LINUX_CODE_SIZE - 1, "but the file ends at 0x29ff"},
+        {0, 0, 0, LINUX_CODE + LINUX_CODE_SIZE - 16, "but the file ends at 0x29f0"},
         {0x1f1, 1, 0xff, 0, "offset 0x1f1: kernel code at 0x20000"},
         {0x1f4, 4, 0, 0, "offset 0x1f4"},
         {0x1f4, 4, 0xffffffff, 0, "offset 0x1f4: 0xffffffff0 bytes"},

@@ -83,6 +83,80 @@ START_TEST(the_hole_gets_no_memory) {
 }
 END_TEST
 
+START_TEST(video_memory_fills_the_hole) {
+    struct ram ram;
+    ck_assert_int_eq(ram_create(&ram, 2u << 20), 0);
+    ram_add_video(&ram);
+    ck_assert_uint_eq(ram_locate(&ram, 0xb8123), 0xb8123);
+    ck_assert(ram_is_writable(&ram, 0xb8000));
+    ck_assert_int_eq(ram_allocate(&ram, 0xa0000, 0x20000), 0);
+    memset(ram_ptr(&ram, 0xa0000, 0x20000), 7, 0x20000);
+    ram_destroy(&ram);
+}
+END_TEST
+
+/* Each page of the ROM holds its number. */
+static struct ram ram_with_rom(uint64_t size, uint32_t rom_pages) {
+    struct ram ram;
+    uint8_t *rom = calloc(rom_pages, PAGE_SIZE);
+    ck_assert_int_eq(ram_create(&ram, size), 0);
+    for (uint32_t i = 0; i < rom_pages; i++)
+        memset(rom + i * PAGE_SIZE, (int)i, PAGE_SIZE);
+    ck_assert_int_eq(ram_add_rom(&ram, rom, rom_pages * PAGE_SIZE), 0);
+    free(rom);
+    return ram;
+}
+
+START_TEST(rom_ends_at_four_gib_and_its_end_shows_below_one_mib) {
+    struct ram ram = ram_with_rom(2u << 20, 64);
+    ck_assert_uint_eq(ram_page_count(&ram), 512 + 64);
+    const uint8_t *high = ram_ptr(&ram, 0xfffc0000, 0x40000),
+                  *low = ram_ptr(&ram, 0xe0000, 0x20000);
+    ck_assert_ptr_nonnull(high);
+    ck_assert_ptr_nonnull(low);
+    ck_assert_uint_eq(high[0], 0);
+    ck_assert_uint_eq(high[0x3ffff], 63);
+    ck_assert_ptr_eq(low, high + 0x20000);
+    ck_assert(!ram_is_writable(&ram, ram_locate(&ram, 0xfffff000)));
+    ck_assert(!ram_is_writable(&ram, ram_locate(&ram, 0xff000)));
+    /* What it does not reach. */
+    ck_assert(!ram_is_page(&ram, 0xfffbf000));
+    ck_assert(!ram_is_page(&ram, 0xdf000));
+    ck_assert(!ram_is_page(&ram, 1ull << 32));
+    ck_assert_ptr_null(ram_ptr(&ram, 0xfffff000, 4097));
+    ck_assert_ptr_null(ram_ptr(&ram, 0xff000, 4097)); /* ROM, then RAM */
+    ck_assert_int_eq(ram_allocate(&ram, 0xfffff000, 4096), 0);
+    ck_assert_int_eq(ram_allocate(&ram, 2u << 20, 64 * PAGE_SIZE), 0); /* by its place */
+    ck_assert_int_eq(ram_allocate(&ram, 2u << 20, 64 * PAGE_SIZE + 1), -EFAULT);
+    ram_destroy(&ram);
+}
+END_TEST
+
+START_TEST(legacy_segments_switch_between_ram_and_rom) {
+    struct ram ram = ram_with_rom(2u << 20, 16);
+    ck_assert(!ram_is_page(&ram, 0xe0000)); /* a ROM of 64 KiB reaches down to 0xf0000 */
+    ram_set_legacy(&ram, 8, RAM_LEGACY_RAM);
+    ck_assert_uint_eq(ram_locate(&ram, 0xe0000), 0xe0000);
+    ck_assert(!ram_is_page(&ram, 0xe4000));
+    ck_assert_uint_eq(ram_locate(&ram, 0xfc000), (2u << 20) + 0xc000);
+    ram_set_legacy(&ram, 15, RAM_LEGACY_READ_ONLY);
+    ck_assert_uint_eq(ram_locate(&ram, 0xfc000), 0xfc000);
+    ck_assert(!ram_is_writable(&ram, 0xfc000));
+    ram_set_legacy(&ram, 15, RAM_LEGACY_RAM);
+    ck_assert(ram_is_writable(&ram, 0xfc000));
+    ram_destroy(&ram);
+}
+END_TEST
+
+START_TEST(rom_does_not_fit_over_ram) {
+    struct ram ram;
+    static uint8_t rom[PAGE_SIZE];
+    ck_assert_int_eq(ram_create(&ram, 1ull << 32), 0);
+    ck_assert_int_eq(ram_add_rom(&ram, rom, sizeof rom), -EINVAL);
+    ram_destroy(&ram);
+}
+END_TEST
+
 START_TEST(a_range_beyond_the_end_is_refused) {
     struct ram ram;
     /* The last chunk is a part of one. */
@@ -137,6 +211,10 @@ int main(void) {
     tcase_add_test(tests, the_hole_and_the_end_are_not_ram);
     tcase_add_test(tests, chunks_get_memory_when_asked_for);
     tcase_add_test(tests, the_hole_gets_no_memory);
+    tcase_add_test(tests, video_memory_fills_the_hole);
+    tcase_add_test(tests, rom_ends_at_four_gib_and_its_end_shows_below_one_mib);
+    tcase_add_test(tests, legacy_segments_switch_between_ram_and_rom);
+    tcase_add_test(tests, rom_does_not_fit_over_ram);
     tcase_add_test(tests, a_range_beyond_the_end_is_refused);
     tcase_add_test(tests, a_child_shares_memory_and_the_record_of_it);
     tcase_add_test(tests, two_machines_have_memory_of_their_own);
