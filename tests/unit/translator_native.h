@@ -25,6 +25,7 @@
 #include "runtime/mmu.h"
 #include "runtime/segment_access.h"
 #include "runtime/system.h"
+#include "runtime/vector_state.h"
 #include "translator/translate.h"
 
 /* Guest linear addresses, the same on both sides. */
@@ -268,7 +269,7 @@ static inline callout_fn answered_callout(uint32_t id) {
         {CALLOUT_aaa, callout_aaa},       {CALLOUT_aas, callout_aas},
         {CALLOUT_aam, callout_aam},       {CALLOUT_aad, callout_aad},
         {CALLOUT_salc, callout_salc},     {CALLOUT_pusha, callout_pusha},
-        {CALLOUT_popa, callout_popa},
+        {CALLOUT_popa, callout_popa},     {CALLOUT_gather, callout_gather},
     };
     for (unsigned i = 0; i < sizeof list / sizeof *list; i++)
         if (list[i].id == id)
@@ -335,6 +336,11 @@ static inline void set_up_segments(void) {
 
 static inline void set_up_cpu(void) {
     struct cpu *cpu = &dual.v.cpu;
+    static struct engine engine; /* for its vector area alone */
+    static uint8_t vector_area[VECTOR_AREA_SIZE] __attribute__((aligned(64)));
+    engine.vector_area = vector_area;
+    engine.use_xsave = true;
+    dual.v.engine = &engine;
     for (unsigned i = 0; i < JUMP_CACHE_SLOTS; i++)
         dual.jump_cache.slots[i] = (uint64_t)(uintptr_t)stub_miss;
     for (unsigned i = 0; i < JUMP_CACHE_VICTIMS; i++)
