@@ -148,7 +148,7 @@ static void prepare(struct vcpu *v) {
     mmu_activate(v);
     if (vcpu_intr_is_due(cpu) || vcpu_nmi_is_due(cpu))
         cpu->attention = 1;
-    v->engine->delivered = false;
+    v->engine->delivered = v->traps_dropped = false;
 }
 
 /* Finds, links and enters; returns the reason for coming back. */

@@ -213,6 +213,25 @@ static void debug_traps(void) {
     become_main();
 }
 
+SNIPPET(halt, "sti; hlt" DONE);
+SNIPPET(load_segment, "mov %ebp, %ds" DONE);
+
+/* The step of a task's first instruction is owed, whatever the switch to it dropped. */
+static void step_behind_an_interrupt(void) {
+    prepare();
+    set_idt_task(VECTOR_IRQ0, OTHER);
+    other.eflags |= FLAG_TF;
+    other.ebp = KERNEL_DS;
+    pit_start(1000);
+    pic_unmask(0);
+    struct machine m = RUN(0, halt, load_segment);
+    pic_mask(0);
+    pic_end_of_interrupt(0);
+    check_trap("step-behind-interrupt", &m, VECTOR_DB, 0, CODE2 + 2);
+    check("step-behind-interrupt.saved-eip", CODE + 2, main_tss.eip);
+    become_main();
+}
+
 SNIPPET(v86_code, ".code16\n mov $0x55, %ax; mov %ds, %bx; hlt\n.code32");
 
 static void virtual_8086_task(void) {
@@ -255,6 +274,7 @@ void guest_main(void) {
     events();
     faults_in_the_new_task();
     debug_traps();
+    step_behind_an_interrupt();
     virtual_8086_task();
     check_finish("task_switch");
 }
