@@ -4,7 +4,8 @@
  *   cycles=MILLIONS   operations are doubled until they take this long (default 20)
  *   samples=N         then so many times more (default 5)
  *
- * "bench: sample COUNT CYCLES" in hexadecimal; "bench: done" at the end, or "bench: failed WHY". */
+ * "bench: begin" before each sample and "bench: sample COUNT CYCLES", in hexadecimal, behind it;
+ * "bench: done" at the end, or "bench: failed WHY". */
 #include "bench/guest/nano.h"
 #include "guest/lib/guest.h"
 
@@ -60,8 +61,10 @@ void guest_main(void) {
     space_make(&nano_space, guest_paging());
     space_enter(&nano_space);
     uint32_t count = find_count(row, guest_option_number("cycles", 20) * 1000000ull);
-    for (uint32_t left = guest_option_number("samples", 5); left; left--)
+    for (uint32_t left = guest_option_number("samples", 5); left; left--) {
+        print("bench: begin\n");
         print_sample(count, row->run(count));
+    }
     print("bench: done\n");
     guest_exit(0);
 }
