@@ -21,7 +21,7 @@ static const char head[] =
     "#a3a29a;\n"
     "  --line: #34342f; --native: #ecebe6; --bt: #6fa8f0; --kvm: #3fc2a7; --tcg: #f08c52;\n"
     "  --qkvm: #c08fe8; --past: #8d8c84; } }\n"
-    "body { margin: 0 auto; max-width: 62rem; padding: 1.5rem; background: var(--page);\n"
+    "body { margin: 0 auto; max-width: 76rem; padding: 1.5rem; background: var(--page);\n"
     "  color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }\n"
     "h1 { font-size: 1.6rem; margin: 0 0 .3rem } h2 { font-size: 1.2rem; margin: 2.5rem 0 .6rem }\n"
     "p, li { color: var(--soft); margin: .2rem 0 }\n"
@@ -31,7 +31,7 @@ static const char head[] =
     "th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(--line) }\n"
     "th { font-weight: 600 } th:first-child, td:first-child, td.text { text-align: left }\n"
     "td.text, .spread { color: var(--soft) } tr.mean td { font-weight: 600 }\n"
-    "svg { width: 100%; height: auto; margin: .4rem 0 1rem }\n"
+    "svg { width: 100%; max-width: 58rem; height: auto; margin: .4rem 0 1rem }\n"
     "svg text { font: 12px system-ui, sans-serif; fill: var(--ink) } svg .tick { fill: var(--soft) "
     "}\n"
     ".grid, .row { stroke: var(--line); stroke-width: 1 }\n"
@@ -96,8 +96,10 @@ struct section_values {
 
 static double published(double value) { return value > 0 ? value : NAN; }
 
+/* Times stand in milliseconds where they are not compared with native ones. */
 static void collect(struct section_values *values, const struct results *results,
                     enum section section, bool over_native) {
+    double unit = section == SECTION_NANO ? 1 : 1e6;
     values->count = 0;
     for (unsigned i = 0; i < results->selection.count; i++) {
         const struct row *row = results->selection.rows[i];
@@ -107,7 +109,7 @@ static void collect(struct section_values *values, const struct results *results
         values->names[at] = row->name;
         for (unsigned c = 0; c < COLUMN_COUNT; c++)
             values->columns[c][at] = over_native ? results_ratio(results, i, c, COLUMN_NATIVE)
-                                                 : results_median(results, i, c);
+                                                 : results_median(results, i, c) / unit;
         values->native[at] = published(row->vmware.native);
         values->translated[at] = published(row->vmware.translated);
         values->hardware[at] = published(row->vmware.hardware);
@@ -132,7 +134,7 @@ static void write_chart(const struct results *results, enum section section, FIL
     struct chart chart = {.title = section_title(section),
                           .axis = nano          ? "cycles"
                                   : over_native ? "time over native"
-                                                : "nanoseconds",
+                                                : "milliseconds",
                           .reference = over_native ? 1 : 0,
                           .row_count = values.count,
                           .row_names = values.names};
