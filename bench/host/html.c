@@ -156,24 +156,15 @@ static void write_number(double ratio, FILE *file) {
         fputs("<td></td>", file);
 }
 
-static bool has_ratio(const struct results *results, enum section section, enum column_id column,
-                      enum column_id base) {
-    return column != base && results_has_column(results, section, column) &&
-           results_has_column(results, section, base) &&
-           !(base == COLUMN_QEMU_TCG && column == COLUMN_NATIVE);
-}
-
-static const enum column_id bases[] = {COLUMN_NATIVE, COLUMN_QEMU_TCG};
-
 static void write_heads(const struct results *results, enum section section, FILE *file) {
     fputs("<tr><th>row</th>", file);
     for (unsigned c = 0; c < COLUMN_COUNT; c++)
         if (results_has_column(results, section, c))
             fprintf(file, "<th>%s%s</th>", column_title(c),
                     results->columns[c].emulated ? " (emulated)" : "");
-    for (unsigned b = 0; b < 2; b++)
+    for (unsigned b = 0; b < RESULTS_BASES; b++)
         for (unsigned c = 0; c < COLUMN_COUNT; c++)
-            if (has_ratio(results, section, c, bases[b]))
+            if (results_has_ratio(results, section, c, results_bases[b]))
                 fprintf(file, "<th>%s / %s</th>", column_title(c), b ? "TCG" : "native");
     fputs(section == SECTION_NANO ? "<th>VMware: native, BT, hardware</th>" : "", file);
     fputs("<th></th></tr>\n", file);
@@ -197,10 +188,10 @@ static void write_row(const struct results *results, unsigned i, FILE *file) {
     for (unsigned c = 0; c < COLUMN_COUNT; c++)
         if (results_has_column(results, row->section, c))
             write_value(results, i, c, file);
-    for (unsigned b = 0; b < 2; b++)
+    for (unsigned b = 0; b < RESULTS_BASES; b++)
         for (unsigned c = 0; c < COLUMN_COUNT; c++)
-            if (has_ratio(results, row->section, c, bases[b]))
-                write_number(results_ratio(results, i, c, bases[b]), file);
+            if (results_has_ratio(results, row->section, c, results_bases[b]))
+                write_number(results_ratio(results, i, c, results_bases[b]), file);
     if (row->vmware.translated > 0)
         fprintf(file, "<td>%.0f, %.0f, %.0f</td>", row->vmware.native, row->vmware.translated,
                 row->vmware.hardware);
@@ -213,22 +204,18 @@ static void write_row(const struct results *results, unsigned i, FILE *file) {
 
 static void write_mean(const struct results *results, enum section section, const char *prefix,
                        const char *title, FILE *file) {
-    unsigned rows = 0, most = 0;
-    for (unsigned c = 0; c < COLUMN_COUNT; c++)
-        for (unsigned b = 0; b < 2; b++) {
-            results_mean(results, section, prefix, c, bases[b], &rows);
-            most = c != bases[b] && rows > most ? rows : most;
-        }
-    if (most < 2)
+    unsigned rows;
+    if (!results_has_mean(results, section, prefix))
         return;
     fprintf(file, "<tr class=\"mean\"><td>%s</td>", title);
     for (unsigned c = 0; c < COLUMN_COUNT; c++)
         if (results_has_column(results, section, c))
             fputs("<td></td>", file);
-    for (unsigned b = 0; b < 2; b++)
+    for (unsigned b = 0; b < RESULTS_BASES; b++)
         for (unsigned c = 0; c < COLUMN_COUNT; c++)
-            if (has_ratio(results, section, c, bases[b]))
-                write_number(results_mean(results, section, prefix, c, bases[b], &rows), file);
+            if (results_has_ratio(results, section, c, results_bases[b]))
+                write_number(results_mean(results, section, prefix, c, results_bases[b], &rows),
+                             file);
     fputs(section == SECTION_NANO ? "<td></td>" : "", file);
     fputs("<td class=\"text\">geometric mean</td></tr>\n", file);
 }

@@ -6,6 +6,7 @@
 #include "bench/host/measure.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,10 +44,18 @@ static int fail(struct child *child, enum child_event event, const char *line,
 struct nano_result {
     double cycles[NANO_SAMPLES_MAX]; /* an operation */
     unsigned count;
-    uint64_t total_cycles, host_ns; /* of all samples, from inside and outside */
+    double clock; /* time by the guest's TSC over ours, of the sample where they are closest */
 };
 
-static void take_sample(struct nano_result *result, const char *line, uint64_t begun) {
+/* Whoever is kept waiting makes them differ for one sample; a clock that is wrong, for all. */
+static void compare_clock(struct nano_result *result, double guest_ns, uint64_t begun) {
+    double clock = begun ? guest_ns / (double)(now_ns() - begun) : 0;
+    if (fabs(clock - 1) < fabs(result->clock - 1))
+        result->clock = clock;
+}
+
+static void take_sample(struct nano_result *result, const char *line, uint64_t begun,
+                        double tsc_hz) {
     unsigned operations;
     unsigned long long cycles;
     const char *text = strstr(line, "bench: sample ");
@@ -54,11 +63,11 @@ static void take_sample(struct nano_result *result, const char *line, uint64_t b
         !cycles || result->count == NANO_SAMPLES_MAX)
         return;
     result->cycles[result->count++] = (double)cycles / operations;
-    result->total_cycles += cycles;
-    result->host_ns += begun ? now_ns() - begun : 0;
+    compare_clock(result, (double)cycles / tsc_hz * 1e9, begun);
 }
 
-static int read_nano(struct child *child, struct nano_result *result, struct error *error) {
+static int read_nano(struct child *child, double tsc_hz, struct nano_result *result,
+                     struct error *error) {
     char line[CHILD_LINE_MAX] = "";
     uint64_t deadline = now_ns() + NANO_PATIENCE, begun = 0;
     for (;;) {
@@ -67,7 +76,7 @@ static int read_nano(struct child *child, struct nano_result *result, struct err
             return fail(child, event, line, error);
         if (strstr(line, "bench: begin"))
             begun = now_ns();
-        take_sample(result, line, begun);
+        take_sample(result, line, begun, tsc_hz);
         if (!strstr(line, "bench: done"))
             continue;
         return result->count ? 0 : error_set(error, "no samples");
@@ -83,7 +92,7 @@ static int run_nano(enum column_id id, const struct setting *setting, const char
     int rc = child_start(&child, command.argv);
     if (rc)
         return error_set(error, "%s: %s", command.argv[0], strerror(-rc));
-    rc = read_nano(&child, result, error);
+    rc = read_nano(&child, setting->tsc_hz, result, error);
     child_stop(&child);
     return rc;
 }
@@ -106,8 +115,7 @@ void measure_probe(struct column *column, enum column_id id, const struct settin
     }
     bool hardware = id == COLUMN_RING3_KVM || id == COLUMN_QEMU_KVM;
     column->emulated = hardware && median(result.cycles, result.count) > EMULATED_CYCLES;
-    column->probe_clock =
-        (double)result.total_cycles / setting->tsc_hz * 1e9 / (double)result.host_ns;
+    column->probe_clock = result.clock;
 }
 
 static int start_server(struct column *column, enum column_id id, const struct setting *setting,
@@ -177,7 +185,7 @@ static int measure_served(struct column *column, enum column_id id, const struct
     if (row->section != SECTION_NANO)
         return read_linux(column, row, sample, error);
     struct nano_result result = {0};
-    if (read_nano(&column->server, &result, error))
+    if (read_nano(&column->server, setting->tsc_hz, &result, error))
         return -1;
     sample->value = median(result.cycles, result.count);
     return 0;

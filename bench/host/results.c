@@ -95,6 +95,26 @@ bool results_has_column(const struct results *results, enum section section,
     return false;
 }
 
+const enum column_id results_bases[RESULTS_BASES] = {COLUMN_NATIVE, COLUMN_QEMU_TCG};
+
+bool results_has_ratio(const struct results *results, enum section section, enum column_id column,
+                       enum column_id base) {
+    return column != base && results_has_column(results, section, column) &&
+           results_has_column(results, section, base) &&
+           !(base == COLUMN_QEMU_TCG && column == COLUMN_NATIVE);
+}
+
+bool results_has_mean(const struct results *results, enum section section, const char *prefix) {
+    unsigned rows;
+    for (unsigned c = 0; c < COLUMN_COUNT; c++)
+        for (unsigned b = 0; b < RESULTS_BASES; b++) {
+            results_mean(results, section, prefix, c, results_bases[b], &rows);
+            if (c != (unsigned)results_bases[b] && rows >= 2)
+                return true;
+        }
+    return false;
+}
+
 static void format_time(double ns, char *text, unsigned size) {
     static const struct {
         double ns;

@@ -44,6 +44,13 @@ double results_ratio(const struct results *results, unsigned row, enum column_id
  * many. Columns that are emulated have none. */
 double results_mean(const struct results *results, enum section section, const char *prefix,
                     enum column_id column, enum column_id base, unsigned *rows);
+/* Is there a mean of two rows or more, in any column? */
+bool results_has_mean(const struct results *results, enum section section, const char *prefix);
+/* What columns are compared with, and which are. */
+#define RESULTS_BASES 2
+extern const enum column_id results_bases[RESULTS_BASES];
+bool results_has_ratio(const struct results *results, enum section section, enum column_id column,
+                       enum column_id base);
 bool results_has_column(const struct results *results, enum section section, enum column_id column);
 /* "1.25 us" or "318": what a section's figures look like. */
 void results_format(enum section section, double value, char *text, unsigned size);

@@ -13,23 +13,14 @@ static void print_ratio(double ratio, const char *mark) {
     printf("%*s", RATIO_WIDTH, text);
 }
 
-/* Which columns get a ratio to `base` beside them. */
-static bool has_ratio(const struct results *results, enum section section, enum column_id column,
-                      enum column_id base) {
-    return column != base && results_has_column(results, section, column) &&
-           results_has_column(results, section, base) &&
-           !(base == COLUMN_QEMU_TCG && column == COLUMN_NATIVE);
-}
-
 static void print_heads(const struct results *results, enum section section) {
-    static const enum column_id bases[] = {COLUMN_NATIVE, COLUMN_QEMU_TCG};
     printf("%-*s", NAME_WIDTH, "");
     for (unsigned c = 0; c < COLUMN_COUNT; c++)
         if (results_has_column(results, section, c))
             printf("%*s", VALUE_WIDTH, column_title(c));
-    for (unsigned b = 0; b < 2; b++)
+    for (unsigned b = 0; b < RESULTS_BASES; b++)
         for (unsigned c = 0; c < COLUMN_COUNT; c++)
-            if (has_ratio(results, section, c, bases[b]))
+            if (results_has_ratio(results, section, c, results_bases[b]))
                 printf("%*s", RATIO_WIDTH, column_name(c));
     if (section == SECTION_NANO)
         printf("  VMware 2006");
@@ -37,9 +28,9 @@ static void print_heads(const struct results *results, enum section section) {
     for (unsigned c = 0; c < COLUMN_COUNT; c++)
         if (results_has_column(results, section, c))
             printf("%*s", VALUE_WIDTH, results->columns[c].emulated ? "emulated" : "");
-    for (unsigned b = 0; b < 2; b++)
+    for (unsigned b = 0; b < RESULTS_BASES; b++)
         for (unsigned c = 0; c < COLUMN_COUNT; c++)
-            if (has_ratio(results, section, c, bases[b]))
+            if (results_has_ratio(results, section, c, results_bases[b]))
                 printf("%*s", RATIO_WIDTH, b ? "/qemu-tcg" : "/native");
     printf("%s\n", section == SECTION_NANO ? "  native BT hw" : "");
 }
@@ -59,16 +50,15 @@ static void print_value(const struct results *results, unsigned row, enum column
 }
 
 static void print_row(const struct results *results, unsigned i) {
-    static const enum column_id bases[] = {COLUMN_NATIVE, COLUMN_QEMU_TCG};
     const struct row *row = results->selection.rows[i];
     printf("%-*s", NAME_WIDTH, row->name);
     for (unsigned c = 0; c < COLUMN_COUNT; c++)
         if (results_has_column(results, row->section, c))
             print_value(results, i, c);
-    for (unsigned b = 0; b < 2; b++)
+    for (unsigned b = 0; b < RESULTS_BASES; b++)
         for (unsigned c = 0; c < COLUMN_COUNT; c++)
-            if (has_ratio(results, row->section, c, bases[b]))
-                print_ratio(results_ratio(results, i, c, bases[b]), "");
+            if (results_has_ratio(results, row->section, c, results_bases[b]))
+                print_ratio(results_ratio(results, i, c, results_bases[b]), "");
     if (row->vmware.translated > 0)
         printf("  %.0f %.0f %.0f", row->vmware.native, row->vmware.translated,
                row->vmware.hardware);
@@ -78,22 +68,16 @@ static void print_row(const struct results *results, unsigned i) {
 /* Groups of programs get a mean of their own: "int." and so on. */
 static void print_mean(const struct results *results, enum section section, const char *prefix,
                        const char *title) {
-    static const enum column_id bases[] = {COLUMN_NATIVE, COLUMN_QEMU_TCG};
-    unsigned columns = 0, rows = 0, most = 0;
+    unsigned columns = 0, rows;
     for (unsigned c = 0; c < COLUMN_COUNT; c++)
         columns += results_has_column(results, section, c);
-    for (unsigned c = 0; c < COLUMN_COUNT; c++)
-        for (unsigned b = 0; b < 2; b++) {
-            results_mean(results, section, prefix, c, bases[b], &rows);
-            most = c != bases[b] && rows > most ? rows : most;
-        }
-    if (most < 2)
+    if (!results_has_mean(results, section, prefix))
         return;
     printf("%-*s%*s", NAME_WIDTH, title, (int)columns * VALUE_WIDTH, "geometric mean");
-    for (unsigned b = 0; b < 2; b++)
+    for (unsigned b = 0; b < RESULTS_BASES; b++)
         for (unsigned c = 0; c < COLUMN_COUNT; c++)
-            if (has_ratio(results, section, c, bases[b]))
-                print_ratio(results_mean(results, section, prefix, c, bases[b], &rows), "");
+            if (results_has_ratio(results, section, c, results_bases[b]))
+                print_ratio(results_mean(results, section, prefix, c, results_bases[b], &rows), "");
     printf("\n");
 }
 

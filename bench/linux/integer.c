@@ -172,8 +172,7 @@ static uint32_t run_sieve(uint32_t size) {
     return sum;
 }
 
-static __attribute__((noinline, noclone, optimize("no-optimize-sibling-calls"))) uint32_t
-fibonacci(uint32_t n) {
+static __attribute__((noinline)) uint32_t fibonacci(uint32_t n) {
     return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2);
 }
 
