@@ -154,11 +154,13 @@ static void compare_clocks(struct results *results) {
 }
 
 /* 0, or 1 with a line. */
-static int finish_output(FILE *file, const char *path, int written) {
-    if (!file)
+static int finish_output(FILE **file, const char *path, int written) {
+    if (!*file)
         return 0;
-    bool bad = written || fflush(file) || ferror(file);
-    if (fclose(file) || bad) {
+    bool bad = written || fflush(*file) || ferror(*file);
+    bad = fclose(*file) || bad;
+    *file = NULL;
+    if (bad) {
         say("cannot write '%s': %s", path, errno ? strerror(errno) : "out of memory");
         return 1;
     }
@@ -179,11 +181,11 @@ static int report(struct session *session) {
     errno = 0;
     if (empty_output(session->json))
         written = json_write(&session->results, session->json);
-    failures += finish_output(session->json, options->json, written);
+    failures += finish_output(&session->json, options->json, written);
     errno = 0;
     if (empty_output(session->html))
         html_write(&session->results, session->html);
-    failures += finish_output(session->html, options->html, 0);
+    failures += finish_output(&session->html, options->html, 0);
     return failures || session->results.failures ? 1 : 0;
 }
 
@@ -230,6 +232,10 @@ static int run_session(const struct bench_options *options) {
     else
         status = run(session);
     places_release(&session->places);
+    if (session->json)
+        fclose(session->json);
+    if (session->html)
+        fclose(session->html);
     free(session);
     return status;
 }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NANO_SAMPLES_MAX = 16, PROBE_MEGACYCLES = 200 };
+enum { NANO_SAMPLES_MAX = 16, PROBE_MEGACYCLES = 50 };
 #define NANO_PATIENCE (60 * SECONDS_NS)
 #define BOOT_PATIENCE (180 * SECONDS_NS)
 #define LINUX_PATIENCE (600 * SECONDS_NS)
@@ -105,7 +105,7 @@ void measure_probe(struct column *column, enum column_id id, const struct settin
     column->usable = true;
     if (id == COLUMN_NATIVE)
         return;
-    snprintf(append, sizeof append, "row=loop cycles=%d samples=3", PROBE_MEGACYCLES);
+    snprintf(append, sizeof append, "row=loop cycles=%d samples=8", PROBE_MEGACYCLES);
     command_nano(&command, id, setting->places, append);
     command_text(&command, column->command, sizeof column->command);
     column->usable = !run_nano(id, setting, append, &result, &error);

@@ -56,6 +56,8 @@ double results_median(const struct results *results, unsigned row, enum column_i
 double results_spread(const struct results *results, unsigned row, enum column_id column) {
     const struct cell *cell = cell_at(results, row, column);
     double low = INFINITY, high = 0;
+    if (cell->count < 2)
+        return NAN;
     for (unsigned i = 0; i < cell->count; i++) {
         low = fmin(low, cell->samples[i]);
         high = fmax(high, cell->samples[i]);

@@ -36,7 +36,7 @@ bool results_checksum_agrees(const struct results *results, unsigned row, uint32
 
 /* What has no value is a NaN. */
 double results_median(const struct results *results, unsigned row, enum column_id column);
-/* From the smallest sample to the largest, over the median. */
+/* From the smallest sample to the largest, over the median; one sample has none. */
 double results_spread(const struct results *results, unsigned row, enum column_id column);
 double results_ratio(const struct results *results, unsigned row, enum column_id column,
                      enum column_id base);
