@@ -68,7 +68,7 @@ options() {
     refuse 2 ''
     refuse 2 --rounds
     for value in '' 0 101 -1 x 1x; do refuse 2 --rounds "$value"; done
-    for value in '' native, ,native kvm nativex; do refuse 2 --columns "$value"; done
+    for value in '' "native," ",native" kvm nativex; do refuse 2 --columns "$value"; done
     refuse 2 --unknown
     refuse 2 --quick=1
     refuse 2 --quick "mem.random-5*"
