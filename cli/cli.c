@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bench/host/bench.h"
 #include "cli/help.h"
 #include "cli/report.h"
 #include "cli/run.h"
@@ -76,6 +77,8 @@ int cli_main(int argc, char **argv, engine_fn engine) {
         return run_machine(&options, engine);
     case COMMAND_DEMO:
         return run_demo(&options, engine);
+    case COMMAND_BENCH:
+        return bench_main(argc - 1, argv + 1);
     case COMMAND_HELP:
         help_print();
         break;

@@ -17,6 +17,7 @@ static const char usage[] =
     "  ring3 run --kernel FILE [options]   boot FILE: Linux bzImage, Multiboot 1 or ELF32\n"
     "  ring3 run --firmware FILE [options] start a BIOS at its reset vector\n"
     "  ring3 demo [options]                boot the guest that is built in\n"
+    "  ring3 bench [options] [ROW...]      measure against native and QEMU (ring3 bench --help)\n"
     "  ring3 --version | --help\n"
     "\n"
     "Options (one dash will do: -kernel, -bios, -initrd, -append, -m, -no-reboot, -nographic):\n"

@@ -260,12 +260,14 @@ static int parse_command(struct options *options, const char *word, struct error
         options->command = COMMAND_RUN;
     else if (!strcmp(word, "demo"))
         options->command = COMMAND_DEMO;
+    else if (!strcmp(word, "bench"))
+        options->command = COMMAND_BENCH;
     else if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
         options->command = COMMAND_HELP;
     else if (!strcmp(word, "--version") || !strcmp(word, "-version"))
         options->command = COMMAND_VERSION;
     else
-        return error_set(error, "unknown command '%s': run or demo (see ring3 --help)", word);
+        return error_set(error, "unknown command '%s': run, demo or bench (see ring3 --help)", word);
     return 0;
 }
 
@@ -283,7 +285,7 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
     *options = (struct options){
         .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
     if (argc < 2)
-        return error_set(error, "no command: run or demo (see ring3 --help)");
+        return error_set(error, "no command: run, demo or bench (see ring3 --help)");
     if (parse_command(options, argv[1], error))
         return -1;
     if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)

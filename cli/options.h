@@ -14,6 +14,7 @@
 enum command {
     COMMAND_RUN,
     COMMAND_DEMO,
+    COMMAND_BENCH, /* the rest of the line is its own business */
     COMMAND_HELP,
     COMMAND_VERSION,
     COMMAND_HELP_CALLOUTS,

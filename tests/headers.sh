@@ -8,6 +8,7 @@ cd "$1"
 flags_for() {
     case $1 in
     guest/ring3_guest.h) ;;
+    bench/guest/*) echo "-m32 -ffreestanding" ;;
     guest/*) echo "-m32 -ffreestanding" ;;
     esac
 }
@@ -16,7 +17,7 @@ failed=0 checked=0
 for compiler in gcc clang; do
     command -v "$compiler" >/dev/null || continue
     for header in base/*.h memory/*.h translator/*.h runtime/*.h devices/*.h loader/*.h cli/*.h \
-        guest/*.h guest/lib/*.h; do
+        guest/*.h guest/lib/*.h bench/*/*.h; do
         [ -e "$header" ] || continue
         checked=$((checked + 1))
         # The flags are a list.

@@ -48,7 +48,7 @@ static void after(struct block *b, const struct insn *in) {
         return;
     emit_mov_reg_imm(&b->e, REG_TARGET, in->next_eip);
     if (b->req->no_links)
-        emit_jump_stub(&b->e, STUB_MISS);
+        emit_jump_stub(&b->e, STUB_LEAVE);
     else
         exit_indirect(b);
     b->ended = true;

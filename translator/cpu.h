@@ -119,6 +119,7 @@ enum stub {
     STUB_MISS,    /* jump cache miss; r11d target eip */
     STUB_ATTENTION, /* r11d eip to resume at */
     STUB_RETURN,    /* r11d eip: a return that was predicted wrong, through the jump cache */
+    STUB_LEAVE,     /* r11d eip: to the run loop, whatever the jump cache knows */
     STUB_COUNT
 };
 

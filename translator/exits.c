@@ -133,7 +133,7 @@ static void linked(struct block *b, uint8_t opcode, uint32_t target, enum look h
 static void leave_to(struct block *b, uint32_t target, enum look how) {
     if (b->req->no_links) {
         emit_mov_reg_imm(&b->e, REG_TARGET, target);
-        emit_jump_stub(&b->e, STUB_MISS);
+        emit_jump_stub(&b->e, STUB_LEAVE);
     } else if (!direct(b, target)) {
         jump_cached(b, target, how);
     } else {
@@ -157,7 +157,7 @@ static struct memref slot_of_register(struct block *b) {
 void exit_indirect(struct block *b) {
     b->ended = true;
     if (b->req->no_links) {
-        emit_jump_stub(&b->e, STUB_MISS);
+        emit_jump_stub(&b->e, STUB_LEAVE);
         return;
     }
     struct memref slot = slot_of_register(b);

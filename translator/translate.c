@@ -101,7 +101,7 @@ static void stop_before(struct block *b, uint32_t eip, bool shadow) {
     emit_insn(&b->e, &set);
     emit8(&b->e, SHADOW_OF_STI);
     emit_mov_reg_imm(&b->e, REG_TARGET, eip);
-    emit_jump_stub(&b->e, STUB_MISS);
+    emit_jump_stub(&b->e, STUB_LEAVE);
     b->ended = true;
 }
 
