@@ -44,10 +44,17 @@ static bool serve(struct trap_frame *frame) {
 
 static void prepare(const uint8_t *code, uint32_t size, uint32_t flags) {
     memcpy((void *)V86_CODE, code, size);
-    entry = (struct v86_frame){.trap = {.ds = KERNEL_DS, .es = KERNEL_DS, .fs = 0, .gs = 0,
-                                        .cs = V86_CODE >> 4, .ss = V86_STACK >> 4, .esp = 0x800,
+    entry = (struct v86_frame){.trap = {.ds = KERNEL_DS,
+                                        .es = KERNEL_DS,
+                                        .fs = 0,
+                                        .gs = 0,
+                                        .cs = V86_CODE >> 4,
+                                        .ss = V86_STACK >> 4,
+                                        .esp = 0x800,
                                         .eflags = FLAG_FIXED | FLAG_VM | flags},
-                               .es = V86_DATA >> 4, .ds = V86_DATA >> 4, .fs = V86_DATA >> 4,
+                               .es = V86_DATA >> 4,
+                               .ds = V86_DATA >> 4,
+                               .fs = V86_DATA >> 4,
                                .gs = V86_DATA >> 4};
 }
 #define PREPARE(name, flags) prepare(name, SNIPPET_SIZE(name), flags)
@@ -59,9 +66,10 @@ static void check_left(const char *name, uint32_t vector, uint32_t error, uint32
               t->error, t->cs, t->eip);
 }
 
-SNIPPET16(basics, "mov $0x1234, %ax; mov %ax, (0x10); mov %cs, %cx; mov %ss, %dx; push %ax; pop %si\n"
-                  "call 1f; lcall $0x4100, $0; movl $0x89abcdef, (0x20); mov $0x5001, %bp; mov %bp, %es\n"
-                  "mov %es:(0x10), %edi; pusha; popa; jmp 2f; 1: inc %bx; ret; 2: hlt");
+SNIPPET16(basics,
+          "mov $0x1234, %ax; mov %ax, (0x10); mov %cs, %cx; mov %ss, %dx; push %ax; pop %si\n"
+          "call 1f; lcall $0x4100, $0; movl $0x89abcdef, (0x20); mov $0x5001, %bp; mov %bp, %es\n"
+          "mov %es:(0x10), %edi; pusha; popa; jmp 2f; 1: inc %bx; ret; 2: hlt");
 SNIPPET16(far_one, "inc %bx; lret");
 static void segments(void) {
     PREPARE(basics, 0);
@@ -137,8 +145,10 @@ static void sensitive(void) {
     check("int80.served", 1, served);
 }
 
-SNIPPET16(flags, "cli; pushf; pop %ax; sti; pushf; pop %cx; mov $0x7fff, %dx; push %dx; popf; pushfl; pop %edx\n"
-                 "cli; hlt");
+SNIPPET16(
+    flags,
+    "cli; pushf; pop %ax; sti; pushf; pop %cx; mov $0x7fff, %dx; push %dx; popf; pushfl; pop %edx\n"
+    "cli; hlt");
 static void interrupt_flag(void) {
     PREPARE(flags, IOPL_3);
     run_enter(&entry.trap);
@@ -178,8 +188,10 @@ static void faults(void) {
 }
 
 /* Into the kernel and back, thousands of times, with interrupts on. */
-SNIPPET16(busy, "mov $2000, %cx; xor %bx, %bx; 1: int $0x80; mov %bx, (%si); add $2, %si; and $0x7fe, %si\n"
-                "loop 1b; hlt");
+SNIPPET16(
+    busy,
+    "mov $2000, %cx; xor %bx, %bx; 1: int $0x80; mov %bx, (%si); add $2, %si; and $0x7fe, %si\n"
+    "loop 1b; hlt");
 static bool tick(struct trap_frame *frame) {
     (void)frame;
     pic_end_of_interrupt(0);
