@@ -200,6 +200,18 @@ static void code_that_changes(void) {
     check("changes.after", 30, r.edx);
 }
 
+/* The environment has linear addresses where protected mode has selectors. */
+SNIPPET16(x87, "fninit; fldpi; fnstenv (0x100); mov (0x106), %ax; mov (0x108), %cx" REAL_END);
+static void x87_environment(void) {
+    write_cr0(read_cr0() & ~(uint32_t)(CR0_EM | CR0_TS));
+    struct real r = REAL(x87);
+    real_run(&r);
+    check_real("x87", &r, REAL_DONE, SNIPPET_SIZE(x87));
+    if (!check_under_tcg()) /* keeps no pointers */
+        check("x87.instruction", 2, r.eax & 0xffff);
+    check("x87.instruction-high", 0, r.ecx & 0xf800);
+}
+
 /* CR0.PE alone goes: the segments stay as they are, 32-bit and flat. */
 static void flat_without_protection(void) {
     uint32_t sum = 0, cr0;
@@ -250,6 +262,7 @@ void guest_main(void) {
     unreal_mode();
     strings_and_edges();
     code_that_changes();
+    x87_environment();
     flat_without_protection();
     long_run();
     check_finish("real_mode");
