@@ -208,6 +208,16 @@ struct fnsave_image {
     uint8_t registers[REGISTERS_BYTES];
 };
 
+/* Real and virtual-8086 mode: pointers are linear addresses, their high parts stand above the opcode
+ * and where the selector of the operand would be (SDM vol. 1, figures 8-10 and 8-12). */
+static void pointers_to_real(struct environment *e) {
+    uint32_t opcode = e->fcs_opcode >> 16 & 0x7ffu;
+    e->fcs_opcode = e->fip >> 16 << 12 | opcode;
+    e->fds = e->fdp >> 16 << 12;
+    e->fip &= 0xffffu;
+    e->fdp &= 0xffffu;
+}
+
 /* Writes the image in the guest's format. Nothing is left to fault: it was probed. */
 static enum callout_result write_image(struct vcpu *v, gva_t gva, bool narrow,
                                        struct fnsave_image *image, uint64_t host_fip,
@@ -216,6 +226,8 @@ static enum callout_result write_image(struct vcpu *v, gva_t gva, bool narrow,
     e->fip = guest_fip(v, host_fip);
     e->fcs_opcode &= 0xffff0000u; /* the selectors are not kept (CPUID leaf 7, EBX bit 13) */
     e->fds &= 0xffff0000u;
+    if (v->cpu.mode & (MODE_REAL | MODE_VM86))
+        pointers_to_real(e);
     if (!narrow)
         return guest_write(v, gva, image, sizeof *e + register_bytes, false) ? CALLOUT_NEXT
                                                                              : CALLOUT_FAULT;

@@ -1,7 +1,7 @@
-/* 16-bit code segments in protected mode, at ring 3: operand and address sizes and the prefixes that
- * turn them over, offsets that wrap at 64 KiB, limits of data and of code, near branches of either
- * size in either code, and code segments that share offsets or change their limit.
- * QEMU's TCG checks no limits of data: those lines are notes there. */
+/* 16-bit code segments in protected mode, at ring 3: operand and address sizes and the prefixes
+ * that turn them over, offsets that wrap at 64 KiB, limits of data and of code, near branches of
+ * either size in either code, and code segments that share offsets or change their limit. QEMU's
+ * TCG checks no limits of data: those lines are notes there. */
 #include "tests/guests/stage.h"
 
 enum {
@@ -34,9 +34,11 @@ static void fresh(void) {
     memset((void *)LAST_PAGE, 0, PAGE_SIZE);
 }
 
-SNIPPET16(sizes, "mov $0x11112222, %eax; mov $0x3333, %ax; movl $0x55556666, (0x10); movw $0x7777, (0x10)\n"
-                 "mov $0x12345678, %ecx; movzwl (0x10), %edx; inc %cx; xchg %dl, %dh; push %ax; pop %si\n"
-                 "bswap %ecx" DONE);
+SNIPPET16(
+    sizes,
+    "mov $0x11112222, %eax; mov $0x3333, %ax; movl $0x55556666, (0x10); movw $0x7777, (0x10)\n"
+    "mov $0x12345678, %ecx; movzwl (0x10), %edx; inc %cx; xchg %dl, %dh; push %ax; pop %si\n"
+    "bswap %ecx" DONE);
 static void operand_sizes(void) {
     struct machine m = AT16(sizes);
     guest_run(&m);
@@ -72,7 +74,8 @@ static void addresses(void) {
     check("forms.lea32", 0x812f, m.edi);
 }
 
-SNIPPET16(wrapping, "mov 0x20(%bx), %ax; mov %ax, -0x7ff0(%bx,%si); movw $0xffff, %di; mov (%di), %dl" DONE);
+SNIPPET16(wrapping,
+          "mov 0x20(%bx), %ax; mov %ax, -0x7ff0(%bx,%si); movw $0xffff, %di; mov (%di), %dl" DONE);
 SNIPPET16(load_word, "nop; mov (%bx), %ax" DONE);
 SNIPPET16(load_dword, "nop; mov (%bx), %eax" DONE);
 SNIPPET16(store_bp, "nop; mov %ax, %ds:(%bp)" DONE);
@@ -132,14 +135,16 @@ static void near_branches(void) {
 }
 
 /* In 32-bit code 66h cuts EIP to 16 bits, pushes and pops words. */
-SNIPPET(word_branches, ".byte 0x66, 0xe8; .word 1f-.-2; mov %esp, %ecx; .byte 0x66, 0xeb, 2f-.-1; hlt\n"
-                       "1: mov %esp, %edx; .byte 0x66, 0xc3; hlt\n"
-                       "2: stc; .byte 0x66, 0x72, 3f-.-1; hlt; 3: mov $4f-word_branches+0xabcd0000, %eax\n"
-                       ".byte 0x66, 0xff, 0xe0; hlt; 4: mov $5, %ecx; 5: inc %edi; .byte 0x67, 0xe2, 5b-.-1\n"
-                       ".byte 0x66, 0x0f, 0x82; .word 6f-.-2; hlt; 6: .byte 0x66; ret $0" );
-SNIPPET16(dword_branches, ".byte 0x66, 0xe8; .long 1f-.-4; mov %esp, %ecx; .byte 0x66, 0xeb, 2f-.-1; hlt\n"
-                          "1: mov %esp, %edx; .byte 0x66, 0xc3; hlt\n"
-                          "2: .byte 0x66, 0xff, 0xe0" DONE);
+SNIPPET(word_branches,
+        ".byte 0x66, 0xe8; .word 1f-.-2; mov %esp, %ecx; .byte 0x66, 0xeb, 2f-.-1; hlt\n"
+        "1: mov %esp, %edx; .byte 0x66, 0xc3; hlt\n"
+        "2: stc; .byte 0x66, 0x72, 3f-.-1; hlt; 3: mov $4f-word_branches+0xabcd0000, %eax\n"
+        ".byte 0x66, 0xff, 0xe0; hlt; 4: mov $5, %ecx; 5: inc %edi; .byte 0x67, 0xe2, 5b-.-1\n"
+        ".byte 0x66, 0x0f, 0x82; .word 6f-.-2; hlt; 6: .byte 0x66; ret $0");
+SNIPPET16(dword_branches,
+          ".byte 0x66, 0xe8; .long 1f-.-4; mov %esp, %ecx; .byte 0x66, 0xeb, 2f-.-1; hlt\n"
+          "1: mov %esp, %edx; .byte 0x66, 0xc3; hlt\n"
+          "2: .byte 0x66, 0xff, 0xe0" DONE);
 static void branch_sizes(void) {
     gdt_set(CODE_B & ~7, CODE, 0xfffff, ACCESS_CODE, BITS_32);
     struct machine m = stage_at(3, CODE, word_branches, SNIPPET_SIZE(word_branches));
@@ -157,7 +162,8 @@ static void branch_sizes(void) {
     guest_run(&m);
     check("dword-branch.call-pushes-four", STACK_TOP - 4, m.edx);
     check("dword-branch.ret", STACK_TOP, m.ecx);
-    check_trap_unless_tcg("dword-branch.beyond", &m, VECTOR_GP, 0, SNIPPET_SIZE(dword_branches) - 5);
+    check_trap_unless_tcg("dword-branch.beyond", &m, VECTOR_GP, 0,
+                          SNIPPET_SIZE(dword_branches) - 5);
     gdt_set(CODE_B & ~7, CODE, 0xfffff, ACCESS_CODE, 8); /* 16-bit code of 4 GiB */
     space_map_new(&stage, CODE + 0x10000, USER_PAGE);
     memcpy((void *)(CODE + 0x10000), "\xcd\x81", 2);
@@ -282,15 +288,16 @@ static void code_that_changes(void) {
     check("changes.after", 15, m.eax);
 }
 
-SNIPPET16(bits, "bts %ax, (0x100); bt %cx, (0x100); setc %dl; bts %esi, (0x100); btr %di, (0x102)" DONE);
+SNIPPET16(bits,
+          "bts %ax, (0x100); bt %cx, (0x100); setc %dl; bts %esi, (0x100); btr %di, (0x102)" DONE);
 static void bit_strings(void) {
     fresh();
     struct machine m = AT16(bits);
     *word_at(SEGMENT + 0x102) = 0x80;
     *byte_at(SEGMENT + 0x100 - 0x20) = 8;
-    m.eax = 0xffff0081;                    /* bit 1 of 110h */
-    m.ecx = (uint32_t)-(0x20 * 8) + 3;     /* CX: backwards */
-    m.esi = 0xff00 * 8;                    /* wraps to 0 */
+    m.eax = 0xffff0081;                  /* bit 1 of 110h */
+    m.ecx = (uint32_t) - (0x20 * 8) + 3; /* CX: backwards */
+    m.esi = 0xff00 * 8;                  /* wraps to 0 */
     m.edi = 7;
     guest_run(&m);
     check_trap("bits", &m, VECTOR_DONE, 0, SNIPPET_SIZE(bits));

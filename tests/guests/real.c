@@ -103,8 +103,12 @@ void real_start(void) {
 
 struct real real_image(const uint8_t *code, uint32_t size) {
     memcpy((void *)REAL_CODE, code, size);
-    return (struct real){.cs = REAL_CODE >> 4, .ds = REAL_DATA >> 4, .es = REAL_DATA >> 4,
-                         .ss = REAL_STACK >> 4, .fs = REAL_DATA >> 4, .gs = REAL_DATA >> 4};
+    return (struct real){.cs = REAL_CODE >> 4,
+                         .ds = REAL_DATA >> 4,
+                         .es = REAL_DATA >> 4,
+                         .ss = REAL_STACK >> 4,
+                         .fs = REAL_DATA >> 4,
+                         .gs = REAL_DATA >> 4};
 }
 
 void real_run(struct real *r) {

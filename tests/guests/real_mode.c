@@ -12,9 +12,11 @@ static void check_limit(const char *name, const struct real *r, uint32_t vector,
     }
 }
 
-SNIPPET16(basics, "mov %cs, %ax; mov %ds, %cx; mov %ss, %dx; mov $0x5100, %bx; mov %bx, %es; push %es; pop %fs\n"
-                  "movl $0x12345678, (0x10); movw $0xabcd, %fs:(0x10); mov %es:(0x10), %si; mov %sp, %bp\n"
-                  "movb $7, -2(%bp); mov -2(%bp), %di; lea 0x20(%bx,%si), %bx" REAL_END);
+SNIPPET16(
+    basics,
+    "mov %cs, %ax; mov %ds, %cx; mov %ss, %dx; mov $0x5100, %bx; mov %bx, %es; push %es; pop %fs\n"
+    "movl $0x12345678, (0x10); movw $0xabcd, %fs:(0x10); mov %es:(0x10), %si; mov %sp, %bp\n"
+    "movb $7, -2(%bp); mov -2(%bp), %di; lea 0x20(%bx,%si), %bx" REAL_END);
 static void segments(void) {
     struct real r = REAL(basics);
     r.edi = r.esp = 0;
@@ -31,8 +33,10 @@ static void segments(void) {
     check("basics.fs-selector", 0x5100, r.fs);
 }
 
-SNIPPET16(far, "mov $20, %cx; 1: lcall $0x4100, $0; lcall $0x4200, $0; loop 1b; pushw $0x4000; pushw $2f-far\n"
-               "lret; hlt; 2: ljmp $0x3fff, $3f-far+0x10; hlt; 3: mov %cs, %bx; lcall *(0x40)" REAL_END);
+SNIPPET16(
+    far,
+    "mov $20, %cx; 1: lcall $0x4100, $0; lcall $0x4200, $0; loop 1b; pushw $0x4000; pushw $2f-far\n"
+    "lret; hlt; 2: ljmp $0x3fff, $3f-far+0x10; hlt; 3: mov %cs, %bx; lcall *(0x40)" REAL_END);
 SNIPPET16(far_one, "call 1f; lret; 1: inc %ax; ret");
 SNIPPET16(far_two, "call 1f; lret; 1: add $0x100, %ax; ret");
 static void far_transfers(void) {
@@ -140,9 +144,11 @@ static void limits(void) {
 }
 
 /* DS brings a limit of 4 GiB along, and keeps it when it is loaded in real mode. */
-SNIPPET16(unreal, "mov $0x100000, %ebx; mov (%ebx), %eax; mov $0x5000, %cx; mov %cx, %ds; movl $0x77, (0x30)\n"
-                  "mov $0xb0000, %ebx; mov (%ebx), %edx; mov $0x123456, %esi; movl %esi, (%esi)\n"
-                  "mov %es:(%ebx), %edi" REAL_END);
+SNIPPET16(
+    unreal,
+    "mov $0x100000, %ebx; mov (%ebx), %eax; mov $0x5000, %cx; mov %cx, %ds; movl $0x77, (0x30)\n"
+    "mov $0xb0000, %ebx; mov (%ebx), %edx; mov $0x123456, %esi; movl %esi, (%esi)\n"
+    "mov %es:(%ebx), %edi" REAL_END);
 static void unreal_mode(void) {
     struct real r = REAL(unreal);
     r.ds = 0, r.unreal = 1, r.edi = 1;
@@ -158,8 +164,9 @@ static void unreal_mode(void) {
 }
 
 SNIPPET16(above, "mov $0xffff, %ax; mov %ax, %ds; mov (0x10), %eax; mov %es:(0x10), %ebx" REAL_END);
-SNIPPET16(moves, "cld; mov $0x7000, %cx; rep movsw; mov $0x8000, %cx; mov $0x55aa, %ax; xor %di, %di\n"
-                 "push %ds; pop %es; rep stosw; mov $3, %cx; repne scasb" REAL_END);
+SNIPPET16(moves,
+          "cld; mov $0x7000, %cx; rep movsw; mov $0x8000, %cx; mov $0x55aa, %ax; xor %di, %di\n"
+          "push %ds; pop %es; rep stosw; mov $3, %cx; repne scasb" REAL_END);
 static void strings_and_edges(void) {
     *(volatile uint32_t *)(REAL_DATA + 0x10) = 0xdada;
     struct real r = REAL(above);
@@ -181,14 +188,29 @@ static void strings_and_edges(void) {
 }
 
 /* INC AX becomes INC DX while it runs. */
-SNIPPET16(changes, "mov $40, %cx; jmp 1f; .skip 0x20-(.-changes), 0x90\n"
-                   "1: inc %ax; cmp $10, %ax; jne 2f; movb $0x42, %cs:(0x20); add $100, %ax; 2: loop 1b" REAL_END);
+SNIPPET16(
+    changes,
+    "mov $40, %cx; jmp 1f; .skip 0x20-(.-changes), 0x90\n"
+    "1: inc %ax; cmp $10, %ax; jne 2f; movb $0x42, %cs:(0x20); add $100, %ax; 2: loop 1b" REAL_END);
 static void code_that_changes(void) {
     struct real r = REAL(changes);
     real_run(&r);
     check_real("changes", &r, REAL_DONE, SNIPPET_SIZE(changes));
     check("changes.before", 110, r.eax);
     check("changes.after", 30, r.edx);
+}
+
+/* The environment has linear addresses where protected mode has selectors. */
+SNIPPET16(x87, "fninit; fldpi; fnstenv (0x100); mov (0x106), %ax; mov (0x108), %cx" REAL_END);
+static void x87_environment(void) {
+    write_cr0(read_cr0() & ~(uint32_t)(CR0_EM | CR0_TS));
+    struct real r = REAL(x87);
+    real_run(&r);
+    check_real("x87", &r, REAL_DONE, SNIPPET_SIZE(x87));
+    if (check_under_tcg()) /* keeps no pointers */
+        return;
+    check("x87.instruction", 2, r.eax & 0xffff);
+    check("x87.instruction-high", 0, r.ecx & 0xf800);
 }
 
 /* CR0.PE alone goes: the segments stay as they are, 32-bit and flat. */
@@ -219,7 +241,8 @@ static void flat_without_protection(void) {
 }
 
 /* Millions of instructions: what would show a mode that runs them one by one. */
-SNIPPET16(busy, "mov $0x20, %dx; 1: xor %cx, %cx; 2: mov (%bx), %ax; add %cx, %ax; mov %ax, (%bx); call 3f; loop 2b\n"
+SNIPPET16(busy, "mov $0x20, %dx; 1: xor %cx, %cx; 2: mov (%bx), %ax; add %cx, %ax; mov %ax, (%bx); "
+                "call 3f; loop 2b\n"
                 "dec %dx; jnz 1b; jmp 4f; 3: push %ax; pop %si; ret; 4:" REAL_END);
 static void long_run(void) {
     struct real r = REAL(busy);
@@ -240,6 +263,7 @@ void guest_main(void) {
     unreal_mode();
     strings_and_edges();
     code_that_changes();
+    x87_environment();
     flat_without_protection();
     long_run();
     check_finish("real_mode");

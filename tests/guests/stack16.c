@@ -29,9 +29,11 @@ static void fresh(void) {
 }
 static uint32_t slot(uint32_t sp) { return *(volatile uint32_t *)(SEGMENT + sp); }
 
-SNIPPET(wrap32, SET_HIGH "push $0x11111111; mov %esp, %eax; push %esp; pop %ecx; pop %edx; mov %esp, %ebx\n"
-                         "mov (%esp), %esi" DONE);
-SNIPPET16(wrap16, SET_HIGH "push $0x1111; mov %esp, %eax; push %sp; pop %cx; pop %dx; mov %esp, %ebx" DONE);
+SNIPPET(wrap32,
+        SET_HIGH "push $0x11111111; mov %esp, %eax; push %esp; pop %ecx; pop %edx; mov %esp, %ebx\n"
+                 "mov (%esp), %esi" DONE);
+SNIPPET16(wrap16,
+          SET_HIGH "push $0x1111; mov %esp, %eax; push %sp; pop %cx; pop %dx; mov %esp, %ebx" DONE);
 static void wraps(void) {
     fresh();
     struct machine m = ON16(wrap32, 0);
@@ -53,8 +55,9 @@ static void wraps(void) {
     check("wrap16.back", HIGH, m.ebx);
 }
 
-SNIPPET16(all16, "mov $8, %sp; mov $0x1234, %bp; pusha; mov %sp, %dx; xor %ax, %ax; xor %bp, %bp; popa\n"
-                 "mov %sp, %cx" DONE);
+SNIPPET16(all16,
+          "mov $8, %sp; mov $0x1234, %bp; pusha; mov %sp, %dx; xor %ax, %ax; xor %bp, %bp; popa\n"
+          "mov %sp, %cx" DONE);
 SNIPPET16(all32, "mov $8, %sp; pushal; mov %sp, %dx; xor %eax, %eax; popal; mov %sp, %cx" DONE);
 static void all_registers(void) {
     fresh();
@@ -78,8 +81,9 @@ static void all_registers(void) {
     check("pusha32.sp", 8, m.ecx & 0xffff);
 }
 
-SNIPPET(frames, SET_HIGH "lea 0x12340000(%esp), %ebp; enter $16, $0; mov %esp, %eax; mov %ebp, %ecx\n"
-                         "leave; mov %esp, %edx; enter $4, $2; mov %esp, %esi; leave; mov %ebp, %edi" DONE);
+SNIPPET(frames,
+        SET_HIGH "lea 0x12340000(%esp), %ebp; enter $16, $0; mov %esp, %eax; mov %ebp, %ecx\n"
+                 "leave; mov %esp, %edx; enter $4, $2; mov %esp, %esi; leave; mov %ebp, %edi" DONE);
 static void enter_and_leave(void) {
     fresh();
     struct machine m = ON16(frames, 0x200);
@@ -93,10 +97,11 @@ static void enter_and_leave(void) {
     check("frame.copied-pointer", HIGH | 0x1fc, slot(0x1f4));
 }
 
-SNIPPET(calls, SET_HIGH "call 1f; mov %esp, %eax; mov $2f-calls+0x40000000, %ecx; call *%ecx; push %cs\n"
-                        "call 3f; mov %esp, %edx; pushf; popf; push %ds; pop %es; mov %esp, %esi; jmp 4f\n"
-                        "1: incl %edi; ret; 2: incl %edi; ret $4; 3: incl %edi; lret\n"
-                        "4: sub $4, %sp; push $0x77; pop 4(%esp)" DONE);
+SNIPPET(calls,
+        SET_HIGH "call 1f; mov %esp, %eax; mov $2f-calls+0x40000000, %ecx; call *%ecx; push %cs\n"
+                 "call 3f; mov %esp, %edx; pushf; popf; push %ds; pop %es; mov %esp, %esi; jmp 4f\n"
+                 "1: incl %edi; ret; 2: incl %edi; ret $4; 3: incl %edi; lret\n"
+                 "4: sub $4, %sp; push $0x77; pop 4(%esp)" DONE);
 static void calls_and_returns(void) {
     fresh();
     struct machine m = ON16(calls, 0);
@@ -110,8 +115,9 @@ static void calls_and_returns(void) {
 }
 
 /* Traps leave a 16-bit stack and come back to it. */
-SNIPPET(traps, SET_HIGH "mov $1000, %ecx; 1: push %ecx; int $0x80; pop %ebx; cmp %ecx, %ebx; jne 2f; loop 1b\n"
-                        "2: mov %sp, %dx" DONE);
+SNIPPET(traps, SET_HIGH
+        "mov $1000, %ecx; 1: push %ecx; int $0x80; pop %ebx; cmp %ecx, %ebx; jne 2f; loop 1b\n"
+        "2: mov %sp, %dx" DONE);
 static uint32_t trap_count;
 static bool count_trap(struct trap_frame *frame) {
     (void)frame;

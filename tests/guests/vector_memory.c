@@ -23,11 +23,15 @@ enum {
     "vmovdqu %xmm0, %es:0x20(%esi); vmovdqu %xmm2, %es:0x30(%esi)" DONE
 SNIPPET(gather_ds, GATHER("ds"));
 SNIPPET(gather_fs, GATHER("fs"));
-SNIPPET(store_masked, "pcmpeqb %xmm0, %xmm0; psrldq $12, %xmm0; movd %eax, %xmm1; nop; maskmovdqu %xmm0, %xmm1" DONE);
+SNIPPET(
+    store_masked,
+    "pcmpeqb %xmm0, %xmm0; psrldq $12, %xmm0; movd %eax, %xmm1; nop; maskmovdqu %xmm0, %xmm1" DONE);
 SNIPPET(store_masked_fs, "pcmpeqb %xmm0, %xmm0; psrldq $12, %xmm0; movd %eax, %xmm1; nop\n"
                          "fs maskmovdqu %xmm0, %xmm1" DONE);
-SNIPPET(exchange, "mov $0x5511, %eax; mov $0x6622, %ecx; push $0x11; lock cmpxchg %ah, (%esp); mov (%esp), %edx\n"
-                  "cmpxchg %ah, (%esp); mov %eax, %esi; movb $0x55, %al; cmpxchg %ch, (%esp); pop %ebp" DONE);
+SNIPPET(
+    exchange,
+    "mov $0x5511, %eax; mov $0x6622, %ecx; push $0x11; lock cmpxchg %ah, (%esp); mov (%esp), %edx\n"
+    "cmpxchg %ah, (%esp); mov %eax, %esi; movb $0x55, %al; cmpxchg %ch, (%esp); pop %ebp" DONE);
 
 static void set_indexes(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
     uint32_t values[4] = {a, b, c, d};

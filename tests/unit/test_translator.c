@@ -1,9 +1,9 @@
 /* Every row of the instruction table against the real processor.
  *
  * Random instructions of each row run natively in compatibility mode, 32 and 16 bits, and as
- * translated code in a window; registers, flags, memory, vector state, the fault and the next EIP must agree. The
- * emitted code must also be what a second decoder can read to the last byte. Both sides run on the
- * same processor, so undefined flags are compared as well. */
+ * translated code in a window; registers, flags, memory, vector state, the fault and the next EIP
+ * must agree. The emitted code must also be what a second decoder can read to the last byte. Both
+ * sides run on the same processor, so undefined flags are compared as well. */
 #include "tests/unit/translator_compare.h"
 
 #ifndef CASES_A_FORM
@@ -62,9 +62,8 @@ static void run_rows(unsigned cases) {
             run_row(&insn_rows[i], cases);
             rows++;
         }
-    fprintf(
-        stderr, "%u rows, %u cases, %u compared, %u faults, %u callouts, %u failed\n",
-        rows, tally.made, tally.run, tally.faults, tally.called_out, tally.failed);
+    fprintf(stderr, "%u rows, %u cases, %u compared, %u faults, %u callouts, %u failed\n", rows,
+            tally.made, tally.run, tally.faults, tally.called_out, tally.failed);
     ck_assert_uint_gt(tally.run, 5000);
     ck_assert_uint_eq(tally.failed, 0);
 }

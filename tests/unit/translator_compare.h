@@ -97,10 +97,11 @@ static inline bool vector_differs(const struct insn_case *c, struct outcome *nat
     return memcmp(native->vector, translated->vector, VECTOR_BYTES) != 0;
 }
 
-/* What the manual leaves open: POPA's registers and what nested ENTER and PUSHA have written after a fault in
- * the middle, which of two operands that both fault comes first, the kind of fault of an operand
- * that wraps around the end of a segment, and whether a limit or alignment comes first. Natively
- * alignment is not checked here. Masked moves are checked whole against a limit, by us alone. */
+/* What the manual leaves open: POPA's registers and what nested ENTER and PUSHA have written after
+ * a fault in the middle, which of two operands that both fault comes first, the kind of fault of an
+ * operand that wraps around the end of a segment, and whether a limit or alignment comes first.
+ * Natively alignment is not checked here. Masked moves are checked whole against a limit, by us
+ * alone. */
 static inline bool is_open(const struct insn_case *c, const struct outcome *native,
                            const struct outcome *translated) {
     uint32_t into = native->eip - (CODE_AT - dual.code_base);
@@ -125,8 +126,8 @@ static inline bool is_open(const struct insn_case *c, const struct outcome *nati
     return popa || enter || cmps || wraps || aligned || misaligned || masked;
 }
 
-/* A branch that led where there is no landing, below 64 KiB mostly: the processor faults on the fetch
- * there or meets an INT3, translated code has left by then. */
+/* A branch that led where there is no landing, below 64 KiB mostly: the processor faults on the
+ * fetch there or meets an INT3, translated code has left by then. */
 static inline void forget_fetch(const struct insn_case *c, struct outcome *native,
                                 const struct outcome *translated) {
     if (!is_branch(c) || translated->trap != TRAP_NONE)

@@ -54,7 +54,7 @@ struct native_io {
     uint64_t host_rsp;   /* 40 */
     uint32_t far_offset; /* 48 */
     uint16_t far_selector, gs;
-    uint16_t ds, es, ss, pad; /* 56 */
+    uint16_t ds, es, ss, pad;     /* 56 */
     uint8_t vector[VECTOR_BYTES]; /* 64 */
 };
 struct native_io native_io __attribute__((aligned(64), visibility("hidden")));

@@ -1,6 +1,6 @@
 /* What differential tests run under besides flat 32-bit segments: 16-bit code, and data segments of
- * 64 KiB, one whose first and one whose last offsets are the data area. Both sides get the same: the
- * processor by descriptors of the LDT, translated code by the CPU struct and its mode. */
+ * 64 KiB, one whose first and one whose last offsets are the data area. Both sides get the same:
+ * the processor by descriptors of the LDT, translated code by the CPU struct and its mode. */
 #ifndef RING3_TESTS_TRANSLATOR_SEGMENTS_H
 #define RING3_TESTS_TRANSLATOR_SEGMENTS_H
 
@@ -19,12 +19,12 @@ static const uint32_t place_bases[PLACE_COUNT] = {0, DATA_AT, DATA_AT - 0xf000};
 
 /* False: the kernel gives no 16-bit segments. */
 static inline bool setting_make_segments(void) {
-    struct user_desc code = {.entry_number = 2, .base_addr = CODE_AREA, .limit = 0xffff,
-                             .contents = 2, .useable = 1};
+    struct user_desc code = {
+        .entry_number = 2, .base_addr = CODE_AREA, .limit = 0xffff, .contents = 2, .useable = 1};
     bool good = syscall(SYS_modify_ldt, 1, &code, sizeof code) == 0;
     for (unsigned i = PLACE_LOW; i <= PLACE_HIGH; i++) {
-        struct user_desc data = {.entry_number = 2 + i, .base_addr = place_bases[i],
-                                 .limit = 0xffff, .useable = 1};
+        struct user_desc data = {
+            .entry_number = 2 + i, .base_addr = place_bases[i], .limit = 0xffff, .useable = 1};
         good = good && syscall(SYS_modify_ldt, 1, &data, sizeof data) == 0;
     }
     return good && dual.ldt_selector;
@@ -36,10 +36,14 @@ static inline uint16_t place_selector(enum place place) {
 
 static inline enum place setting_place(const struct setting *s, unsigned segment) {
     switch (segment) {
-    case SEG_DS: return s->ds;
-    case SEG_ES: return s->es;
-    case SEG_SS: return s->ss;
-    default: return PLACE_FLAT;
+    case SEG_DS:
+        return s->ds;
+    case SEG_ES:
+        return s->es;
+    case SEG_SS:
+        return s->ss;
+    default:
+        return PLACE_FLAT;
     }
 }
 
