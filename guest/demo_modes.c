@@ -7,7 +7,6 @@ enum {
     LOW = 0x8000, /* where the 16-bit code runs, with its stack and results on the same page */
     SUPERVISOR_PAGE = 0x9000,
     STACK16 = 0x8ff0,
-    FLAG_VM = 1 << 17,
 };
 
 enum result {
