@@ -245,6 +245,7 @@ static void shared_offsets(void) {
 SNIPPET16(strings, "cld; rep movsb; lodsw; stosb; std; scasb; movsw; cmpsb" DONE);
 SNIPPET16(store_string, "nop; stosw" DONE);
 SNIPPET16(rep_store, "nop; rep stosw" DONE);
+SNIPPET16(rep_scan, "nop; repne scasw" DONE);
 static void string_instructions(void) {
     fresh();
     for (unsigned i = 0; i < 10; i++)
@@ -271,6 +272,12 @@ static void string_instructions(void) {
     check("string.rep-across.done", 0x5a5a5a5a, *(volatile uint32_t *)(SEGMENT + 0xfffb));
     if (m.vector == VECTOR_GP)
         check("string.rep-across.cx", 2, m.ecx);
+    m = AT16(rep_scan);
+    m.edi = 0xfffb, m.ecx = 4, m.eax = 1, m.eflags |= FLAG_ZF | FLAG_OF;
+    guest_run(&m);
+    check_trap_unless_tcg("string.scan-across", &m, VECTOR_GP, 0, 1);
+    if (m.vector == VECTOR_GP) /* as before the first element, though two were compared */
+        check("string.scan-across.flags", FLAG_ZF | FLAG_OF, m.eflags & FLAGS_ARITHMETIC);
 }
 
 /* INC BX at 30h becomes INC AX on the way, through a data segment over the code. */

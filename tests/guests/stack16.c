@@ -84,6 +84,7 @@ static void all_registers(void) {
 SNIPPET(frames,
         SET_HIGH "lea 0x12340000(%esp), %ebp; enter $16, $0; mov %esp, %eax; mov %ebp, %ecx\n"
                  "leave; mov %esp, %edx; enter $4, $2; mov %esp, %esi; leave; mov %ebp, %edi" DONE);
+SNIPPET(enter_word, "mov $0x5aa51111, %ebp; .byte 0x66, 0xc8, 2, 0, 0; mov %esp, %edx" DONE);
 static void enter_and_leave(void) {
     fresh();
     struct machine m = ON16(frames, 0x200);
@@ -94,6 +95,9 @@ static void enter_and_leave(void) {
     check("frame.leave", HIGH | 0x200, m.edx);
     check("frame.nested-esp", HIGH | (0x200 - 12 - 4), m.esi);
     check("frame.ebp-back", 0x12340000 + (HIGH | 0x200), m.edi);
+    struct machine flat = STAGE_RUN(3, enter_word);
+    check("frame.word-size-writes-bp", 0x5aa50000 | ((STACK_TOP - 2) & 0xffff), flat.ebp);
+    check("frame.word-size-esp", STACK_TOP - 4, flat.edx);
     check("frame.copied-pointer", HIGH | 0x1fc, slot(0x1f4));
 }
 
