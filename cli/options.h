@@ -17,6 +17,7 @@ enum command {
     COMMAND_HELP,
     COMMAND_VERSION,
     COMMAND_HELP_CALLOUTS,
+    COMMAND_HELP_INSTRUCTIONS,
 };
 
 enum serial_kind { SERIAL_STDIO, SERIAL_FILE, SERIAL_NONE };
@@ -35,6 +36,8 @@ struct options {
     unsigned callout_count;
     const char *system_map;
     struct engine_options engine; /* the debugging switches and `sandbox` */
+    bool inject;                  /* engine.inject has a range */
+    char rows_path[256];          /* empty: nobody asks which rows were executed */
 };
 
 /* 0, or -1 with `error` filled. The strings in `options` are argv's. */

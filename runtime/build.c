@@ -128,16 +128,20 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     uint32_t stepwise = MODE_TF | MODE_DEBUG | MODE_GENERAL_CS | MODE_REAL | MODE_VM86 | MODE_CODE16;
-    bool single = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.one_insn;
+    bool injects = inject_covers(v);
+    bool single = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || injects ||
+                  e->options.one_insn;
     *context = (struct hint_context){v, e, v->user_callouts, code->gpa, cpu->eip};
     return (struct translate_request){
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
         .linear = cpu->seg[SEG_CS].base + cpu->eip, .mode = cpu->mode,
         .max_insns = single ? 1 : 0,
+        .rows = e->options.rows,
         .max_branches = BRANCHES_MAX,
         .poll_address = (uint32_t)(uintptr_t)e->poll_page,
         .cold = one_shot ? NULL : e->cache_write + e->cold_used, .cold_room = COLD_CODE_MAX,
-        .no_links = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || e->options.no_chain,
+        .no_links = one_shot || cpu->interrupt_shadow || (cpu->mode & stepwise) || injects ||
+                    e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
         .hint = cpu_cpl(cpu) == 3 ? NULL : hint_at,

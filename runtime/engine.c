@@ -127,6 +127,7 @@ static void prepare(struct vcpu *v) {
     if (v->engine->flush_cache)
         fragments_flush_all(v);
     mmu_activate(v);
+    inject_before_instruction(v);
     if (cpu->irq_pending && cpu->iflag && !cpu->interrupt_shadow)
         cpu->attention = 1;
     v->engine->delivered = false;
@@ -144,7 +145,8 @@ static int step(struct vcpu *v, int last) {
     struct fragment *f = build_find(v, last == LEAVE_LOOKUP_ && !e->options.no_jump_cache);
     if (!f)
         return LEAVE_FAULT;
-    bool chainable = !e->options.no_chain && f != &e->scratch && generation == v->counters->cache_flushes;
+    bool chainable = !e->options.no_chain && !inject_covers(v) && f != &e->scratch &&
+                     generation == v->counters->cache_flushes;
     if (chainable && last == LEAVE_CHAIN_)
         fragment_link(v, (uintptr_t)cpu->chain_site, f);
     else if (chainable && last == LEAVE_LOOKUP_)
@@ -152,6 +154,8 @@ static int step(struct vcpu *v, int last) {
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;
     int reason = engine_enter(cpu, e->cache_exec + f->code);
+    if (e->options.no_reuse)
+        fragment_forget(v, f);
     if (shadow && cpu->irq_pending)
         cpu->attention = 1;
     if (reason != LEAVE_RETRY)

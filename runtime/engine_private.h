@@ -118,6 +118,7 @@ struct engine {
     bool flush_cache;       /* throw every translation away before the next look-up */
     bool sync_wanted;       /* monitor or timer signal: devices want to run */
     bool delivered;         /* an event was delivered since the fragment was entered */
+    bool injected;          /* the next instruction has had its injected interrupt */
     uint32_t data_hits;     /* DR6 bits of data breakpoints hit by the current instruction */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
@@ -165,6 +166,8 @@ struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t linear, uin
                                uint32_t mode);
 struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fragment */
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
+/* A fragment goes; its code stays as long as the others'. */
+void fragment_forget(struct vcpu *v, struct fragment *f);
 /* Every fragment with code on the page goes; `counter` counts them. */
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
 /* Fragments that hold the instruction at `gpa` go: it is to be translated otherwise. */
@@ -239,5 +242,12 @@ void guest_tlb_drop_writable(struct engine *e);
 
 /* engine.c */
 void engine_host_failure(struct vcpu *v, const char *what, int error_number);
+
+/* inject.c */
+/* Does the current instruction share a page with those that interrupts are injected before? Such
+ * instructions run one by one and are entered by the run loop only. */
+bool inject_covers(const struct vcpu *v);
+/* Raises the interrupt that is due before the current instruction, if one is. */
+void inject_before_instruction(struct vcpu *v);
 
 #endif
