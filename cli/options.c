@@ -17,6 +17,7 @@
 #define MEMORY_MAX (3584 * MIB)
 #define CACHE_MIN (64u << 10)
 #define CACHE_MAX (1024 * MIB)
+#define REUSE_MAX 1000000u
 
 enum option_id {
     OPTION_KERNEL = 256,
@@ -161,6 +162,14 @@ static int parse_debug_value(struct options *options, const char *word, struct e
             return 0;
         return error_set(error, "--debug '%s': not a size from 64K to 1G", word);
     }
+    if (!strcmp(word, "no-reuse") || !strncmp(word, "no-reuse=", 9)) {
+        uint64_t every = 1;
+        if (word[8] && (!parse_size(word + 9, 1, &every) || !every || every > REUSE_MAX))
+            return error_set(error, "--debug '%s': not a number from 1 to 1000000", word);
+        engine->no_reuse = (unsigned)every;
+        engine->no_chain = true; /* every exit comes back to the run loop */
+        return 0;
+    }
     if (!strncmp(word, "inject=", 7)) {
         options->inject = true;
         if (parse_range(word + 7, &engine->inject))
@@ -190,7 +199,6 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         {"no-chain", &engine->no_chain, true},
         {"one-insn", &engine->one_insn, true},
         {"no-jump-cache", &engine->no_jump_cache, true},
-        {"no-reuse", &engine->no_reuse, true},
         {"flush-always", &engine->flush_always, true},
         {"evict-always", &engine->evict_always, true},
         {"no-prefault", &engine->no_prefault, true},
@@ -204,7 +212,6 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
     for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++)
         if (!strcmp(flags[i].name, word)) {
             *flags[i].flag = flags[i].value;
-            engine->no_chain |= engine->no_reuse; /* every exit comes back to the run loop */
             return 0;
         }
     int status = parse_debug_value(options, word, error);

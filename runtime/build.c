@@ -13,6 +13,7 @@
 
 #define COPY_MAX 512u
 #define BRANCHES_MAX 4u
+#define MODE_CHECK_ALL (MODE_GENERAL_DS | MODE_GENERAL_ES | MODE_GENERAL_SS)
 
 struct fetched {
     uint8_t bytes[COPY_MAX + 16];
@@ -134,7 +135,8 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     *context = (struct hint_context){v, e, v->user_callouts, code->gpa, cpu->eip};
     return (struct translate_request){
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
-        .linear = cpu->seg[SEG_CS].base + cpu->eip, .mode = cpu->mode,
+        .linear = cpu->seg[SEG_CS].base + cpu->eip,
+        .mode = cpu->mode | (one_shot && e->check_operands ? MODE_CHECK_ALL : 0),
         .max_insns = single ? 1 : 0,
         .rows = e->options.rows,
         .max_branches = BRANCHES_MAX,

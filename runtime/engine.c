@@ -20,7 +20,7 @@
 #include "runtime/vector_state.h"
 #include "runtime/stepping.h"
 
-#define SPECIAL_PAGES_MAX 4u
+#define SPECIAL_PAGES_MAX 8u
 #define HWCAP2_FSGSBASE_BIT (1ul << 1)
 
 void engine_host_failure(struct vcpu *v, const char *what, int error_number) {
@@ -81,17 +81,18 @@ static int run_one_shot(struct vcpu *v) {
     return f ? engine_enter(&v->cpu, v->engine->cache_exec + f->code) : LEAVE_FAULT;
 }
 
-static int write_to_code(struct vcpu *v) {
+static int run_special(struct vcpu *v, int reason, unsigned pages);
+
+static int write_to_code(struct vcpu *v, unsigned pages) {
     fragments_invalidate_page(v, v->engine->written_gpa, &v->counters->invalidate_write);
-    return run_one_shot(v);
+    return run_special(v, run_one_shot(v), pages);
 }
 
 /* No RAM and no device: reads are all ones, writes vanish. For one instruction a private page of
- * ones stands there. */
-static int access_unclaimed(struct vcpu *v) {
+ * ones stands there, in the window that the instruction's site reaches memory through. */
+static int access_unclaimed(struct vcpu *v, unsigned pages) {
     struct engine *e = v->engine;
-    struct window *w = mmu_window(v);
-    void *at = (void *)(w->base + (e->unclaimed_gva & ~PAGE_MASK));
+    void *at = (void *)(e->unclaimed_window->base + (e->unclaimed_gva & ~PAGE_MASK));
     TRACE2(v->trace, port, "unclaimed memory at %llx, eip %llx", e->unclaimed_gva, v->cpu.eip);
     void *got = mmap(at, PAGE_SIZE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
@@ -100,8 +101,33 @@ static int access_unclaimed(struct vcpu *v) {
         return LEAVE_STOP;
     }
     memset(at, 0xff, PAGE_SIZE);
-    int reason = run_one_shot(v);
+    int reason = run_special(v, run_one_shot(v), pages);
     munmap(at, PAGE_SIZE);
+    return reason;
+}
+
+/* Limit checks are the implementation's business at the very end of a 4 GiB segment (SDM vol. 3A,
+ * 5.3); as on hardware they fault there. The instruction runs with every operand checked; what is left
+ * then is an FS or GS with a base, whose sum wraps. */
+static int check_operands(struct vcpu *v) {
+    v->engine->check_operands = true;
+    int reason = run_one_shot(v);
+    v->engine->check_operands = false;
+    if (reason != LEAVE_CROSSING)
+        return reason;
+    fault_raise_gp(v, 0);
+    return LEAVE_FAULT;
+}
+
+/* An instruction may meet several such pages, with two operands that cross pages; those met before
+ * stay as they are until it is done. A repeated string that meets more of them comes back here. */
+static int run_special(struct vcpu *v, int reason, unsigned pages) {
+    if (reason == LEAVE_CROSSING)
+        return check_operands(v);
+    if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_CODE_WRITE)
+        return write_to_code(v, pages + 1);
+    if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_UNCLAIMED)
+        return access_unclaimed(v, pages + 1);
     return reason;
 }
 
@@ -154,19 +180,13 @@ static int step(struct vcpu *v, int last) {
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;
     int reason = engine_enter(cpu, e->cache_exec + f->code);
-    if (e->options.no_reuse)
+    if (e->options.no_reuse && ++e->uses % e->options.no_reuse == 0)
         fragment_forget(v, f);
     if (shadow && cpu->irq_pending)
         cpu->attention = 1;
     if (reason != LEAVE_RETRY)
         e->fault_repeats = 0;
-    /* An access that crosses pages may meet several of these, one after the other. */
-    for (unsigned i = 0; i < SPECIAL_PAGES_MAX; i++) {
-        if (reason == LEAVE_CODE_WRITE)
-            reason = write_to_code(v);
-        else if (reason == LEAVE_UNCLAIMED)
-            reason = access_unclaimed(v);
-    }
+    reason = run_special(v, reason, 0);
     if (reason == LEAVE_RETRY)
         fragments_invalidate_insn(v, e->retranslate_gpa);
     if (mode & (MODE_TF | MODE_DEBUG) && (reason == LEAVE_LOOKUP_ || reason == LEAVE_STOP))

@@ -30,7 +30,7 @@ struct engine_options {
     bool no_jump_cache;         /* indirect transfers always miss */
     bool flush_always;          /* every shadow entry is dropped at every flush */
     bool no_prefault;           /* hidden faults map one page */
-    bool no_reuse;              /* a translation is thrown away when it was used; with no_chain */
+    unsigned no_reuse;          /* N: the Nth translation used is thrown away then; with no_chain */
     bool evict_always;          /* every flush evicts every user window and clears the supervisor's */
     uint8_t *rows;              /* translate_request's, in memory that the monitor shares; or NULL */
     struct injection inject;

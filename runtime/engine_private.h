@@ -26,6 +26,7 @@ enum leave {
     LEAVE_RETRY = 7,     /* run cpu->eip again; its translation is out of date */
     LEAVE_CODE_WRITE = 8, /* cpu->eip writes to e->written_gpa, which holds translated code */
     LEAVE_UNCLAIMED = 9,  /* cpu->eip accesses e->unclaimed_gva, which is no RAM */
+    LEAVE_CROSSING = 10,  /* an operand of cpu->eip crosses the end of the linear address space */
 };
 
 #define NO_FRAGMENT 0u /* index 0 is never a fragment */
@@ -118,11 +119,14 @@ struct engine {
     bool flush_cache;       /* throw every translation away before the next look-up */
     bool sync_wanted;       /* monitor or timer signal: devices want to run */
     bool delivered;         /* an event was delivered since the fragment was entered */
+    uint64_t uses;          /* of fragments by the run loop, under no_reuse */
     bool injected;          /* the next instruction has had its injected interrupt */
     uint32_t data_hits;     /* DR6 bits of data breakpoints hit by the current instruction */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
+    bool check_operands;   /* one-shots treat no segment as flat */
     gva_t unclaimed_gva;
+    struct window *unclaimed_window;
     bool unclaimed_write;
     gva_t last_fault_gva;
     gpa_t last_fault_insn;

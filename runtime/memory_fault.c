@@ -89,6 +89,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     gpa_t page = walk.gpa & ~(gpa_t)PAGE_MASK;
     if (!ram_is_page(v->ram, page)) {
         e->unclaimed_gva = gva;
+        e->unclaimed_window = w;
         e->unclaimed_write = write;
         return LEAVE_UNCLAIMED;
     }

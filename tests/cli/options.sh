@@ -30,7 +30,7 @@ done
 accept run --kernel "$kernel" --kern "$kernel" --mem 8
 accept run --kernel "$kernel" --debug no-chain,one-insn,no-jump-cache,flush-always,no-prefault
 accept run --kernel "$kernel" --debug no-sandbox --debug cache=1M,no-chain
-accept run --kernel "$kernel" --debug no-reuse,evict-always,inject=c0100000-C010FFFF
+accept run --kernel "$kernel" --debug no-reuse=29,no-reuse,evict-always,inject=c0100000-C010FFFF
 accept run --kernel "$kernel" --debug "inject=0-ffffffff,rows=$work/rows"
 [[ -f $work/rows && ! -s $work/rows ]] || fail "rows of an engine that executes none"
 accept run --kernel "$kernel" --log all --log run,fault
