@@ -1,8 +1,15 @@
 /* Instructions that no other guest here has: undefined on this processor, privileged and without
- * effect, far pointer loads, INT1, and what saves the x87 and extended state. */
+ * effect, far pointer loads, INT1, clocks and random numbers, and what saves the x87 and extended
+ * state. */
 #include "tests/guests/stage.h"
 
-enum { CR4_OSXSAVE = 1 << 18, CPUID_XSAVE = 1 << 26, X87_AND_SSE = 3, AREA = DATA + 0x400 };
+enum {
+    CR4_OSXSAVE = 1 << 18,
+    CPUID_XSAVE = 1 << 26,
+    CPUID_RDRAND = 1 << 30,
+    CPUID_RDSEED = 1 << 18,
+    AREA = DATA + 0x400
+};
 
 SNIPPET(syscall, ".byte 0x0f, 0x05" DONE);
 SNIPPET(sysret, ".byte 0x0f, 0x07" DONE);
@@ -13,6 +20,10 @@ SNIPPET(invd, "invd" DONE);
 SNIPPET(wbinvd, "wbinvd" DONE);
 SNIPPET(rdpmc, "rdpmc" DONE);
 SNIPPET(int1, ".byte 0xf1; nop" DONE);
+SNIPPET(clocks, "rdtsc; mov %eax, %esi; mov %edx, %edi; rdtscp" DONE);
+SNIPPET(prefetch, "mov $0xfffff000, %ebx; .byte 0x0f, 0x0d, 0x0b" DONE);
+SNIPPET(random, "mov $100, %ecx; 1: rdrand %eax; jc 2f; loop 1b; 2: setc %dl" DONE);
+SNIPPET(seed, "mov $10000, %ecx; 1: rdseed %eax; jc 2f; loop 1b; 2: setc %dl" DONE);
 SNIPPET(load_ss, "lss (%ebx), %esp" DONE);
 SNIPPET(load_fs, "lfs (%ebx), %esi; mov %fs, %eax" DONE);
 SNIPPET(load_gs, "lgs (%ebx), %edi; mov %gs, %eax" DONE);
@@ -113,8 +124,21 @@ static void extended_state(unsigned ring) {
     check("xsaveopt.vector", VECTOR_DONE, m.vector);
 }
 
+static void without_operands_to_compare(unsigned ring) {
+    struct machine m = STAGE_RUN(ring, clocks);
+    check_true("rdtsc.grows", m.edx > m.edi || (m.edx == m.edi && m.eax > m.esi));
+    m = STAGE_RUN(ring, prefetch); /* of an address that is not mapped */
+    check("prefetchw", VECTOR_DONE, m.vector);
+    m = STAGE_RUN(ring, random);
+    check("rdrand", cpuid(1).ecx & CPUID_RDRAND ? VECTOR_DONE : VECTOR_UD, m.vector);
+    check_true("rdrand.carry", m.vector == VECTOR_UD || (m.edx & 0xff) == 1);
+    m = STAGE_RUN(ring, seed);
+    check("rdseed", cpuid(7).ebx & CPUID_RDSEED ? VECTOR_DONE : VECTOR_UD, m.vector);
+}
+
 static void check_ring(unsigned ring) {
     check_variant(ring_name(ring));
+    without_operands_to_compare(ring);
     undefined(ring);
     privileged(ring);
     far_loads(ring);
