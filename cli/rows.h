@@ -1,4 +1,5 @@
-/* Which rows of the instruction table a run has executed, for coverage reports (--debug rows=FILE). */
+/* Which rows of the instruction table a run has executed, for coverage reports (--debug rows=FILE).
+ */
 #ifndef RING3_CLI_ROWS_H
 #define RING3_CLI_ROWS_H
 

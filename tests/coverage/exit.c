@@ -1,8 +1,8 @@
 /* Only in coverage builds: counters are written by whoever ends a process without exit().
  *
- * The vCPU process does (_exit, behind a seccomp filter that lets it open no file), so that filter is
- * left out for ring3 itself. In the tests of the sandbox it is real, and what ran before it closes is
- * written then. Linked with --wrap for both calls. */
+ * The vCPU process does (_exit, behind a seccomp filter that lets it open no file), so that filter
+ * is left out for ring3 itself. In the tests of the sandbox it is real, and what ran before it
+ * closes is written then. Linked with --wrap for both calls. */
 #include <errno.h>
 #include <seccomp.h>
 #include <string.h>

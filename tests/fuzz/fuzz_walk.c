@@ -32,8 +32,8 @@ struct answer {
     bool present, reserved, allowed;
     uint64_t physical, page_size;
     bool user, writable, execute_disable, global;
-    uint64_t leaf;               /* the entry that maps the page */
-    uint64_t entries[2];         /* physical addresses of those used */
+    uint64_t leaf;       /* the entry that maps the page */
+    uint64_t entries[2]; /* physical addresses of those used */
     unsigned entry_count;
 };
 
