@@ -88,6 +88,9 @@ int cli_main(int argc, char **argv, engine_fn engine) {
     case COMMAND_HELP_CALLOUTS:
         help_print_callouts();
         break;
+    case COMMAND_HELP_INSTRUCTIONS:
+        help_print_instructions();
+        break;
     }
     return flush_output();
 }

@@ -5,6 +5,7 @@
 
 #include "base/trace.h"
 #include "translator/callouts.h"
+#include "translator/insn_table.h"
 
 #ifndef RING3_VERSION
 #error "the build defines RING3_VERSION"
@@ -34,8 +35,9 @@ static const char usage[] =
     "                         call a function of yours when the guest does EVENT (ring3(1))\n"
     "  --system-map FILE      System.map with the symbols that events may name\n"
     "  --help-callouts        print the table of callouts, in markdown\n"
-    "  --debug SWITCH,...     no-chain one-insn no-jump-cache flush-always no-prefault\n"
-    "                         cache=BYTES no-sandbox\n"
+    "  --help-instructions    print the names of the instruction table's rows\n"
+    "  --debug SWITCH,...     no-chain one-insn no-jump-cache no-reuse flush-always evict-always\n"
+    "                         no-prefault cache=BYTES inject=START-END rows=FILE no-sandbox\n"
     "\n"
     "On a terminal, Ctrl-A x quits and Ctrl-A h helps.\n"
     "\n"
@@ -81,5 +83,13 @@ void help_print_callouts(void) {
         for (unsigned cell = 0; cell < 4; cell++)
             print_cell(rows[row][cell]);
         putchar('\n');
+    }
+}
+
+void help_print_instructions(void) {
+    char id[INSN_ROW_ID_MAX];
+    for (unsigned i = 0; i < insn_row_count; i++) {
+        insn_row_id(&insn_rows[i], id);
+        puts(id);
     }
 }

@@ -6,5 +6,7 @@ void help_print(void);
 void help_print_version(void);
 /* The table of callouts, in markdown. */
 void help_print_callouts(void);
+/* A line for each row of the instruction table. */
+void help_print_instructions(void);
 
 #endif

@@ -17,6 +17,7 @@
 #define MEMORY_MAX (3584 * MIB)
 #define CACHE_MIN (64u << 10)
 #define CACHE_MAX (1024 * MIB)
+#define REUSE_MAX 1000000u
 
 enum option_id {
     OPTION_KERNEL = 256,
@@ -36,6 +37,7 @@ enum option_id {
     OPTION_DEBUG,
     OPTION_HELP,
     OPTION_HELP_CALLOUTS,
+    OPTION_HELP_INSTRUCTIONS,
     OPTION_VERSION,
 };
 
@@ -60,6 +62,7 @@ static const struct option long_options[] = {
     {"help", no_argument, NULL, OPTION_HELP},
     {"h", no_argument, NULL, OPTION_HELP},
     {"help-callouts", no_argument, NULL, OPTION_HELP_CALLOUTS},
+    {"help-instructions", no_argument, NULL, OPTION_HELP_INSTRUCTIONS},
     {"version", no_argument, NULL, OPTION_VERSION},
     {NULL, 0, NULL, 0},
 };
@@ -141,8 +144,56 @@ static int add_callout(struct options *options, const char *text, struct error *
     return 0;
 }
 
+/* "START-END", linear addresses in hexadecimal. */
+static bool parse_range(const char *text, struct injection *range) {
+    char *dash, *end;
+    if (!isxdigit((unsigned char)*text))
+        return false;
+    unsigned long long start = strtoull(text, &dash, 16);
+    if (*dash != '-' || !isxdigit((unsigned char)dash[1]))
+        return false;
+    unsigned long long last = strtoull(dash + 1, &end, 16);
+    range->start = (gva_t)start;
+    range->end = (gva_t)last;
+    return !*end && start <= last && last <= UINT32_MAX;
+}
+
+/* The switches with a value: 1 when `word` is none of them. */
+static int parse_debug_value(struct options *options, const char *word, struct error *error) {
+    struct engine_options *engine = &options->engine;
+    if (!strncmp(word, "cache=", 6)) {
+        if (parse_size(word + 6, 1, &engine->cache_bytes) && engine->cache_bytes >= CACHE_MIN &&
+            engine->cache_bytes <= CACHE_MAX)
+            return 0;
+        return error_set(error, "--debug '%s': not a size from 64K to 1G", word);
+    }
+    if (!strcmp(word, "no-reuse") || !strncmp(word, "no-reuse=", 9)) {
+        uint64_t every = 1;
+        if (word[8] && (!parse_size(word + 9, 1, &every) || !every || every > REUSE_MAX))
+            return error_set(error, "--debug '%s': not a number from 1 to 1000000", word);
+        engine->no_reuse = (unsigned)every;
+        engine->no_chain = true; /* every exit comes back to the run loop */
+        return 0;
+    }
+    if (!strncmp(word, "inject=", 7)) {
+        options->inject = true;
+        if (parse_range(word + 7, &engine->inject))
+            return 0;
+        return error_set(error, "--debug '%s': not two linear addresses, as in c0100000-c010007f",
+                         word);
+    }
+    if (!strncmp(word, "rows=", 5)) {
+        if (!word[5])
+            return error_set(error, "--debug '%s': empty file name", word);
+        strcpy(options->rows_path, word + 5);
+        engine->one_insn = true; /* what is translated is executed then */
+        return 0;
+    }
+    return 1;
+}
+
 /* One word of --debug, `len` bytes long. */
-static int parse_debug_word(struct options *options, const char *word, size_t len,
+static int parse_debug_word(struct options *options, const char *text, size_t len,
                             struct error *error) {
     struct engine_options *engine = &options->engine;
     const struct {
@@ -154,27 +205,28 @@ static int parse_debug_word(struct options *options, const char *word, size_t le
         {"one-insn", &engine->one_insn, true},
         {"no-jump-cache", &engine->no_jump_cache, true},
         {"flush-always", &engine->flush_always, true},
+        {"evict-always", &engine->evict_always, true},
         {"no-prefault", &engine->no_prefault, true},
         {"no-sandbox", &engine->sandbox, false},
     };
+    char word[sizeof options->rows_path];
+    if (len >= sizeof word)
+        return error_set(error, "--debug: a switch of %zu characters is too long", len);
+    memcpy(word, text, len);
+    word[len] = 0;
     for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++)
-        if (strlen(flags[i].name) == len && !memcmp(word, flags[i].name, len)) {
+        if (!strcmp(flags[i].name, word)) {
             *flags[i].flag = flags[i].value;
             return 0;
         }
-    char size[32];
-    if (len > 6 && len < sizeof size && !memcmp(word, "cache=", 6)) {
-        memcpy(size, word + 6, len - 6);
-        size[len - 6] = 0;
-        if (parse_size(size, 1, &engine->cache_bytes) && engine->cache_bytes >= CACHE_MIN &&
-            engine->cache_bytes <= CACHE_MAX)
-            return 0;
-        return error_set(error, "--debug 'cache=%s': not a size from 64K to 1G", size);
-    }
+    int status = parse_debug_value(options, word, error);
+    if (status <= 0)
+        return status;
     return error_set(error,
-                     "--debug: unknown switch '%.*s' (no-chain one-insn no-jump-cache "
-                     "flush-always no-prefault cache=BYTES no-sandbox)",
-                     (int)(len > 64 ? 64 : len), word);
+                     "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
+                     "flush-always evict-always no-prefault cache=BYTES inject=START-END "
+                     "rows=FILE no-sandbox)",
+                     word);
 }
 
 static int parse_debug(struct options *options, const char *text, struct error *error) {
@@ -239,6 +291,9 @@ static int apply_option(struct options *options, int option, const char *value,
         return 0;
     case OPTION_HELP_CALLOUTS:
         options->command = COMMAND_HELP_CALLOUTS;
+        return 0;
+    case OPTION_HELP_INSTRUCTIONS:
+        options->command = COMMAND_HELP_INSTRUCTIONS;
         return 0;
     default:
         options->command = COMMAND_VERSION;

@@ -18,6 +18,7 @@ enum command {
     COMMAND_HELP,
     COMMAND_VERSION,
     COMMAND_HELP_CALLOUTS,
+    COMMAND_HELP_INSTRUCTIONS,
 };
 
 enum output_kind { OUTPUT_STDIO, OUTPUT_STDERR, OUTPUT_FILE, OUTPUT_NONE };
@@ -41,6 +42,8 @@ struct options {
     unsigned callout_count;
     const char *system_map;
     struct engine_options engine; /* the debugging switches and `sandbox` */
+    bool inject;                  /* engine.inject has a range */
+    char rows_path[256];          /* empty: nobody asks which rows were executed */
 };
 
 /* 0, or -1 with `error` filled. The strings in `options` are argv's. */

@@ -19,6 +19,7 @@
 #include "cli/machine.h"
 #include "cli/monitor.h"
 #include "cli/report.h"
+#include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
 #include "runtime/sandbox.h"
@@ -36,6 +37,7 @@ struct session {
     struct stats stats;
     bool reboot; /* the last machine asked to be started again */
     int signal;  /* the signal that ended the session, or 0 */
+    uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
 
 static int prepare_callouts(struct session *session, struct error *error) {
@@ -121,6 +123,11 @@ static _Noreturn void vcpu_process(struct session *session, struct machine *mach
     engine.sandbox_rules = &rules;
     engine.poll = poll_devices;
     engine.poll_opaque = machine->pc;
+    engine.rows = session->rows;
+    if (session->options->inject) {
+        engine.inject.raise = pc_inject;
+        engine.inject.opaque = machine->pc;
+    }
     rc = session->engine(v, &engine);
     if (rc)
         fail_in_child(v, "the engine failed", rc);
@@ -241,6 +248,8 @@ static int run_once(struct session *session) {
     } else {
         if (session->user_callouts.count)
             machine->vcpu.user_callouts = &session->user_callouts;
+        if (*options->rows_path)
+            session->rows = rows_create(&machine->arena);
         fflush(NULL);
         pid = fork();
         if (!pid)
@@ -248,6 +257,11 @@ static int run_once(struct session *session) {
         if (pid < 0)
             report_line("cannot fork: %s", strerror(errno));
         status = pid < 0 ? STATUS_HOST_FAILURE : watch(session, machine, pid);
+        rc = session->rows ? rows_append(session->rows, options->rows_path) : 0;
+        if (rc) {
+            report_line("--debug 'rows=%s': %s", options->rows_path, strerror(-rc));
+            status = STATUS_HOST_FAILURE;
+        }
     }
     machine_destroy(machine);
     return status;

@@ -18,7 +18,7 @@
 #include "devices/rtc.h"
 #include "devices/uart.h"
 
-enum { IRQ_PIT = 0, IRQ_KEYBOARD = 1, IRQ_RTC = 8, IRQ_MOUSE = 12 };
+enum { IRQ_PIT = 0, IRQ_KEYBOARD = 1, IRQ_INJECTED = 5, IRQ_RTC = 8, IRQ_MOUSE = 12 };
 
 /* The chips that the outside has to reach again; the others live on the bus alone. */
 struct pc {
@@ -98,3 +98,10 @@ struct pic_port pc_pic(struct pc *pc) {
 void pc_poll(struct pc *pc) { uart_poll(pc->com1); }
 
 bool pc_nmi_masked(const struct pc *pc) { return rtc_nmi_masked(pc->rtc); }
+
+/* The line stays high: a request that is withdrawn before INTA would be gone. */
+void pc_inject(void *opaque) {
+    struct pc *pc = opaque;
+    pic_set_line(pc->pic, IRQ_INJECTED, 0);
+    pic_set_line(pc->pic, IRQ_INJECTED, 1);
+}

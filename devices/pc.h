@@ -1,6 +1,6 @@
 /* The PC around the CPU: every chip, wired and registered on one bus.
  *
- *   IRQ 0 PIT  1 keyboard  4 COM1  8 RTC  9 ACPI (SCI)  12 mouse
+ *   IRQ 0 PIT  1 keyboard  4 COM1  5 (injection)  8 RTC  9 ACPI (SCI)  12 mouse
  *
  * Everything lies in the arena and runs in the vCPU process. The callbacks come from inside
  * port accesses, timers and pc_poll; they must not block. Rings may be read by another process. */
@@ -47,6 +47,8 @@ struct pic_port pc_pic(struct pc *pc);
 /* Moves serial bytes that the other side made possible; the run loop calls it when the monitor
  * asked for attention. */
 void pc_poll(struct pc *pc);
+/* Torture: a pulse on IRQ 5, which no chip drives; opaque is the pc. */
+void pc_inject(void *opaque);
 bool pc_nmi_masked(const struct pc *pc);
 
 #endif

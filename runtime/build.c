@@ -13,6 +13,8 @@
 
 #define COPY_MAX 512u
 #define BRANCHES_MAX 4u
+#define MODE_DATA_CLASSES (3u << MODE_DS_SHIFT | 3u << MODE_ES_SHIFT | 3u << MODE_SS_SHIFT)
+#define MODE_CHECK_ALL (MODE_GENERAL_DS | MODE_GENERAL_ES | MODE_GENERAL_SS)
 
 struct fetched {
     uint8_t bytes[COPY_MAX + 16];
@@ -138,13 +140,17 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
                                             struct hint_context *context, bool one_shot) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
-    bool alone = one_shot || cpu->interrupt_shadow || cpu->mode & MODE_STEPWISE;
+    bool injects = inject_covers(v);
+    bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
     *context = (struct hint_context){v, e, v->user_callouts, code->gpa, cpu->eip};
     return (struct translate_request){
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
-        .linear = cpu->seg[SEG_CS].base + cpu->eip, .mode = cpu->mode,
+        .linear = cpu->seg[SEG_CS].base + cpu->eip,
+        .mode = one_shot && e->check_operands ? (cpu->mode & ~MODE_DATA_CLASSES) | MODE_CHECK_ALL
+                                              : cpu->mode,
         .code_limit = cpu->seg[SEG_CS].limit,
         .max_insns = alone || e->options.one_insn ? 1 : 0,
+        .rows = e->options.rows,
         .max_branches = BRANCHES_MAX,
         .poll_address = poll_address(e),
         .cold = one_shot ? NULL : e->cache_write + e->cold_used, .cold_room = COLD_CODE_MAX,

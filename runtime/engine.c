@@ -20,7 +20,7 @@
 #include "runtime/vector_state.h"
 #include "runtime/stepping.h"
 
-#define SPECIAL_PAGES_MAX 4u
+#define SPECIAL_PAGES_MAX 8u
 #define HWCAP2_FSGSBASE_BIT (1ul << 1)
 
 void engine_host_failure(struct vcpu *v, const char *what, int error_number) {
@@ -82,14 +82,17 @@ static int run_one_shot(struct vcpu *v) {
     return f ? engine_enter(&v->cpu, v->engine->cache_exec + f->code) : LEAVE_FAULT;
 }
 
-static int write_to_code(struct vcpu *v) {
+static int run_special(struct vcpu *v, int reason, unsigned pages);
+
+static int write_to_code(struct vcpu *v, unsigned pages) {
     fragments_invalidate_page(v, v->engine->written_gpa, &v->counters->invalidate_write);
-    return run_one_shot(v);
+    return run_special(v, run_one_shot(v), pages);
 }
 
-/* Puts a private page where an access met no memory, or wanted to write what cannot be written.
- * NULL: the host refused. */
-static void *put_private_page(struct vcpu *v) {
+/* No memory: reads are all ones, writes vanish. Memory that cannot be written: reads are what it
+ * holds. For one instruction a private page of either stands there, in the window that the
+ * instruction's site reaches memory through. */
+static int access_unclaimed(struct vcpu *v, unsigned pages) {
     struct engine *e = v->engine;
     struct window *w = e->unclaimed_window;
     void *at = (void *)(w->base + (e->unclaimed_gva & ~PAGE_MASK));
@@ -99,29 +102,39 @@ static void *put_private_page(struct vcpu *v) {
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if (got != at) {
         engine_host_failure(v, "a page for unclaimed memory", errno);
-        return NULL;
+        return LEAVE_STOP;
     }
     if (e->unclaimed_place == RAM_NOWHERE)
         memset(at, 0xff, PAGE_SIZE);
     else
         memcpy(at, v->ram->base + e->unclaimed_place, PAGE_SIZE);
-    return at;
+    int reason = run_special(v, run_one_shot(v), pages);
+    munmap(at, PAGE_SIZE);
+    return reason;
 }
 
-/* No memory: reads are all ones, writes vanish. Memory that cannot be written: reads are what it
- * holds. For one instruction private pages of either stand there, two if it crosses pages. */
-static int access_unclaimed(struct vcpu *v) {
-    void *pages[SPECIAL_PAGES_MAX];
-    unsigned count = 0;
-    int reason = LEAVE_UNCLAIMED;
-    while (reason == LEAVE_UNCLAIMED && count < SPECIAL_PAGES_MAX) {
-        void *at = put_private_page(v);
-        if (at)
-            pages[count++] = at;
-        reason = at ? run_one_shot(v) : LEAVE_STOP;
-    }
-    while (count > 0)
-        munmap(pages[--count], PAGE_SIZE);
+/* Limit checks are the implementation's business at the very end of a 4 GiB segment (SDM vol. 3A,
+ * 5.3); as on hardware they fault there. The instruction runs with every operand checked; what is left
+ * then is an FS or GS with a base, whose sum wraps. */
+static int check_operands(struct vcpu *v) {
+    v->engine->check_operands = true;
+    int reason = run_one_shot(v);
+    v->engine->check_operands = false;
+    if (reason != LEAVE_CROSSING)
+        return reason;
+    fault_raise_gp(v, 0);
+    return LEAVE_FAULT;
+}
+
+/* An instruction may meet several such pages, with two operands that cross pages; those met before
+ * stay as they are until it is done. A repeated string that meets more of them comes back here. */
+static int run_special(struct vcpu *v, int reason, unsigned pages) {
+    if (reason == LEAVE_CROSSING)
+        return check_operands(v);
+    if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_CODE_WRITE)
+        return write_to_code(v, pages + 1);
+    if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_UNCLAIMED)
+        return access_unclaimed(v, pages + 1);
     return reason;
 }
 
@@ -147,6 +160,7 @@ static void prepare(struct vcpu *v) {
     if (v->engine->flush_cache)
         fragments_flush_all(v);
     mmu_activate(v);
+    inject_before_instruction(v);
     if (vcpu_intr_is_due(cpu) || vcpu_nmi_is_due(cpu))
         cpu->attention = 1;
     v->engine->delivered = v->traps_dropped = false;
@@ -164,7 +178,8 @@ static int step(struct vcpu *v, int last) {
     struct fragment *f = build_find(v, last == LEAVE_LOOKUP_ && !e->options.no_jump_cache);
     if (!f)
         return LEAVE_FAULT;
-    bool chainable = !e->options.no_chain && f != &e->scratch && generation == v->counters->cache_flushes;
+    bool chainable = !e->options.no_chain && !inject_covers(v) && f != &e->scratch &&
+                     generation == v->counters->cache_flushes;
     if (chainable && last == LEAVE_CHAIN_)
         fragment_link(v, (uintptr_t)cpu->chain_site, f);
     else if (chainable && last == LEAVE_LOOKUP_)
@@ -174,17 +189,13 @@ static int step(struct vcpu *v, int last) {
     if (!(mode & MODE_DEBUG))
         cpu->sys_flags &= ~FL_RF;
     int reason = engine_enter(cpu, e->cache_exec + f->code);
+    if (e->options.no_reuse && ++e->uses % e->options.no_reuse == 0)
+        fragment_forget(v, f);
     if (shadow && (cpu->irq_pending || cpu->nmi_pending))
         cpu->attention = 1;
     if (reason != LEAVE_RETRY)
         e->fault_repeats = 0;
-    /* An access that crosses pages may meet several of these, one after the other. */
-    for (unsigned i = 0; i < SPECIAL_PAGES_MAX; i++) {
-        if (reason == LEAVE_CODE_WRITE)
-            reason = write_to_code(v);
-        else if (reason == LEAVE_UNCLAIMED)
-            reason = access_unclaimed(v);
-    }
+    reason = run_special(v, reason, 0);
     if (reason == LEAVE_RETRY)
         fragments_invalidate_insn(v, e->retranslate_gpa);
     if (mode & (MODE_TF | MODE_DEBUG) && (reason == LEAVE_LOOKUP_ || reason == LEAVE_STOP))

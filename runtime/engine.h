@@ -14,6 +14,14 @@
 
 struct sandbox_rules;
 
+/* Torture: `raise` is called before each instruction in [start, end] (linear) that an interrupt may
+ * precede. Unlike the switches below, the guest sees what it raises. */
+struct injection {
+    gva_t start, end;
+    void (*raise)(void *opaque); /* NULL: no injection */
+    void *opaque;
+};
+
 struct engine_options {
     uint64_t cache_bytes; /* size of the translation cache; 0: the engine's choice */
     /* Debugging: each takes a mechanism away and must change nothing but speed. */
@@ -22,6 +30,10 @@ struct engine_options {
     bool no_jump_cache;         /* indirect transfers always miss */
     bool flush_always;          /* every shadow entry is dropped at every flush */
     bool no_prefault;           /* hidden faults map one page */
+    unsigned no_reuse;          /* N: the Nth translation used is thrown away then; with no_chain */
+    bool evict_always;          /* every flush evicts every user window and clears the supervisor's */
+    uint8_t *rows;              /* translate_request's, in memory that the monitor shares; or NULL */
+    struct injection inject;
     bool sandbox;               /* call sandbox_enter(sandbox_rules) once set up */
     void (*poll)(void *opaque); /* called by the run loop when told to pay attention */
     void *poll_opaque;

@@ -26,6 +26,7 @@ enum leave {
     LEAVE_RETRY = 7,     /* run cpu->eip again; its translation is out of date */
     LEAVE_CODE_WRITE = 8, /* cpu->eip writes to e->written_gpa, which holds translated code */
     LEAVE_UNCLAIMED = 9,  /* cpu->eip accesses e->unclaimed_gva, which is no RAM, or writes to ROM */
+    LEAVE_CROSSING = 10,  /* an operand of cpu->eip crosses the end of the linear address space */
 };
 
 /* Modes in which instructions run one by one, and the run loop looks at each. */
@@ -137,8 +138,11 @@ struct engine {
     bool flush_cache;       /* throw every translation away before the next look-up */
     bool sync_wanted;       /* monitor or timer signal: devices want to run */
     bool delivered;         /* an event was delivered since the fragment was entered */
+    uint64_t uses;          /* of fragments by the run loop, under no_reuse */
+    bool injected;          /* the next instruction has had its injected interrupt */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
+    bool check_operands;   /* one-shots treat no segment as flat */
     gva_t unclaimed_gva;
     uint64_t unclaimed_place; /* of its page, RAM_NOWHERE or memory that cannot be written */
     struct window *unclaimed_window;
@@ -185,6 +189,8 @@ struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
                                const struct code_space *space);
 struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fragment */
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
+/* A fragment goes; its code stays as long as the others'. */
+void fragment_forget(struct vcpu *v, struct fragment *f);
 /* Every fragment with code on the page goes; `counter` counts them. */
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
 /* Fragments that hold the instruction at `gpa` go: it is to be translated otherwise. */
@@ -265,5 +271,12 @@ void guest_tlb_drop_writable(struct engine *e);
 
 /* engine.c */
 void engine_host_failure(struct vcpu *v, const char *what, int error_number);
+
+/* inject.c */
+/* Does the current instruction share a page with those that interrupts are injected before? Such
+ * instructions run one by one and are entered by the run loop only. */
+bool inject_covers(const struct vcpu *v);
+/* Raises the interrupt that is due before the current instruction, if one is. */
+void inject_before_instruction(struct vcpu *v);
 
 #endif

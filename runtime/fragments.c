@@ -309,6 +309,11 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     f->dead = true;
 }
 
+void fragment_forget(struct vcpu *v, struct fragment *f) {
+    if (f != &v->engine->scratch && !f->dead)
+        kill_fragment(v, f);
+}
+
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);

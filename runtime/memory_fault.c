@@ -98,13 +98,8 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         if (to_user != (w->number != WINDOW_SUPERVISOR))
             return wrong_window(v, gva, insn, to_user);
     }
-    if (address - w->base >= WINDOW_SIZE) {
-        if (e->fault_repeats == 0)
-            return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */
-        /* One access across 4 GiB: beyond the limit, as processors have it (SDM vol. 3A, 5.3). */
-        v->fault = (struct guest_fault){.vector = VEC_GP, .has_error = true};
-        return LEAVE_FAULT;
-    }
+    if (address - w->base >= WINDOW_SIZE)
+        return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */
     if (write && e->shadow.page_code[page >> PAGE_SHIFT]) {
         e->written_gpa = page;
         return LEAVE_CODE_WRITE;

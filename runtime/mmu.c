@@ -6,6 +6,7 @@
 #include "runtime/engine_private.h"
 
 #define CR3_UNPAGED 0xffffffffu
+#define CR3_EVICTED 0xfffffffeu
 
 static void on_dropped(void *opaque, unsigned window, gva_t gva, gpa_t gpa) {
     struct vcpu *v = opaque;
@@ -68,6 +69,16 @@ static struct window *super(struct vcpu *v) {
     return &v->engine->shadow.windows[WINDOW_SUPERVISOR];
 }
 
+/* Torture: what the windows hold is gone, and the next address space gets another one. */
+static void evict_windows(struct vcpu *v) {
+    struct shadow *s = &v->engine->shadow;
+    for (unsigned i = 0; i < WINDOW_COUNT; i++) {
+        shadow_clear_window(s, &s->windows[i]);
+        s->windows[i].cr3 = CR3_EVICTED;
+    }
+    mmu_user_window_changed(v);
+}
+
 void mmu_cr3_loaded(struct vcpu *v) {
     struct engine *e = v->engine;
     bool global_survive = v->cpu.paging.cr4 & CR4_PGE;
@@ -76,6 +87,8 @@ void mmu_cr3_loaded(struct vcpu *v) {
     TRACE1(v->trace, shadow, "cr3 %llx", v->cpu.paging.cr3);
     if (!(v->cpu.paging.cr0 & CR0_PG))
         return;
+    if (e->options.evict_always)
+        evict_windows(v);
     mmu_user_window_changed(v);
     if (e->options.flush_always) {
         shadow_clear_window(&e->shadow, super(v));
@@ -104,6 +117,8 @@ void mmu_paging_changed(struct vcpu *v) {
         if (!same || e->options.flush_always)
             shadow_clear_window(&e->shadow, w);
     }
+    if (e->options.evict_always)
+        evict_windows(v);
     guest_tlb_flush(e, true);
     mmu_user_window_changed(v);
     /* Only PGE was toggled: a flush of everything, global entries too. */
@@ -128,6 +143,8 @@ void mmu_invlpg(struct vcpu *v, gva_t gva) {
     e->fault_repeats = 0;
     if (!(v->cpu.paging.cr0 & CR0_PG))
         return;
+    if (e->options.evict_always)
+        evict_windows(v);
     shadow_flush_page(&e->shadow, super(v), &v->cpu.paging, gva);
     shadow_flush_page(&e->shadow, e->user, &v->cpu.paging, gva);
     guest_tlb_flush_page(e, gva);

@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "runtime/engine_private.h"
 #include "translator/tripwire.h"
@@ -26,8 +26,8 @@ static struct vcpu *handled;
 #define TRAP_MF 16
 #define TRAP_XM 19
 
-static const int guest_regs[8] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R12, REG_RBP, REG_RSI,
-                                  REG_RDI};
+static const int guest_regs[8] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX,
+                                  REG_R12, REG_RBP, REG_RSI, REG_RDI};
 
 static void save_guest(struct cpu *cpu, const greg_t *regs) {
     for (unsigned i = 0; i < 8; i++)
@@ -79,19 +79,39 @@ static enum leave raised(struct vcpu *v, uint8_t vector, bool has_error) {
     return LEAVE_FAULT;
 }
 
+/* A string's address register has left its window; a single operand that crosses the window's end
+ * leaves the registers where they are. */
+static bool string_ran_past(struct shadow *s, const greg_t *regs) {
+    const greg_t indexes[2] = {regs[REG_RSI], regs[REG_RDI]};
+    for (unsigned i = 0; i < 2; i++) {
+        const struct window *w = shadow_window_at(s, (uintptr_t)indexes[i]);
+        if (w && (uintptr_t)indexes[i] - w->base >= WINDOW_SIZE)
+            return true;
+    }
+    return false;
+}
+
 static enum leave classify(struct vcpu *v, const greg_t *regs, uintptr_t address, gpa_t insn) {
     switch (regs[REG_TRAPNO]) {
     case TRAP_PF:
         if (!shadow_window_at(&v->engine->shadow, address))
             host_bug("translated code left its window", regs, address);
+        if (address - shadow_window_at(&v->engine->shadow, address)->base >= WINDOW_SIZE &&
+            !string_ran_past(&v->engine->shadow, regs))
+            return LEAVE_CROSSING;
         return memory_fault(v, address, (regs[REG_ERR] & PF_WRITE) != 0, insn);
-    case TRAP_GP: return raised(v, VEC_GP, true); /* a misaligned SSE operand, reserved MXCSR bits */
-    case TRAP_DE: return raised(v, VEC_DE, false);
-    case TRAP_UD: return raised(v, VEC_UD, false);
-    case TRAP_MF: return raised(v, VEC_MF, false);
+    case TRAP_GP:
+        return raised(v, VEC_GP, true); /* a misaligned SSE operand, reserved MXCSR bits */
+    case TRAP_DE:
+        return raised(v, VEC_DE, false);
+    case TRAP_UD:
+        return raised(v, VEC_UD, false);
+    case TRAP_MF:
+        return raised(v, VEC_MF, false);
     case TRAP_XM:
         return raised(v, v->cpu.paging.cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD, false);
-    default: host_bug("an unexpected trap in translated code", regs, address);
+    default:
+        host_bug("an unexpected trap in translated code", regs, address);
     }
     return LEAVE_STOP;
 }
@@ -196,8 +216,8 @@ static void on_attention(int signal) {
 /* Translated code's RSP is no stack for handlers. */
 static int alternate_stack(void) {
     stack_t stack = {.ss_size = HANDLER_STACK_BYTES};
-    stack.ss_sp = mmap(NULL, HANDLER_STACK_BYTES, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack.ss_sp =
+        mmap(NULL, HANDLER_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack.ss_sp == MAP_FAILED)
         return -errno;
     return sigaltstack(&stack, NULL) ? -errno : 0;

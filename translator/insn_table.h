@@ -59,6 +59,15 @@ struct operand_kinds {
 
 const struct operand_kinds *insn_row_kinds(const struct insn_row *row);
 
+/* One line that names a row and stays the same when others are added: prefix, map, opcodes, ModRM,
+ * name, operands. Uses stdio. */
+#define INSN_ROW_ID_MAX 96
+void insn_row_id(const struct insn_row *row, char id[INSN_ROW_ID_MAX]);
+/* Sets the row's bit, counted from the first row. */
+static inline void insn_row_mark(uint8_t *rows, const struct insn_row *row) {
+    rows[(row - insn_rows) >> 3] |= (uint8_t)(1u << ((row - insn_rows) & 7));
+}
+
 /* NULL when no row matches. `mod3`: modrm.mod is 3 (or there is no ModRM). */
 const struct insn_row *insn_row_find(bool vex, unsigned map, unsigned opcode,
                                      enum row_prefix prefix, unsigned ext, bool mod3);

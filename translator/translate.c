@@ -83,6 +83,8 @@ static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
     }
     b->out->guest_len = offset + in.len;
     in.hint = b->req->hint ? b->req->hint(b->req->opaque, b->pc) : 0;
+    if (b->req->rows)
+        insn_row_mark(b->req->rows, in.row);
     in.row->emit(b, &in);
     b->out->map[b->out->insn_count - 1].undo = b->undo;
     return in.len;

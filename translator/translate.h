@@ -50,6 +50,7 @@ struct translate_request {
     /* A page below 2 GiB that loses its read permission when attention is wanted: a load from it is
      * the cheapest test there is. Nothing is mapped behind it (tripwire.h). 0: none. */
     uint32_t poll_address;
+    uint8_t *rows; /* a bit for each row of the instruction table: those translated are set; or NULL */
     uint32_t max_branches; /* branches and calls that do not end the block */
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
     uint8_t (*hint)(void *opaque, uint32_t eip);

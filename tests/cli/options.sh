@@ -30,6 +30,9 @@ done
 accept run --kernel "$kernel" --kern "$kernel" --mem 8
 accept run --kernel "$kernel" --debug no-chain,one-insn,no-jump-cache,flush-always,no-prefault
 accept run --kernel "$kernel" --debug no-sandbox --debug cache=1M,no-chain
+accept run --kernel "$kernel" --debug no-reuse=29,no-reuse,evict-always,inject=c0100000-C010FFFF
+accept run --kernel "$kernel" --debug "inject=0-ffffffff,rows=$work/rows"
+[[ -f $work/rows && ! -s $work/rows ]] || fail "rows of an engine that executes none"
 accept run --kernel "$kernel" --log all --log run,fault
 accept run --kernel "$kernel" --stats
 grep -q '^fragments  *[0-9]' "$work/err" || fail "no counters"
@@ -61,6 +64,8 @@ shows '--kernel' --help
 shows '--kernel' run --help
 shows '^| mov_to_cr | ' run --help-callouts
 awk -F ' [|] ' 'NF != 4 { exit 1 }' "$work/out" || fail "--help-callouts: not four columns"
+shows '^f3[.]0f[.]b8 POPCNT Gv,Ev$' run --help-instructions
+[[ -z $(sort "$work/out" | uniq -d) ]] || fail "--help-instructions: a name twice"
 "$ring3" --help >/dev/full 2>"$work/err" && fail "--help to a full disk"
 
 [[ $failed = 0 ]]

@@ -18,6 +18,9 @@
 
 #define CODE_COPIED 512u /* at most, of a page */
 #define MODE_ALL 0x0fdfffffu
+#define HEADER_BYTES 12u
+#define CODE_BASE 0x12345678u /* of a code segment that is not flat */
+#define POLL_ADDRESS 0x20000000u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,6 +37,18 @@ static uint8_t hint_of(void *opaque, uint32_t eip) {
     (void)opaque;
     unsigned operand = (hint_seed[0] >> (eip & 3)) % 3u, second = (hint_seed[1] >> (eip & 3)) % 3u;
     return (uint8_t)(operand | second << 2);
+}
+
+/* What a guess at called code finds: a get-PC thunk, something else, or nothing to read. */
+static bool peek_of(void *opaque, uint32_t eip, uint32_t *bytes) {
+    (void)opaque;
+    *bytes = eip & 1 ? 0xc3241c8bu : 0x90909090u;
+    return (eip & 6) != 6;
+}
+
+static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
+    (void)opaque;
+    return target & 3 ? target % JUMP_CACHE_FIXED : NO_FIXED_SLOT;
 }
 
 static int watch_of(void *opaque, uint32_t linear) {
@@ -68,23 +83,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static uint8_t code[TRANSLATION_CODE_MAX + COLD_CODE_MAX], bytes[CODE_COPIED + 16];
     struct translation t;
     uint32_t mode, place;
-    if (size < 12)
+    if (size <= HEADER_BYTES)
         return 0;
     memcpy(&mode, data, 4);
     memcpy(&place, data + 4, 4);
-    uint8_t flags = data[8];
+    uint8_t flags = data[8], more = data[11];
     hint_seed = data + 9;
-    uint32_t len = (uint32_t)(size - 11 < sizeof bytes ? size - 11 : sizeof bytes);
+    uint32_t given = (uint32_t)(size - HEADER_BYTES);
     memset(bytes, 0x90, sizeof bytes);
-    memcpy(bytes, data + 11, len);
-    uint32_t left = PAGE_SIZE - (place & PAGE_MASK);
+    memcpy(bytes, data + HEADER_BYTES, given < sizeof bytes ? given : sizeof bytes);
+    uint32_t linear = place + (mode & MODE_GENERAL_CS ? CODE_BASE : 0);
+    uint32_t left = PAGE_SIZE - (linear & PAGE_MASK);
     uint32_t page_bytes = left < CODE_COPIED ? left : CODE_COPIED;
     struct translate_request req = {
         .bytes = bytes,
         .len = page_bytes,
         .page_bytes = page_bytes,
         .eip = place,
-        .linear = place,
+        .linear = linear,
         .mode = mode & MODE_ALL,
         .code_limit = flags & 4 ? UINT32_MAX : place | 0xffu,
         .max_insns = flags & 1 ? 1 : 0,
@@ -96,6 +112,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .max_branches = flags >> 6 ? (flags >> 6) * 7u : 0,
         .hint = hint_of,
         .watch = flags & 32 ? watch_of : NULL,
+        .poll_address = more & 1 ? POLL_ADDRESS : 0,
+        .peek = more & 2 ? peek_of : NULL,
+        .fixed_slot = more & 4 ? fixed_slot_of : NULL,
     };
     enum translate_status status = translate_block(&req, code, TRANSLATION_CODE_MAX, &t);
     if (status == TRANSLATE_MORE) {

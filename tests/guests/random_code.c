@@ -2,6 +2,7 @@
  *
  *   seed=N    of the generator (default 1)
  *   rounds=N  pieces of code (default 300)
+ *   tables    random directories too: their tables are pages that the code writes
  *
  * There is nothing to check but the monitor: every exception ends a piece, the timer ends a loop.
  * The code may do anything, also damage this guest: the run ends with rounds done (value 0), a
@@ -66,8 +67,23 @@ static void fill_tables(uint32_t frames) {
         write_cr3(stage.root);
 }
 
+/* Directory entries behind the probed pages: tables of whatever the frames hold, large pages and
+ * sometimes any page of the guest. The frames hold entries for a start, among them their own. */
+static void fill_directories(uint32_t frames) {
+    for (uint32_t i = 0; i < 16 * PAGE_SIZE / 4; i += 1 + (random_word() & 7))
+        word_at(frames)[i] = frames + (random_word() & 0xf1ff);
+    for (uint32_t i = 1; i < 8; i++) {
+        uint32_t r = random_word(), linear = PROBE + i * space_large_page_size(&stage);
+        uint32_t physical = r & 0x7000 ? frames + (r >> 16 & 15) * PAGE_SIZE : r & 0xfff000;
+        *space_directory_entry(&stage, linear) = physical | (r & 0x1ff);
+    }
+    write_cr3(stage.root);
+}
+
 static uint32_t random_pointer(void) {
     uint32_t r = random_word();
+    if (r >> 30 && guest_option("tables"))
+        return PROBE + (r >> 4) % (8 * space_large_page_size(&stage));
     return r & 3 ? PROBE + (r >> 4) % (64 * PAGE_SIZE) : r & 4 ? r : DATA + (r >> 4) % PAGE_SIZE;
 }
 
@@ -83,6 +99,8 @@ static void start_state(void) {
 static void run_piece(uint32_t frames) {
     fill_code(CODE + 0x800);
     fill_tables(frames);
+    if (guest_option("tables"))
+        fill_directories(frames);
     unsigned ring = random_word() & 3 ? 0 : 3;
     struct machine m = ring ? machine_user(CODE + 0x800, STACK_TOP - 256)
                             : machine_kernel(CODE + 0x800, STACK_TOP - 256);

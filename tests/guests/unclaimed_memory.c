@@ -1,35 +1,93 @@
-/* Memory that is neither RAM nor a device: reads give all ones, and a write leaves no trace, also
- * for instructions that follow each other closely and are reached again and again. */
+/* Physical addresses with neither RAM nor a device: reads are all ones, writes vanish, whatever the
+ * instruction, through whichever window its site reaches memory, and with both operands there. */
 #include "tests/guests/stage.h"
 
-enum { ROUNDS = 200 };
-#define NOTHING_THERE 0xd0000000u
+enum { UNCLAIMED = 0x7f000000, PAGES = 4, CODE_COPY = CODE2 + 0x100 };
 
-/* ESI is the place. Counts in EDX how often a word that was written was found there. */
-SNIPPET(write_and_read, "1: mov %ecx, (%esi); mov (%esi), %eax; cmp %ecx, %eax; jne 2f; inc %edx;"
-                        "2: mov 64(%esi), %eax; inc %eax; add %eax, %edi; dec %ecx; jnz 1b" DONE);
-/* The same by way of returns, which look for their target in the jump cache. */
-SNIPPET(write_and_read_by_call,
-        "1: call 3f; call 4f; cmp %ecx, %eax; jne 2f; inc %edx; 2: dec %ecx; jnz 1b; int $0x81;"
-        "3: mov %ecx, (%esi); ret; 4: mov (%esi), %eax; ret");
+SNIPPET(load, "mov (%esi), %eax" DONE);
+SNIPPET(store, "mov %eax, (%edi)" DONE);
+SNIPPET(add, "add %eax, (%edi)" DONE);
+SNIPPET(move, "movsl" DONE);
+SNIPPET(move_many, "rep movsl" DONE);
+SNIPPET(compare, "repe cmpsb" DONE);
+SNIPPET(push_pop, "push (%esi); pop (%edi)" DONE);
+SNIPPET(vector, "movups (%esi), %xmm0; movups %xmm0, (%edi)" DONE);
 
-static void try(const char *name, unsigned ring, const uint8_t *code, uint32_t size) {
+static struct machine run(unsigned ring, const uint8_t *code, uint32_t size, uint32_t from,
+                          uint32_t to, uint32_t count) {
     struct machine m = stage_at(ring, CODE, code, size);
-    m.ecx = ROUNDS;
-    m.esi = PROBE;
+    m.esi = from, m.edi = to, m.ecx = count, m.eax = 0x12345678;
     guest_run(&m);
-    check(name, VECTOR_DONE, m.vector);
-    check("written-word-is-gone", 0, m.edx);
-    check("all-ones", 0, m.edi);
+    check("runs-to-its-end", VECTOR_DONE, m.vector);
+    return m;
+}
+#define RUN(name, from, to, count) run(ring, name, SNIPPET_SIZE(name), from, to, count)
+
+static void simple_accesses(unsigned ring) {
+    check("load", 0xffffffff, RUN(load, PROBE, 0, 0).eax);
+    check("load-across-pages", 0xffffffff, RUN(load, PROBE + PAGE_SIZE - 2, 0, 0).eax);
+    RUN(store, 0, PROBE, 0);
+    check("store-vanishes", 0xffffffff, RUN(load, PROBE, 0, 0).eax);
+    RUN(store, 0, PROBE + PAGE_SIZE - 1, 0);
+    check("add-sees-ones", FLAG_CF, RUN(add, 0, PROBE, 0).eflags & FLAG_CF);
+    *word_at(DATA) = 0;
+    RUN(load, DATA, 0, 0); /* RAM again */
+    check("store-beside", 0x12345678, (RUN(store, 0, DATA, 0), *word_at(DATA)));
+}
+
+static void two_operands(unsigned ring) {
+    struct machine m = RUN(move, PROBE, PROBE + 2 * PAGE_SIZE, 0);
+    check("string.esi", PROBE + 4, m.esi);
+    check("string.edi", PROBE + 2 * PAGE_SIZE + 4, m.edi);
+    RUN(move, PROBE + PAGE_SIZE - 1, PROBE + 3 * PAGE_SIZE - 3, 0); /* four pages */
+    m = RUN(move_many, PROBE, PROBE + PAGE_SIZE + 2, 3 * PAGE_SIZE / 4 - 8);
+    check("long-string.ecx", 0, m.ecx);
+    m = RUN(compare, PROBE, PROBE + PAGE_SIZE - 5, 2 * PAGE_SIZE);
+    check("compared.ecx", 0, m.ecx);
+    check("compared.equal", FLAG_ZF, m.eflags & FLAG_ZF);
+    *word_at(DATA) = 0;
+    RUN(move, PROBE, DATA, 0);
+    check("string-to-ram", 0xffffffff, *word_at(DATA));
+    *word_at(DATA) = 0;
+    RUN(push_pop, PROBE, DATA, 0);
+    check("through-the-stack", 0xffffffff, *word_at(DATA));
+    *word_at(DATA + 12) = 0;
+    RUN(vector, PROBE + PAGE_SIZE - 8, PROBE + 3 * PAGE_SIZE - 8, 0);
+    RUN(vector, PROBE, DATA, 0);
+    check("vector", 0xffffffff, *word_at(DATA + 12));
+}
+
+/* The destination holds translated code, the source is nothing. */
+static void onto_code(unsigned ring) {
+    memcpy((void *)CODE_COPY, load, SNIPPET_SIZE(load));
+    struct machine m =
+        ring ? machine_user(CODE_COPY, STACK_TOP) : machine_kernel(CODE_COPY, STACK_TOP);
+    m.esi = DATA;
+    guest_run(&m);
+    RUN(move, PROBE, CODE_COPY, 0);
+    check("onto-code", 0xffffffff, *word_at(CODE_COPY));
+}
+
+static void try_all(uint32_t physical, uint32_t flags, unsigned ring) {
+    for (uint32_t i = 0; i < PAGES; i++)
+        stage_map(PROBE + i * PAGE_SIZE, physical + i * PAGE_SIZE, flags);
+    /* Sites that have met a user page, and then one of the supervisor's. */
+    simple_accesses(ring);
+    two_operands(ring);
+    onto_code(ring);
 }
 
 void guest_main(void) {
     stage_start();
-    stage_map(PROBE, NOTHING_THERE, USER_PAGE);
-    for (unsigned ring = 0; ring <= 3; ring += 3) {
-        check_variant(ring_name(ring));
-        try("loop", ring, write_and_read, SNIPPET_SIZE(write_and_read));
-        try("calls", ring, write_and_read_by_call, SNIPPET_SIZE(write_and_read_by_call));
-    }
+    write_cr4(read_cr4() | CR4_OSFXSR);
+    write_cr0(read_cr0() & ~(uint32_t)(CR0_EM | CR0_TS));
+    check_section("user-page");
+    check_variant("ring0");
+    try_all(UNCLAIMED, USER_PAGE, 0);
+    check_variant("ring3");
+    try_all(UNCLAIMED, USER_PAGE, 3);
+    check_section("kernel-page");
+    check_variant("ring0");
+    try_all(UNCLAIMED, KERNEL_PAGE, 0);
     check_finish("unclaimed_memory");
 }
