@@ -191,6 +191,8 @@ void return_stacks_forget(struct engine *e);
 void return_stack_settle(struct vcpu *v, bool keep);
 /* Is `address` in the guard below a stack? Then RSP is to become what it returns, else 0. */
 uint64_t return_stack_overflow(const struct vcpu *v, uintptr_t address);
+/* The same when a stub has pushed: what it stands on moves to the bottom. Returns the new RSP. */
+uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp);
 
 /* jump_cache.c */
 int jump_caches_init(struct engine *e);

@@ -28,7 +28,7 @@ function known(name, theirs,    i) {
 FILENAME == ARGV[1] {
     if (/^#/ || NF == 0)
         next
-    split($0, field, "|")
+    split($0, field, / +\| +/)
     if (trim(field[1]) == subject && trim(field[2]) == simulator) {
         pattern[++rows] = trim(field[3])
         who[rows] = trim(field[4])

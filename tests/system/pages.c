@@ -293,12 +293,9 @@ static void map_pool_small(void) {
 
 /* The stack of ring 1 in the TSS, at offsets 12 and 16, and a gate that leads there. */
 static void prepare_ring1(void) {
-    const uint8_t *d = (const uint8_t *)gdt_address() + TSS_SELECTOR;
-    uint32_t tss = d[2] | (uint32_t)d[3] << 8 | (uint32_t)d[4] << 16 | (uint32_t)d[7] << 24;
-    *word_at(tss + 12) = PAGE + STACK_AT;
-    *word_at(tss + 16) = RING1_DS;
-    trap_set_gate(RING1_GATE, (void (*)(void))(uintptr_t)in_ring1, 3);
-    *(volatile uint16_t *)(idt_address() + RING1_GATE * 8 + 2) = RING1_CS;
+    *tss_word(12) = PAGE + STACK_AT;
+    *tss_word(16) = RING1_DS;
+    set_idt_gate(RING1_GATE, RING1_CS, address_of(in_ring1), 0xee);
 }
 
 static void prepare_frame(void) {

@@ -92,6 +92,54 @@ void record_run(const char *name, struct machine *m) {
     record_outcome(name, m, eip, esp);
 }
 
+void line_begin(const char *name) { print_name(name); }
+void line_end(void) { print("\n"); }
+void line_text(const char *text) { print("%s ", text); }
+void line_value(uint32_t value) { print("%x ", value); }
+
+void line_outcome(const struct machine *m, uint32_t selector) {
+    if (m->vector == VECTOR_DONE)
+        print("ok ");
+    else if (m->error && m->error == (selector & 0xfffc))
+        print("%02x:s ", m->vector);
+    else
+        print("%02x:%x ", m->vector, m->error);
+}
+
+static volatile uint32_t *descriptor(uint32_t selector) {
+    return word_at(gdt_address() + (selector & ~7u));
+}
+
+void set_descriptor(uint32_t selector, uint32_t low, uint32_t high) {
+    descriptor(selector)[0] = low;
+    descriptor(selector)[1] = high;
+}
+
+void set_flat(uint32_t selector, uint8_t access) {
+    bool expands_down = (access & 0x1c) == 0x14;
+    gdt_set(selector, 0, expands_down ? 0 : 0xfffff, access, expands_down ? 4 : 12);
+}
+
+uint8_t access_of(uint32_t selector) { return (uint8_t)(descriptor(selector)[1] >> 8); }
+
+void set_call_gate(uint32_t selector, uint32_t target, uint32_t offset, uint8_t access, uint8_t count) {
+    set_descriptor(selector, target << 16 | (offset & 0xffff),
+                   (offset & 0xffff0000) | (uint32_t)access << 8 | count);
+}
+
+void set_idt_gate(unsigned vector, uint32_t target, uint32_t offset, uint8_t access) {
+    volatile uint32_t *gate = word_at(idt_address() + vector * 8);
+    gate[0] = target << 16 | (offset & 0xffff);
+    gate[1] = (offset & 0xffff0000) | (uint32_t)access << 8;
+}
+
+void restore_stack_segment(void) { __asm__ volatile("mov %0, %%ss" : : "r"(KERNEL_DS)); }
+
+volatile uint32_t *tss_word(uint32_t offset) {
+    volatile uint32_t *d = descriptor(TSS_SELECTOR);
+    return word_at((d[0] >> 16 | (d[1] & 0xff) << 16 | (d[1] & 0xff000000)) + offset);
+}
+
 struct machine ring_at(unsigned ring, const uint8_t *code, uint32_t size) {
     static const uint16_t code_segments[] = {KERNEL_CS, RING1_CS, RING2_CS, USER_CS};
     static const uint16_t data_segments[] = {KERNEL_DS, RING1_DS, RING2_DS, USER_DS};

@@ -27,6 +27,27 @@ void record_outcome(const char *name, const struct machine *m, uint32_t eip, uin
 /* "skipped: REASON", for what this machine does not offer. */
 void record_skipped(const char *name, const char *reason);
 
+/* One line of many outcomes: begin, then an item each ("ok", "0d:s" where s stands for the
+ * selector that the error code names, "0e:7"), then end. */
+void line_begin(const char *name);
+void line_outcome(const struct machine *m, uint32_t selector);
+void line_text(const char *text);
+void line_value(uint32_t value);
+void line_end(void);
+
+/* A descriptor of TEST_SELECTOR or another: flat, with B/D set; expand-down data has the limit 0, so
+ * that all but its first byte is inside. `access` has the P, DPL, S and type bits. */
+void set_flat(uint32_t selector, uint8_t access);
+uint8_t access_of(uint32_t selector);
+/* Any eight bytes in the place of a descriptor. */
+void set_descriptor(uint32_t selector, uint32_t low, uint32_t high);
+/* A gate: type and DPL in `access`. */
+void set_call_gate(uint32_t selector, uint32_t target, uint32_t offset, uint8_t access, uint8_t count);
+void set_idt_gate(unsigned vector, uint32_t target, uint32_t offset, uint8_t access);
+/* After a run in ring 0 that may have loaded SS. */
+void restore_stack_segment(void);
+volatile uint32_t *tss_word(uint32_t offset);
+
 /* An image in any ring, with the segments of that ring. */
 struct machine ring_at(unsigned ring, const uint8_t *code, uint32_t size);
 #define RING(ring, name) ring_at(ring, name, SNIPPET_SIZE(name))
