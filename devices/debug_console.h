@@ -1,5 +1,6 @@
 /* The debug console, 0xe9: bytes written go to a ring; reads give 0xe9, so that a guest can
- * tell it is there. It has no flow control: what a full ring refuses is lost and counted. */
+ * tell it is there. The port has no flow control: a write to a full ring waits for the reader. If
+ * that takes nothing for half a second, bytes are lost and counted until there is room again. */
 #ifndef RING3_DEVICES_DEBUG_CONSOLE_H
 #define RING3_DEVICES_DEBUG_CONSOLE_H
 

@@ -1,4 +1,4 @@
-# compare.awk known-differences RING3 OTHER: joins records by name. -v subject= -v simulator=
+# compare.awk known-differences RING3 OTHER: joins records by name. -v subject= -v simulator= -v shown=
 # A record of ring3's that the other has not, or the other way round, is a difference too.
 # So is a record that a model or the guest itself calls wrong: "differ N" with N not 0.
 function trim(s) { gsub(/^ +| +$/, "", s); return s }
@@ -57,10 +57,15 @@ FILENAME == ARGV[1] {
     }
 }
 
+# TCG pushes no RF with a fault (17.3.1.1 wants it): where that is all, the records are alike.
+function but_for_rf(a, b) {
+    return simulator == "qemu" && sub(/ flags 01/, " flags 00", a) && a == b
+}
+
 function report(name, a, b) {
     if (known(name))
         return
-    if (++bad > 40)
+    if (++bad > shown)
         return
     print "unlisted difference: " name
     print "   ring3: " a
@@ -72,6 +77,8 @@ END {
         name = order[i]
         if (!(name in theirs))
             report(name, ours[name], "(nothing)")
+        else if (but_for_rf(ours[name], theirs[name]))
+            without_rf++
         else if (theirs[name] != ours[name])
             report(name, ours[name], theirs[name])
         else
@@ -86,6 +93,8 @@ END {
             printf "a known difference that is none any more: %s\n", pattern[i]
             bad++
         }
+    if (without_rf)
+        printf "known: %d records, ring3 and Bochs: 17.3.1.1: a fault pushes RF; TCG does not\n", without_rf
     printf "%s: ring3 and %s: %d records alike, %d differences not listed\n", subject, simulator, same, bad
     exit bad != 0
 }
