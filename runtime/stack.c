@@ -42,8 +42,8 @@ bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t 
 static bool write_wrapped(struct vcpu *v, const struct segment *ss, uint32_t offset,
                           const uint8_t *from, uint32_t len, uint32_t unit, bool inner) {
     uint32_t mask = stack_mask(ss);
-    for (uint32_t i = len; i > 0; i -= unit)
-        if (!guest_probe_write(v, ss->base + ((offset + i - unit) & mask), unit, inner))
+    for (uint32_t i = 0; i < len; i += unit)
+        if (!guest_probe_write(v, ss->base + ((offset + i) & mask), unit, inner))
             return false;
     for (uint32_t i = 0; i < len; i += unit) {
         bool written = guest_write(v, ss->base + ((offset + i) & mask), from + i, unit, inner);
@@ -51,14 +51,6 @@ static bool write_wrapped(struct vcpu *v, const struct segment *ss, uint32_t off
         (void)written;
     }
     return true;
-}
-
-/* The processor pushes from the top: the fault is that of the highest item that cannot be written. */
-static bool fault_of_push(struct vcpu *v, uint32_t linear, uint32_t len, uint32_t unit, bool inner) {
-    for (uint32_t i = len; i > 0; i -= unit)
-        if (!guest_probe_write(v, linear + i - unit, unit, inner))
-            break;
-    return false;
 }
 
 bool stack_write(struct vcpu *v, const struct segment *ss, uint32_t esp, const void *from,
@@ -70,8 +62,7 @@ bool stack_write(struct vcpu *v, const struct segment *ss, uint32_t esp, const v
         return false;
     }
     if (is_contiguous(mask, offset, len))
-        return guest_write(v, ss->base + offset, from, len, inner) ||
-               fault_of_push(v, ss->base + offset, len, unit, inner);
+        return guest_write(v, ss->base + offset, from, len, inner);
     return write_wrapped(v, ss, offset, from, len, unit, inner);
 }
 
