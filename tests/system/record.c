@@ -97,6 +97,8 @@ void line_end(void) { print("\n"); }
 void line_text(const char *text) { print("%s ", text); }
 void line_value(uint32_t value) { print("%x ", value); }
 
+void line_flags(uint32_t flags) { print(" flags %06x ", flags & ~NO_FLAGS); }
+
 void line_outcome(const struct machine *m, uint32_t selector) {
     if (m->vector == VECTOR_DONE)
         print("ok ");

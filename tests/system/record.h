@@ -33,6 +33,8 @@ void line_begin(const char *name);
 void line_outcome(const struct machine *m, uint32_t selector);
 void line_text(const char *text);
 void line_value(uint32_t value);
+/* The system flags, in the form that the comparison knows. */
+void line_flags(uint32_t flags);
 void line_end(void);
 
 /* A descriptor of TEST_SELECTOR or another: flat, with B/D set; expand-down data has the limit 0, so

@@ -96,14 +96,13 @@ static void outcome(const struct machine *m, const struct machine *before) {
 static void row(const struct way *way, const struct shape *shape, unsigned ring) {
     record_case("%x", ring, 0, 0, 0);
     line_begin(way->name);
+    gdt_set(SEGMENT, DATA, shape->limit, shape->access, shape->flags);
+    struct machine before = ring_at(ring, way->code, (uint32_t)(way->end - way->code));
+    before.ds = before.es = before.fs = SEGMENT | 3;
+    memset((void *)DATA, 0, PAGE_SIZE);
     for (unsigned i = 0; i < sizeof offsets / sizeof *offsets; i++) {
-        gdt_set(SEGMENT, DATA, shape->limit, shape->access, shape->flags);
-        struct machine m = ring_at(ring, way->code, (uint32_t)(way->end - way->code));
-        memset((void *)DATA, 0, 64);
-        memset((void *)(DATA + 0xff0), 0, 16);
-        m.ds = m.es = m.fs = SEGMENT | 3;
+        struct machine m = before;
         m.edx = offsets[i];
-        struct machine before = m;
         guest_run(&m);
         outcome(&m, &before);
     }
@@ -144,9 +143,10 @@ static void stacks(void) {
         for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
             record_case("", 0, 0, 0, 0);
             line_begin(all[i].name);
+            gdt_set(SEGMENT, DATA, kinds[k].limit, kinds[k].access, kinds[k].flags);
+            struct machine image = ring_at(3, all[i].code, (uint32_t)(all[i].end - all[i].code));
             for (unsigned p = 0; p < sizeof pointers / sizeof *pointers; p++) {
-                gdt_set(SEGMENT, DATA, kinds[k].limit, kinds[k].access, kinds[k].flags);
-                struct machine m = ring_at(3, all[i].code, (uint32_t)(all[i].end - all[i].code));
+                struct machine m = image;
                 memset((void *)DATA, 0, 256);
                 m.ss = SEGMENT | 3;
                 m.esp = m.ebp = pointers[p];
@@ -166,13 +166,21 @@ SNIPPET(read_cs, "mov %cs:(%edx), %eax" DONE);
 SNIPPET(write_cs, "mov %eax, %cs:(%edx)" DONE);
 SNIPPET(runs_out, "nop; nop; mov $0x12345678, %eax; nop" DONE);
 SNIPPET(jumps_out, "jmp 1f; .skip 30, 0x90; 1: nop" DONE);
+SNIPPET(calls_out, "call 1f; .skip 30, 0x90; 1: nop" DONE);
+SNIPPET(branches_out, "cmp %eax, %eax; je 1f; .skip 30, 0x90; 1: nop" DONE);
+SNIPPET(returns_out, "push $40; ret" DONE);
+SNIPPET(jumps_by_register, "mov $40, %ecx; jmp *%ecx" DONE);
+SNIPPET(calls_by_register, "mov $40, %ecx; call *%ecx" DONE);
+SNIPPET(loops_out, "mov $2, %ecx; loop 1f; .skip 30, 0x90; 1: nop" DONE);
 static void code(void) {
     static const uint8_t accesses[] = {0xf9, 0xfb, 0xfd, 0xff};
     record_section("code");
     for (unsigned i = 0; i < 4; i++)
         for (unsigned limit = 0; limit < 48; limit++) {
-            static const struct way all[] = {WAY(read_cs), WAY(write_cs), WAY(runs_out), WAY(jumps_out)};
-            for (unsigned w = 0; w < 4; w++) {
+            static const struct way all[] = {WAY(read_cs), WAY(write_cs), WAY(runs_out), WAY(jumps_out), WAY(calls_out),
+                                             WAY(branches_out), WAY(returns_out), WAY(jumps_by_register),
+                                             WAY(calls_by_register), WAY(loops_out)};
+            for (unsigned w = 0; w < sizeof all / sizeof *all; w++) {
                 gdt_set(SEGMENT, CODE, limit, accesses[i], 4);
                 struct machine m = ring_at(3, all[w].code, (uint32_t)(all[w].end - all[w].code));
                 m.cs = SEGMENT | 3;

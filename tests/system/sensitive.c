@@ -114,7 +114,7 @@ static void instructions(void) {
                 } else if (m.vector == VECTOR_DONE) {
                     line_value(m.ecx);
                 }
-                line_value(m.eflags & ~NO_FLAGS);
+                line_flags(m.eflags);
                 line_end();
             }
 }
