@@ -26,6 +26,8 @@ SNIPPET(jump_target, "mov 1f + 1 - jump_target(%ebp), %ecx; addl $2, 1f + 1 - ju
 SNIPPET(branch_kind, "xor %ecx, %ecx; movb $0x75, 1f - branch_kind(%ebp); 1: .byte 0x74, 2; inc %eax; inc %eax; inc %edx" DONE);
 SNIPPET(call_and_change, "call 1f; inc %eax; jmp 2f; 1: pop %ecx; push %ecx; movb $0x42, (%ecx); ret; 2:" DONE);
 SNIPPET(indirect_back, "mov $2, %ecx; lea 1f - indirect_back(%ebp), %edi; 1: inc %eax; movb $0x42, 1b - indirect_back(%ebp); dec %ecx; jz 2f; jmp *%edi; 2:" DONE);
+SNIPPET(by_sldt, "lea 1(%ebx), %eax; movb $0, (%eax); sldt 1f - by_sldt(%ebp); 1: nop; nop; movzbl (%eax), %ecx; xor %eax, %eax" DONE);
+SNIPPET(deep_return, "call 1f; inc %eax; inc %eax; jmp 3f; 1: call 2f; ret; 2: mov 4(%esp), %ecx; movb $0x42, (%ecx); ret; 3:" DONE);
 SNIPPET(to_undefined, "movw $0x0b0f, 1f - to_undefined(%ebp); 1: nop; nop" DONE);
 SNIPPET(to_breakpoint, "movb $0xcc, 1f - to_breakpoint(%ebp); 1: nop; nop" DONE);
 SNIPPET(prefix_before, "movb $0x66, 1f - prefix_before(%ebp); 1: .byte 0x90; inc %eax" DONE);
@@ -37,7 +39,7 @@ static const struct way {
 #define WAY(name) {#name, name, name##_end}
     WAY(next_instruction), WAY(next_operand), WAY(far_ahead), WAY(behind), WAY(itself), WAY(by_string),
     WAY(string_over_itself), WAY(by_push), WAY(by_call), WAY(by_exchange), WAY(by_locked), WAY(by_sse), WAY(by_x87),
-    WAY(by_sidt), WAY(jump_target), WAY(branch_kind), WAY(call_and_change), WAY(indirect_back), WAY(to_undefined),
+    WAY(by_sidt), WAY(jump_target), WAY(branch_kind), WAY(call_and_change), WAY(indirect_back), WAY(by_sldt), WAY(deep_return), WAY(to_undefined),
     WAY(to_breakpoint), WAY(prefix_before)};
 
 static void record_state(const char *name, const struct machine *m, uint32_t start) {

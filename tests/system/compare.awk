@@ -29,7 +29,7 @@ FILENAME == ARGV[1] {
     if (/^#/ || NF == 0)
         next
     split($0, field, / +\| +/)
-    if (trim(field[1]) == subject && trim(field[2]) == simulator) {
+    if (trim(field[1]) == subject && simulator ~ ("^" trim(field[2]) "$")) {
         pattern[++rows] = trim(field[3])
         who[rows] = trim(field[4])
         reason[rows] = trim(field[5])

@@ -9,6 +9,7 @@ static uint8_t kernel_stack[8192] __attribute__((aligned(16)));
 void record_start(void) {
     console_to_debug_port();
     stage_start();
+    __asm__ volatile("fninit"); /* the entry says nothing about the x87 */
     gdt_set(RING1_CS, 0, 0xfffff, 0xbb, 0xc);
     gdt_set(RING1_DS, 0, 0xfffff, 0xb3, 0xc);
     gdt_set(RING2_CS, 0, 0xfffff, 0xdb, 0xc);
