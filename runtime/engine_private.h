@@ -125,6 +125,9 @@ struct engine {
     bool unclaimed_write;
     gva_t last_fault_gva;
     gpa_t last_fault_insn;
+    gva_t wrong_page; /* of the last access that met the wrong window, by its instruction */
+    gpa_t wrong_insn;
+    bool wrong_to_user;
     unsigned fault_repeats;
 
     timer_t timer;
