@@ -101,6 +101,7 @@ enum callout_id {
 #define CALLOUT_STRING_ADDR16 0x40000u
 #define CALLOUT_PORT_DX 0x01000000u /* in, out: the port is in DX */
 #define CALLOUT_REP 0x01000000u     /* ins, outs */
+#define RAISE_NM_UNLESS_EM 0x200u      /* raise: #NM instead while CR0.EM is clear */
 #define CALLOUT_ADDR16 0x02000000u  /* ins, outs */
 
 #endif
