@@ -39,6 +39,8 @@ FILENAME == ARGV[1] {
 
 /^= / {
     split_record($0)
+    if (name ~ /records$/) # a count of those below: one that is missing is named by itself
+        next
     if (FILENAME == ARGV[2]) {
         if (name in ours) {
             print "two records of one name: " name
@@ -58,8 +60,11 @@ FILENAME == ARGV[1] {
 }
 
 # TCG pushes no RF with a fault (17.3.1.1 wants it): where that is all, the records are alike.
-function but_for_rf(a, b) {
-    return simulator == "qemu" && sub(/ flags 01/, " flags 00", a) && a == b
+function but_for_rf(a, b,    digit) {
+    if (simulator != "qemu" || !match(a, / flags 0[1357]/))
+        return 0
+    digit = substr(a, RSTART + 8, 1)
+    return substr(a, 1, RSTART + 7) (digit - 1) substr(a, RSTART + 9) == b
 }
 
 function report(name, a, b) {
