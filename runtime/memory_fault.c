@@ -118,8 +118,8 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     struct walk walk =
         walk_page(v->ram, &cpu->paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
     if (!walk.ok) {
-        v->fault = (struct guest_fault){.vector = VEC_PF, .has_error = true, .error = walk.error,
-                                        .cr2 = gva};
+        v->fault = (struct guest_fault){
+            .vector = VEC_PF, .has_error = true, .error = walk.error, .cr2 = gva};
         v->counters->true_faults++;
         return LEAVE_FAULT;
     }

@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "runtime/engine_private.h"
 
@@ -25,8 +25,8 @@ static struct vcpu *handled;
 #define TRAP_MF 16
 #define TRAP_XM 19
 
-static const int guest_regs[8] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_R12, REG_RBP, REG_RSI,
-                                  REG_RDI};
+static const int guest_regs[8] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX,
+                                  REG_R12, REG_RBP, REG_RSI, REG_RDI};
 
 static void save_guest(struct cpu *cpu, const greg_t *regs) {
     for (unsigned i = 0; i < 8; i++)
@@ -80,13 +80,18 @@ static enum leave classify(struct vcpu *v, const greg_t *regs, uintptr_t address
         if (!shadow_window_at(&v->engine->shadow, address))
             host_bug("translated code left its window", regs, address);
         return memory_fault(v, address, (regs[REG_ERR] & PF_WRITE) != 0, insn);
-    case TRAP_GP: return raised(v, VEC_GP, true); /* a misaligned SSE operand, reserved MXCSR bits */
-    case TRAP_DE: return raised(v, VEC_DE, false);
-    case TRAP_UD: return raised(v, VEC_UD, false);
-    case TRAP_MF: return raised(v, VEC_MF, false);
+    case TRAP_GP:
+        return raised(v, VEC_GP, true); /* a misaligned SSE operand, reserved MXCSR bits */
+    case TRAP_DE:
+        return raised(v, VEC_DE, false);
+    case TRAP_UD:
+        return raised(v, VEC_UD, false);
+    case TRAP_MF:
+        return raised(v, VEC_MF, false);
     case TRAP_XM:
         return raised(v, v->cpu.paging.cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD, false);
-    default: host_bug("an unexpected trap in translated code", regs, address);
+    default:
+        host_bug("an unexpected trap in translated code", regs, address);
     }
     return LEAVE_STOP;
 }
@@ -102,7 +107,8 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     struct fragment *f = fragment_at(e, pc);
     uint64_t emptied = address ? return_stack_overflow(v, address) : 0;
     if (emptied) {
-        regs[REG_RSP] = (greg_t)(f ? emptied : return_stack_keep_top(emptied, (uint64_t)regs[REG_RSP]));
+        regs[REG_RSP] =
+            (greg_t)(f ? emptied : return_stack_keep_top(emptied, (uint64_t)regs[REG_RSP]));
         return;
     }
     if (!f || signal == SIGBUS)
@@ -152,8 +158,8 @@ static void on_attention(int signal) {
 /* Translated code's RSP is no stack for handlers. */
 static int alternate_stack(void) {
     stack_t stack = {.ss_size = HANDLER_STACK_BYTES};
-    stack.ss_sp = mmap(NULL, HANDLER_STACK_BYTES, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack.ss_sp =
+        mmap(NULL, HANDLER_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack.ss_sp == MAP_FAILED)
         return -errno;
     return sigaltstack(&stack, NULL) ? -errno : 0;

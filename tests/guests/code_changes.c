@@ -157,7 +157,8 @@ static void self_overwriting(unsigned ring) {
 }
 
 /* The instruction behind a call is another one when the call returns. */
-SNIPPET(changed_return, "call 1f; inc %eax; jmp 2f; 1: mov (%esp), %ecx; movb $0x42, (%ecx); ret; 2:" DONE);
+SNIPPET(changed_return,
+        "call 1f; inc %eax; jmp 2f; 1: mov (%esp), %ecx; movb $0x42, (%ecx); ret; 2:" DONE);
 static void return_into_new_code(unsigned ring) {
     for (unsigned i = 0; i < 3; i++) {
         struct machine m = STAGE_RUN(ring, changed_return);

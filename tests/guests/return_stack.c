@@ -2,13 +2,15 @@
  * with a privileged instruction at every depth, an indirect jump at every depth, and DF set. */
 #include "tests/guests/stage.h"
 
-SNIPPET(calls_and_callouts, "1: call 2f; 2: pop %eax; mov %cr0, %edx; mov %ds, %eax; mov %eax, %es\n"
-                            "dec %ecx; jnz 1b" DONE);
+SNIPPET(calls_and_callouts,
+        "1: call 2f; 2: pop %eax; mov %cr0, %edx; mov %ds, %eax; mov %eax, %es\n"
+        "dec %ecx; jnz 1b" DONE);
 SNIPPET(with_direction_set, "std; 1: call 2f; 2: pop %eax; mov %ds, %eax; mov %eax, %es\n"
                             "sidt (%ebx); dec %ecx; jnz 1b; cld" DONE);
 SNIPPET(user_calls, "1: call 2f; 2: pop %eax; mov %ds, %eax; mov %eax, %es; sidt (%ebx)\n"
                     "dec %ecx; jnz 1b" DONE);
-SNIPPET(indirect, "call 2f; 2: pop %edx; add $6, %edx; 1: call *%edx; 3: pop %eax; dec %ecx; jnz 1b" DONE);
+SNIPPET(indirect,
+        "call 2f; 2: pop %edx; add $6, %edx; 1: call *%edx; 3: pop %eax; dec %ecx; jnz 1b" DONE);
 SNIPPET(nested, "call 1f; int $0x81\n"
                 "1: push %ecx; mov %ds, %eax; mov %eax, %es; dec %ecx; jz 2f; call 1b\n"
                 "2: pop %ecx; inc %edx; ret");

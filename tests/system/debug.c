@@ -10,17 +10,21 @@ INSTRUCTION(s_load, "mov (%ebx), %eax; mov %eax, 4(%ebx); xchg %eax, (%ebx)");
 INSTRUCTION(s_jump, "jmp 1f; ud2; 1:");
 INSTRUCTION(s_branch, "cmp %eax, %eax; jne 1f; je 1f; ud2; 1:");
 INSTRUCTION(s_call, "call 1f; jmp 2f; 1: ret; 2:");
-INSTRUCTION(s_call_indirect, "mov $1f, %eax; sub $s_call_indirect, %eax; add $0x40000000, %eax; call *%eax; jmp 2f; 1: ret $0; 2:");
+INSTRUCTION(s_call_indirect, "mov $1f, %eax; sub $s_call_indirect, %eax; add $0x40000000, %eax; "
+                             "call *%eax; jmp 2f; 1: ret $0; 2:");
 INSTRUCTION(s_loop, "mov $3, %ecx; 1: loop 1b; jecxz 2f; ud2; 2:");
 INSTRUCTION(s_push, "push %eax; push $5; pushl (%ebx); pop %eax; popl (%ebx); pop %ecx");
 INSTRUCTION(s_push_all, "pusha; popa");
 INSTRUCTION(s_enter, "enter $8, $1; leave");
 INSTRUCTION(s_flags, "pushf; popf; lahf; sahf; cld; std; cld; clc; cmc");
 INSTRUCTION(s_popf_clears, "pushf; andl $~0x100, (%esp); popf; nop; nop");
-INSTRUCTION(s_string, "mov %ebx, %esi; lea 64(%ebx), %edi; movsb; lodsl; stosl; mov $3, %ecx; rep movsb; mov $2, %ecx; repe cmpsb; xor %ecx, %ecx; rep stosb");
+INSTRUCTION(s_string, "mov %ebx, %esi; lea 64(%ebx), %edi; movsb; lodsl; stosl; mov $3, %ecx; rep "
+                      "movsb; mov $2, %ecx; repe cmpsb; xor %ecx, %ecx; rep stosb");
 INSTRUCTION(s_xlat, "xor %eax, %eax; xlatb");
 INSTRUCTION(s_segment, "mov %ds, %eax; mov %eax, %es; push %ds; pop %fs; mov %es, (%ebx)");
-INSTRUCTION(s_stack_segment, "mov %ss, %eax; mov %eax, %ss; nop; push %ss; pop %ss; nop; mov %eax, %ss; mov %eax, %ss; nop");
+INSTRUCTION(
+    s_stack_segment,
+    "mov %ss, %eax; mov %eax, %ss; nop; push %ss; pop %ss; nop; mov %eax, %ss; mov %eax, %ss; nop");
 INSTRUCTION(s_lss, "mov %esp, (%ebx); mov %ss, 4(%ebx); lss (%ebx), %esp; nop");
 INSTRUCTION(s_soft_interrupt, "int $0x80; nop");
 INSTRUCTION(s_int3, "int3; nop");
@@ -32,28 +36,45 @@ INSTRUCTION(s_iret, "pushf; push %cs; call 1f; jmp 2f; 1: iret; 2:");
 INSTRUCTION(s_iret_clears, "pushf; andl $~0x100, (%esp); push %cs; call 1f; jmp 2f; 1: iret; 2:");
 INSTRUCTION(s_x87, "fninit; fld1; fstpl (%ebx); wait");
 INSTRUCTION(s_locked, "lock incl (%ebx); lock cmpxchg %eax, (%ebx); lock cmpxchg8b (%ebx)");
-INSTRUCTION(s_shift, "shl $3, %eax; shld $2, %ecx, %eax; mul %ecx; xor %edx, %edx; mov $1, %ecx; div %ecx; bts %ecx, (%ebx)");
+INSTRUCTION(s_shift, "shl $3, %eax; shld $2, %ecx, %eax; mul %ecx; xor %edx, %edx; mov $1, %ecx; "
+                     "div %ecx; bts %ecx, (%ebx)");
 INSTRUCTION(s_bcd, "mov $0x0909, %eax; daa; das; aaa; aas; aam; aad");
 INSTRUCTION(s_fault, "nop; ud2");
 INSTRUCTION(s_page_fault, "mov 0x1000(%ebx), %eax");
 INSTRUCTION(k_flags, "cli; nop; sti; nop; cli");
-INSTRUCTION(k_control, "mov %cr0, %eax; mov %eax, %cr0; mov %cr3, %eax; mov %eax, %cr3; mov %cr2, %eax; clts; invlpg (%ebx)");
+INSTRUCTION(k_control, "mov %cr0, %eax; mov %eax, %cr0; mov %cr3, %eax; mov %eax, %cr3; mov %cr2, "
+                       "%eax; clts; invlpg (%ebx)");
 INSTRUCTION(k_debug, "mov %dr6, %eax; mov %dr7, %eax");
 INSTRUCTION(k_tables, "sgdt (%ebx); lgdt (%ebx); sidt (%ebx); lidt (%ebx)");
-INSTRUCTION(k_port, "in $0x80, %al; out %al, $0x80; mov $0x80, %edx; mov %ebx, %esi; outsb; mov $2, %ecx; rep outsb");
+INSTRUCTION(k_port, "in $0x80, %al; out %al, $0x80; mov $0x80, %edx; mov %ebx, %esi; outsb; mov "
+                    "$2, %ecx; rep outsb");
 INSTRUCTION(k_msr, "mov $0x174, %ecx; rdmsr; wrmsr; mov $0x40010000, %ebx");
 
 struct way {
     const char *name;
     const uint8_t *code, *end;
 };
-#define WAY(name) {#name, name, name##_end}
-static const struct way all[] = {
-    WAY(s_alu), WAY(s_load), WAY(s_jump), WAY(s_branch), WAY(s_call), WAY(s_call_indirect), WAY(s_loop), WAY(s_push),
-    WAY(s_push_all), WAY(s_enter), WAY(s_flags), WAY(s_popf_clears), WAY(s_string), WAY(s_xlat), WAY(s_segment),
-    WAY(s_stack_segment), WAY(s_lss), WAY(s_soft_interrupt), WAY(s_int3), WAY(s_into), WAY(s_cpuid), WAY(s_queries),
-    WAY(s_far), WAY(s_iret), WAY(s_iret_clears), WAY(s_x87), WAY(s_locked), WAY(s_shift), WAY(s_bcd), WAY(s_fault),
-    WAY(s_page_fault), WAY(k_flags), WAY(k_control), WAY(k_debug), WAY(k_tables), WAY(k_port), WAY(k_msr)};
+#define WAY(name)                                                                                  \
+    { #name, name, name##_end }
+static const struct way all[] = {WAY(s_alu),         WAY(s_load),
+                                 WAY(s_jump),        WAY(s_branch),
+                                 WAY(s_call),        WAY(s_call_indirect),
+                                 WAY(s_loop),        WAY(s_push),
+                                 WAY(s_push_all),    WAY(s_enter),
+                                 WAY(s_flags),       WAY(s_popf_clears),
+                                 WAY(s_string),      WAY(s_xlat),
+                                 WAY(s_segment),     WAY(s_stack_segment),
+                                 WAY(s_lss),         WAY(s_soft_interrupt),
+                                 WAY(s_int3),        WAY(s_into),
+                                 WAY(s_cpuid),       WAY(s_queries),
+                                 WAY(s_far),         WAY(s_iret),
+                                 WAY(s_iret_clears), WAY(s_x87),
+                                 WAY(s_locked),      WAY(s_shift),
+                                 WAY(s_bcd),         WAY(s_fault),
+                                 WAY(s_page_fault),  WAY(k_flags),
+                                 WAY(k_control),     WAY(k_debug),
+                                 WAY(k_tables),      WAY(k_port),
+                                 WAY(k_msr)};
 enum { USER_WAYS = 31 };
 
 static uint32_t read_causes(void) {
@@ -88,7 +109,8 @@ static void follow(const char *name, struct machine *m) {
         line_outcome(m, 0);
         line_value(m->eip - CODE);
         line_value(read_causes());
-        if (m->vector == VECTOR_DONE || m->vector == VECTOR_UD || m->vector == VECTOR_PF || m->vector == VECTOR_GP)
+        if (m->vector == VECTOR_DONE || m->vector == VECTOR_UD || m->vector == VECTOR_PF ||
+            m->vector == VECTOR_GP)
             break;
     }
     line_end();
@@ -192,7 +214,8 @@ SNIPPET(write_dr7_, "mov %dr7, %eax; mov %eax, %dr7" DONE);
 SNIPPET(read_dr4_, ".byte 0x0f, 0x21, 0xe0" DONE);
 SNIPPET(read_dr5_, ".byte 0x0f, 0x21, 0xe8" DONE);
 static void general_detect(void) {
-    static const struct way ways[] = {WAY(read_dr0_), WAY(write_dr7_), WAY(read_dr4_), WAY(read_dr5_)};
+    static const struct way ways[] = {WAY(read_dr0_), WAY(write_dr7_), WAY(read_dr4_),
+                                      WAY(read_dr5_)};
     record_section("detect");
     for (unsigned de = 0; de < 2; de++)
         for (unsigned gd = 0; gd < 2; gd++)

@@ -1,6 +1,7 @@
 /* Exceptions of instructions: x87, MMX, SSE and AVX under every combination of the control bits
  * that make them fault, opcodes too long and undefined ones, LOCK, alignment checks, and the A and
- * D bits that an instruction leaves when a part of it faults (SDM vol. 3A, 2.5, 4.8, 6.15, 13.1). */
+ * D bits that an instruction leaves when a part of it faults (SDM vol. 3A, 2.5, 4.8, 6.15, 13.1).
+ */
 #include "tests/system/record.h"
 
 enum { CR4_OSXSAVE = 1 << 18, ALIGNED = 0x100 };
@@ -36,25 +37,63 @@ SNIPPET(fisttp_, "fld1; fisttpl (%ebx)" DONE);
 SNIPPET(fcomi_, "fld1; fld1; fcomip %st(1), %st; fstp %st(0)" DONE);
 SNIPPET(unaligned_move, "movaps 4(%ebx), %xmm0" DONE);
 SNIPPET(unaligned_add, "paddd 8(%ebx), %xmm0" DONE);
-SNIPPET(pending_x87, "fninit; movw $0x033b, (%ebx); fldcw (%ebx); fld1; fldz; fdivrp; nop; wait; nop" DONE);
-SNIPPET(pending_then_load, "fninit; movw $0x033b, (%ebx); fldcw (%ebx); fld1; fldz; fdivrp; nop; fldl (%edx); nop" DONE);
-SNIPPET(pending_then_mmx, "fninit; movw $0x033b, (%ebx); fldcw (%ebx); fld1; fldz; fdivrp; nop; paddd (%edx), %mm0" DONE);
-SNIPPET(pending_then_control, "fninit; movw $0x033b, (%ebx); fldcw (%ebx); fld1; fldz; fdivrp; fnstcw (%ebx); fninit" DONE);
-SNIPPET(unmasked_sse, "movl $0x1d80, (%ebx); ldmxcsr (%ebx); xorps %xmm0, %xmm0; divps %xmm0, %xmm0; movl $0x1f80, (%ebx); ldmxcsr (%ebx)" DONE);
+SNIPPET(pending_x87,
+        "fninit; movw $0x033b, (%ebx); fldcw (%ebx); fld1; fldz; fdivrp; nop; wait; nop" DONE);
+SNIPPET(
+    pending_then_load,
+    "fninit; movw $0x033b, (%ebx); fldcw (%ebx); fld1; fldz; fdivrp; nop; fldl (%edx); nop" DONE);
+SNIPPET(
+    pending_then_mmx,
+    "fninit; movw $0x033b, (%ebx); fldcw (%ebx); fld1; fldz; fdivrp; nop; paddd (%edx), %mm0" DONE);
+SNIPPET(
+    pending_then_control,
+    "fninit; movw $0x033b, (%ebx); fldcw (%ebx); fld1; fldz; fdivrp; fnstcw (%ebx); fninit" DONE);
+SNIPPET(unmasked_sse, "movl $0x1d80, (%ebx); ldmxcsr (%ebx); xorps %xmm0, %xmm0; divps %xmm0, "
+                      "%xmm0; movl $0x1f80, (%ebx); ldmxcsr (%ebx)" DONE);
 SNIPPET(bad_mxcsr, "movl $0x10000, (%ebx); ldmxcsr (%ebx)" DONE);
 
 struct way {
     const char *name;
     const uint8_t *code, *end;
 };
-#define WAY(name) {#name, name, name##_end}
+#define WAY(name)                                                                                  \
+    { #name, name, name##_end }
 static const struct way units[] = {
-    WAY(x87_load), WAY(x87_control), WAY(x87_init), WAY(x87_save), WAY(wait_), WAY(mmx_add), WAY(mmx_sse),
-    WAY(sse_xor), WAY(sse2_add), WAY(sse_mixed), WAY(ldmxcsr_), WAY(fxsave_), WAY(fxsave_unaligned),
-    WAY(ssse3), WAY(crc32_), WAY(popcnt_), WAY(movnti_), WAY(fences), WAY(xgetbv_), WAY(xsetbv_),
-    WAY(xsetbv_zero), WAY(xsetbv_index), WAY(xsave_), WAY(xsave_unaligned), WAY(avx_xor), WAY(avx_zero),
-    WAY(fisttp_), WAY(fcomi_), WAY(unaligned_move), WAY(unaligned_add), WAY(pending_x87),
-    WAY(pending_then_load), WAY(pending_then_mmx), WAY(pending_then_control), WAY(unmasked_sse),
+    WAY(x87_load),
+    WAY(x87_control),
+    WAY(x87_init),
+    WAY(x87_save),
+    WAY(wait_),
+    WAY(mmx_add),
+    WAY(mmx_sse),
+    WAY(sse_xor),
+    WAY(sse2_add),
+    WAY(sse_mixed),
+    WAY(ldmxcsr_),
+    WAY(fxsave_),
+    WAY(fxsave_unaligned),
+    WAY(ssse3),
+    WAY(crc32_),
+    WAY(popcnt_),
+    WAY(movnti_),
+    WAY(fences),
+    WAY(xgetbv_),
+    WAY(xsetbv_),
+    WAY(xsetbv_zero),
+    WAY(xsetbv_index),
+    WAY(xsave_),
+    WAY(xsave_unaligned),
+    WAY(avx_xor),
+    WAY(avx_zero),
+    WAY(fisttp_),
+    WAY(fcomi_),
+    WAY(unaligned_move),
+    WAY(unaligned_add),
+    WAY(pending_x87),
+    WAY(pending_then_load),
+    WAY(pending_then_mmx),
+    WAY(pending_then_control),
+    WAY(unmasked_sse),
     WAY(bad_mxcsr),
 };
 
@@ -91,8 +130,9 @@ static void control_bits(void) {
                 unsigned n = 0;
                 for (const char *at = units[i].name; *at; at++)
                     name[n++] = *at;
-                static const char *const suffixes[] = {"", ".fxsr", ".xmm", ".fxsr.xmm", ".xsave", ".fxsr.xsave",
-                                                       ".xmm.xsave", ".fxsr.xmm.xsave"};
+                static const char *const suffixes[] = {
+                    "",       ".fxsr",       ".xmm",       ".fxsr.xmm",
+                    ".xsave", ".fxsr.xsave", ".xmm.xsave", ".fxsr.xmm.xsave"};
                 for (const char *at = suffixes[bits >> 3]; *at; at++)
                     name[n++] = *at;
                 name[n++] = ring ? '3' : '0';
@@ -110,28 +150,72 @@ struct bytes {
     uint8_t size, bytes[17];
 };
 static const struct bytes opcodes[] = {
-    {"ud0", 3, {0x0f, 0xff, 0xc0}}, {"ud1", 3, {0x0f, 0xb9, 0xc0}}, {"ud2", 2, {0x0f, 0x0b}},
-    {"nop-15", 15, {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90}},
-    {"nop-16", 16, {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90}},
-    {"prefixes-17", 17, {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90}},
-    {"mov-16", 16, {0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0xb8, 1, 2, 3, 4}},
-    {"lock-add-memory", 3, {0xf0, 0x01, 0x03}}, {"lock-add-register", 3, {0xf0, 0x01, 0xc0}},
-    {"lock-mov", 3, {0xf0, 0x89, 0x03}}, {"lock-nop", 2, {0xf0, 0x90}}, {"lock-cmp", 3, {0xf0, 0x39, 0x03}},
-    {"lock-inc", 3, {0xf0, 0xff, 0x03}}, {"lock-push", 3, {0xf0, 0xff, 0x33}}, {"lock-bt", 4, {0xf0, 0x0f, 0xa3, 0x03}},
-    {"lock-bts", 4, {0xf0, 0x0f, 0xab, 0x03}}, {"lock-xadd", 4, {0xf0, 0x0f, 0xc1, 0x03}},
-    {"lock-xchg-register", 3, {0xf0, 0x87, 0xc0}}, {"lock-cmpxchg8b-register", 4, {0xf0, 0x0f, 0xc7, 0xc8}},
-    {"cmpxchg8b-register", 3, {0x0f, 0xc7, 0xc8}}, {"lock-test", 3, {0xf0, 0x85, 0x03}}, {"lock-not", 3, {0xf0, 0xf7, 0x13}},
-    {"lock-mul", 3, {0xf0, 0xf7, 0x23}}, {"lock-lea", 3, {0xf0, 0x8d, 0x03}}, {"lea-register", 2, {0x8d, 0xc0}},
-    {"les-register", 2, {0xc4, 0xc0}}, {"lock-movs", 2, {0xf0, 0xa5}}, {"lock-cli", 2, {0xf0, 0xfa}},
-    {"mov-cs", 2, {0x8e, 0xc8}}, {"mov-seg6", 2, {0x8e, 0xf0}}, {"mov-from-seg7", 2, {0x8c, 0xf8}},
-    {"ff-7", 2, {0xff, 0xfb}}, {"fe-2", 2, {0xfe, 0xd0}}, {"c6-1", 3, {0xc6, 0xc8, 0}}, {"c7-7", 6, {0xc7, 0xf9, 0, 0, 0, 0}},
-    {"f6-1", 3, {0xf6, 0xc8, 1}}, {"d0-6", 2, {0xd0, 0xf0}}, {"salc", 1, {0xd6}}, {"icebp", 1, {0xf1}},
-    {"aam-0", 2, {0xd4, 0}}, {"bound-register", 2, {0x62, 0xc0}}, {"pop-ea-1", 2, {0x8f, 0xc8}},
-    {"0f04", 2, {0x0f, 0x04}}, {"0f24", 3, {0x0f, 0x24, 0xc0}}, {"0f3f", 2, {0x0f, 0x3f}}, {"0fa6", 3, {0x0f, 0xa6, 0xc0}},
-    {"rsm", 2, {0x0f, 0xaa}}, {"0f0e", 2, {0x0f, 0x0e}}, {"0fa7", 3, {0x0f, 0xa7, 0xc8}},
-    {"rep-lock-add", 4, {0xf3, 0xf0, 0x01, 0x03}}, {"sgdt-register", 3, {0x0f, 0x01, 0xc0}}, {"invlpg-register", 3, {0x0f, 0x01, 0xfb}},
-    {"sldt-group-6", 3, {0x0f, 0x00, 0xf0}}, {"vex-lock", 6, {0xf0, 0xc5, 0xf8, 0x57, 0xc0, 0x90}},
-    {"div-overflow", 2, {0xf7, 0xf1}}, {"into-clear", 1, {0xce}},
+    {"ud0", 3, {0x0f, 0xff, 0xc0}},
+    {"ud1", 3, {0x0f, 0xb9, 0xc0}},
+    {"ud2", 2, {0x0f, 0x0b}},
+    {"nop-15",
+     15,
+     {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x90}},
+    {"nop-16",
+     16,
+     {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+      0x90}},
+    {"prefixes-17",
+     17,
+     {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+      0x66, 0x90}},
+    {"mov-16",
+     16,
+     {0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0x3e, 0xb8, 1, 2, 3, 4}},
+    {"lock-add-memory", 3, {0xf0, 0x01, 0x03}},
+    {"lock-add-register", 3, {0xf0, 0x01, 0xc0}},
+    {"lock-mov", 3, {0xf0, 0x89, 0x03}},
+    {"lock-nop", 2, {0xf0, 0x90}},
+    {"lock-cmp", 3, {0xf0, 0x39, 0x03}},
+    {"lock-inc", 3, {0xf0, 0xff, 0x03}},
+    {"lock-push", 3, {0xf0, 0xff, 0x33}},
+    {"lock-bt", 4, {0xf0, 0x0f, 0xa3, 0x03}},
+    {"lock-bts", 4, {0xf0, 0x0f, 0xab, 0x03}},
+    {"lock-xadd", 4, {0xf0, 0x0f, 0xc1, 0x03}},
+    {"lock-xchg-register", 3, {0xf0, 0x87, 0xc0}},
+    {"lock-cmpxchg8b-register", 4, {0xf0, 0x0f, 0xc7, 0xc8}},
+    {"cmpxchg8b-register", 3, {0x0f, 0xc7, 0xc8}},
+    {"lock-test", 3, {0xf0, 0x85, 0x03}},
+    {"lock-not", 3, {0xf0, 0xf7, 0x13}},
+    {"lock-mul", 3, {0xf0, 0xf7, 0x23}},
+    {"lock-lea", 3, {0xf0, 0x8d, 0x03}},
+    {"lea-register", 2, {0x8d, 0xc0}},
+    {"les-register", 2, {0xc4, 0xc0}},
+    {"lock-movs", 2, {0xf0, 0xa5}},
+    {"lock-cli", 2, {0xf0, 0xfa}},
+    {"mov-cs", 2, {0x8e, 0xc8}},
+    {"mov-seg6", 2, {0x8e, 0xf0}},
+    {"mov-from-seg7", 2, {0x8c, 0xf8}},
+    {"ff-7", 2, {0xff, 0xfb}},
+    {"fe-2", 2, {0xfe, 0xd0}},
+    {"c6-1", 3, {0xc6, 0xc8, 0}},
+    {"c7-7", 6, {0xc7, 0xf9, 0, 0, 0, 0}},
+    {"f6-1", 3, {0xf6, 0xc8, 1}},
+    {"d0-6", 2, {0xd0, 0xf0}},
+    {"salc", 1, {0xd6}},
+    {"icebp", 1, {0xf1}},
+    {"aam-0", 2, {0xd4, 0}},
+    {"bound-register", 2, {0x62, 0xc0}},
+    {"pop-ea-1", 2, {0x8f, 0xc8}},
+    {"0f04", 2, {0x0f, 0x04}},
+    {"0f24", 3, {0x0f, 0x24, 0xc0}},
+    {"0f3f", 2, {0x0f, 0x3f}},
+    {"0fa6", 3, {0x0f, 0xa6, 0xc0}},
+    {"rsm", 2, {0x0f, 0xaa}},
+    {"0f0e", 2, {0x0f, 0x0e}},
+    {"0fa7", 3, {0x0f, 0xa7, 0xc8}},
+    {"rep-lock-add", 4, {0xf3, 0xf0, 0x01, 0x03}},
+    {"sgdt-register", 3, {0x0f, 0x01, 0xc0}},
+    {"invlpg-register", 3, {0x0f, 0x01, 0xfb}},
+    {"sldt-group-6", 3, {0x0f, 0x00, 0xf0}},
+    {"vex-lock", 6, {0xf0, 0xc5, 0xf8, 0x57, 0xc0, 0x90}},
+    {"div-overflow", 2, {0xf7, 0xf1}},
+    {"into-clear", 1, {0xce}},
 };
 
 static void opcode_faults(void) {
@@ -186,11 +270,13 @@ SNIPPET(cross_sgdt, "sgdt -2(%edx)" DONE);
 SNIPPET(cross_les, "les -1(%edx), %eax" DONE);
 
 static void crossings(void) {
-    static const struct way all[] = {
-        WAY(cross_read), WAY(cross_write), WAY(cross_modify), WAY(cross_exchange), WAY(cross_compare), WAY(cross_push),
-        WAY(cross_pop), WAY(cross_movs), WAY(cross_lods), WAY(cross_pusha), WAY(cross_popa), WAY(cross_enter),
-        WAY(cross_call), WAY(cross_sse), WAY(cross_sse_store), WAY(cross_fsave), WAY(cross_fxsave),
-        WAY(cross_cmpxchg8b), WAY(cross_bts), WAY(cross_sgdt), WAY(cross_les)};
+    static const struct way all[] = {WAY(cross_read),     WAY(cross_write),   WAY(cross_modify),
+                                     WAY(cross_exchange), WAY(cross_compare), WAY(cross_push),
+                                     WAY(cross_pop),      WAY(cross_movs),    WAY(cross_lods),
+                                     WAY(cross_pusha),    WAY(cross_popa),    WAY(cross_enter),
+                                     WAY(cross_call),     WAY(cross_sse),     WAY(cross_sse_store),
+                                     WAY(cross_fsave),    WAY(cross_fxsave),  WAY(cross_cmpxchg8b),
+                                     WAY(cross_bts),      WAY(cross_sgdt),    WAY(cross_les)};
     static const struct {
         const char *name;
         uint32_t first, second;
@@ -205,8 +291,9 @@ static void crossings(void) {
     for (unsigned p = 0; p < sizeof pages / sizeof *pages; p++)
         for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
             for (unsigned ring = 0; ring < 4; ring += 3) {
-                if (ring == 0 && (all[i].code == cross_push || all[i].code == cross_pop || all[i].code == cross_pusha ||
-                                  all[i].code == cross_popa || all[i].code == cross_enter || all[i].code == cross_call))
+                if (ring == 0 && (all[i].code == cross_push || all[i].code == cross_pop ||
+                                  all[i].code == cross_pusha || all[i].code == cross_popa ||
+                                  all[i].code == cross_enter || all[i].code == cross_call))
                     continue; /* the exception's own frame would not fit */
                 struct machine m = image(ring, &all[i]);
                 memset((void *)frames[0], 0, PAGE_SIZE);
@@ -222,7 +309,8 @@ static void crossings(void) {
                 line_outcome(&m, 0);
                 line_value(m.vector == VECTOR_PF ? m.cr2 : 0);
                 line_value(m.eip - CODE);
-                line_value(m.esp - PROBE), line_value(m.ecx), line_value(m.esi - DATA), line_value(m.edi - PROBE);
+                line_value(m.esp - PROBE), line_value(m.ecx), line_value(m.esi - DATA),
+                    line_value(m.edi - PROBE);
                 line_value(m.ebp);
                 line_text("ad");
                 line_value(*space_entry(&stage, PROBE) >> 5 & 3);
@@ -252,9 +340,11 @@ SNIPPET(ac_les, "mov %ds, 6(%ebx); les 2(%ebx), %eax" DONE);
 SNIPPET(ac_sidt, "sidt 1(%ebx)" DONE);
 SNIPPET(ac_locked, "lock incl 1(%ebx)" DONE);
 static void alignment(void) {
-    static const struct way all[] = {WAY(ac_word), WAY(ac_long), WAY(ac_store), WAY(ac_hole), WAY(ac_cross), WAY(ac_push),
-                                     WAY(ac_call), WAY(ac_movs), WAY(ac_x87), WAY(ac_x87_extended), WAY(ac_sse),
-                                     WAY(ac_sse_low), WAY(ac_cmpxchg8b), WAY(ac_segment), WAY(ac_les), WAY(ac_sidt), WAY(ac_locked)};
+    static const struct way all[] = {
+        WAY(ac_word), WAY(ac_long),    WAY(ac_store),     WAY(ac_hole),    WAY(ac_cross),
+        WAY(ac_push), WAY(ac_call),    WAY(ac_movs),      WAY(ac_x87),     WAY(ac_x87_extended),
+        WAY(ac_sse),  WAY(ac_sse_low), WAY(ac_cmpxchg8b), WAY(ac_segment), WAY(ac_les),
+        WAY(ac_sidt), WAY(ac_locked)};
     uint32_t cr0 = read_cr0();
     record_section("alignment");
     clean_units();

@@ -16,7 +16,8 @@ SNIPPET(far_call, "lcall *(%ebx)" DONE);
 SNIPPET(far_return, "push %edx; push %ecx; push %eax; push %esi; lret" DONE);
 SNIPPET(far_return_pop, "push %edx; push %ecx; push %eax; push %esi; lret $8" DONE);
 SNIPPET(interrupt_return, "push %edx; push %ecx; push $2; push %eax; push %esi; iret" DONE);
-SNIPPET(call_with_words, "push $0x11111111; push $0x22222222; push $0x33333333; lcall *(%ebx)" DONE);
+SNIPPET(call_with_words,
+        "push $0x11111111; push $0x22222222; push $0x33333333; lcall *(%ebx)" DONE);
 SNIPPET(landing, "int $0x81");
 
 static const uint16_t code_of_ring[] = {KERNEL_CS, RING1_CS, RING2_CS, USER_CS};
@@ -48,8 +49,8 @@ static void finish(struct machine *m) {
     restore_stack_segment();
 }
 
-static void direct_line(const char *name, const uint8_t *code, uint32_t size, unsigned ring, unsigned rpl,
-                        uint8_t high) {
+static void direct_line(const char *name, const uint8_t *code, uint32_t size, unsigned ring,
+                        unsigned rpl, uint8_t high) {
     record_case("ring%x.rpl%x.access%x", ring, rpl, high, 0);
     line_begin(name);
     for (uint8_t type = 0; type < 16; type++) {
@@ -90,8 +91,9 @@ static void returns(void) {
                     line_begin(ways[i].name);
                     for (uint8_t type = 0; type < 16; type++) {
                         set_flat(TEST_SELECTOR, (uint8_t)(high | type));
-                        struct machine m = image(ways[i].code, (uint32_t)(ways[i].end - ways[i].code), ring,
-                                                 TEST_SELECTOR | rpl);
+                        struct machine m =
+                            image(ways[i].code, (uint32_t)(ways[i].end - ways[i].code), ring,
+                                  TEST_SELECTOR | rpl);
                         m.edx = data_of_ring[rpl];
                         m.ecx = STACK_TOP - 64;
                         finish(&m);
@@ -158,7 +160,8 @@ static void odd_gates(void) {
             for (unsigned i = 0; i < sizeof targets / sizeof *targets; i++)
                 for (unsigned call = 0; call < 2; call++) {
                     record_case("ring%x.present%x.to%x", ring, present, targets[i], 0);
-                    set_call_gate(GATE, targets[i], CODE + LANDING, (uint8_t)(present << 7 | 0x6c), 0);
+                    set_call_gate(GATE, targets[i], CODE + LANDING, (uint8_t)(present << 7 | 0x6c),
+                                  0);
                     struct machine m = call ? IMAGE(far_call, ring, GATE | ring)
                                             : IMAGE(far_jump, ring, GATE | ring);
                     finish(&m);
@@ -226,7 +229,8 @@ static void stack_switch(void) {
         record_run("odd", &m);
     }
     *tss_word(16) = RING1_DS;
-    static const uint32_t pointers[] = {0, 4, 8, 12, STACK, STACK + 8, HOLE + 16, AFTER + 8, 0xfffffffc};
+    static const uint32_t pointers[] = {0,         4,         8,         12,        STACK,
+                                        STACK + 8, HOLE + 16, AFTER + 8, 0xfffffffc};
     for (unsigned i = 0; i < sizeof pointers / sizeof *pointers; i++) {
         *tss_word(12) = pointers[i];
         struct machine m = IMAGE(far_call, 3, GATE | 3);

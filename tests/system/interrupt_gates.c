@@ -73,7 +73,8 @@ static void target_types(void) {
 }
 
 static void odd_targets(void) {
-    static const uint32_t targets[] = {0, 1, 3, 4, KERNEL_CS | 3, USER_CS & ~3u, 0xfff8, GDT_ENTRIES * 8, TSS_SELECTOR};
+    static const uint32_t targets[] = {
+        0, 1, 3, 4, KERNEL_CS | 3, USER_CS & ~3u, 0xfff8, GDT_ENTRIES * 8, TSS_SELECTOR};
     record_section("odd");
     for (unsigned ring = 0; ring < 4; ring++)
         for (unsigned i = 0; i < sizeof targets / sizeof *targets; i++) {
@@ -109,8 +110,10 @@ static void bad_gates_of_exceptions(void) {
         for (unsigned ring = 0; ring < 4; ring++)
             for (unsigned k = 0; k < sizeof kinds; k++)
                 for (unsigned target = 0; target < 2; target++) {
-                    set_idt_gate(causes[i].vector, target ? KERNEL_CS : 0xfff8, CODE + LANDING, kinds[k]);
-                    struct machine m = image(ring, causes[i].code, (uint32_t)(causes[i].end - causes[i].code));
+                    set_idt_gate(causes[i].vector, target ? KERNEL_CS : 0xfff8, CODE + LANDING,
+                                 kinds[k]);
+                    struct machine m =
+                        image(ring, causes[i].code, (uint32_t)(causes[i].end - causes[i].code));
                     record_case("ring%x.access%x.target%x", ring, kinds[k], target, 0);
                     record_run(causes[i].name, &m);
                     restore_stack_segment();
@@ -163,7 +166,8 @@ static void stacks(void) {
             line_end();
         }
     *tss_word(16) = RING1_DS;
-    static const uint32_t pointers[] = {0, 4, 16, STACK, STACK + 8, STACK + 20, HOLE + 16, AFTER + 8, AFTER + 20};
+    static const uint32_t pointers[] = {0,          4,         16,        STACK,     STACK + 8,
+                                        STACK + 20, HOLE + 16, AFTER + 8, AFTER + 20};
     for (unsigned i = 0; i < sizeof pointers / sizeof *pointers; i++) {
         *tss_word(12) = pointers[i];
         struct machine m = IMAGE(3, int_n);

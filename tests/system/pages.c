@@ -9,9 +9,9 @@
 #include "tests/system/record.h"
 
 enum {
-    PAGE = PROBE,      /* the page under test: alone in its directory entry */
+    PAGE = PROBE,       /* the page under test: alone in its directory entry */
     ALIAS = 0x40c00000, /* the same frame, always there */
-    FRAME = 0x1000000, /* its frame, also as a large page */
+    FRAME = 0x1000000,  /* its frame, also as a large page */
     CODE_AT = 0x100,
     DATA_AT = 0x200,
     TABLE_AT = 0x300, /* an LDT of two entries */
@@ -38,7 +38,7 @@ static const struct kind {
     const uint8_t *code, *code_end;
     unsigned ring;
     enum run_kind run;
-    uint16_t selector; /* of RUN_SEGMENT */
+    uint16_t selector;                /* of RUN_SEGMENT */
     enum access_kind access, access2; /* in this order; the second one only if it differs */
 } kinds[] = {
     {"user-read", read_page, read_page_end, 3, 0, 0, ACCESS_READ, ACCESS_READ},
@@ -67,7 +67,7 @@ struct totals {
 };
 
 static bool pae;
-static uint32_t table;      /* of PAGE */
+static uint32_t table; /* of PAGE */
 static uint32_t thin;
 static volatile uint8_t *const frame = (volatile uint8_t *)ALIAS;
 
@@ -107,7 +107,8 @@ static void set_entries(const struct entry *pde, const struct entry *pte, bool l
 /* A and D as they are now: bits 0-3 are A and D of the directory entry, then of the table's. */
 static uint32_t marks_now(void) {
     uint32_t pde = *space_directory_entry(&stage, PAGE);
-    uint32_t pte = *((volatile uint32_t *)table + (PAGE >> 12 & (pae ? 511 : 1023)) * (pae ? 2 : 1));
+    uint32_t pte =
+        *((volatile uint32_t *)table + (PAGE >> 12 & (pae ? 511 : 1023)) * (pae ? 2 : 1));
     return (pde >> 5 & 3) | (pte >> 5 & 3) << 2;
 }
 
@@ -134,7 +135,9 @@ static struct machine image_of(const struct kind *kind, bool ac) {
 }
 
 /* Under SMAP the kernel's own code reaches user pages only with AC set. */
-static void set_ac(void) { __asm__ volatile("pushfl; orl $0x40000, (%%esp); popfl" : : : "cc", "memory"); }
+static void set_ac(void) {
+    __asm__ volatile("pushfl; orl $0x40000, (%%esp); popfl" : : : "cc", "memory");
+}
 
 static uint32_t address_of_kind(const struct kind *kind) {
     if (kind->run == RUN_PUSH)
@@ -211,7 +214,8 @@ static void one_case(const struct series *series, uint32_t pde_bits, uint32_t pt
         totals->reads_first++;
     else if (both && (v.error & PF_RESERVED) && m.error == (v.error & ~(uint32_t)PF_PRESENT))
         totals->reserved_not_present++;
-    else if (both && (v.error & PF_RESERVED) && m.error == (v.error & ~(uint32_t)(PF_PRESENT | PF_WRITE)))
+    else if (both && (v.error & PF_RESERVED) &&
+             m.error == (v.error & ~(uint32_t)(PF_PRESENT | PF_WRITE)))
         totals->reserved_not_present++, totals->reads_first++;
     else if (totals->differ++ < MISMATCHES_SHOWN)
         show(kind, pde_bits, pte_bits, &v, &m, marks);

@@ -25,9 +25,9 @@ struct entry {
 
 struct verdict {
     bool fault;
-    uint8_t error;             /* of the fault */
-    struct entry pde, pte;     /* A and D afterwards */
-    bool upper_accessed_free;  /* a fault may leave A of the entries above set or not: 4.8 */
+    uint8_t error;            /* of the fault */
+    struct entry pde, pte;    /* A and D afterwards */
+    bool upper_accessed_free; /* a fault may leave A of the entries above set or not: 4.8 */
 };
 
 struct verdict model_access(const struct control *control, const struct access *access,

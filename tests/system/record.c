@@ -125,7 +125,8 @@ void set_flat(uint32_t selector, uint8_t access) {
 
 uint8_t access_of(uint32_t selector) { return (uint8_t)(descriptor(selector)[1] >> 8); }
 
-void set_call_gate(uint32_t selector, uint32_t target, uint32_t offset, uint8_t access, uint8_t count) {
+void set_call_gate(uint32_t selector, uint32_t target, uint32_t offset, uint8_t access,
+                   uint8_t count) {
     set_descriptor(selector, target << 16 | (offset & 0xffff),
                    (offset & 0xffff0000) | (uint32_t)access << 8 | count);
 }

@@ -37,14 +37,15 @@ void line_value(uint32_t value);
 void line_flags(uint32_t flags);
 void line_end(void);
 
-/* A descriptor of TEST_SELECTOR or another: flat, with B/D set; expand-down data has the limit 0, so
- * that all but its first byte is inside. `access` has the P, DPL, S and type bits. */
+/* A descriptor of TEST_SELECTOR or another: flat, with B/D set; expand-down data has the limit 0,
+ * so that all but its first byte is inside. `access` has the P, DPL, S and type bits. */
 void set_flat(uint32_t selector, uint8_t access);
 uint8_t access_of(uint32_t selector);
 /* Any eight bytes in the place of a descriptor. */
 void set_descriptor(uint32_t selector, uint32_t low, uint32_t high);
 /* A gate: type and DPL in `access`. */
-void set_call_gate(uint32_t selector, uint32_t target, uint32_t offset, uint8_t access, uint8_t count);
+void set_call_gate(uint32_t selector, uint32_t target, uint32_t offset, uint8_t access,
+                   uint8_t count);
 void set_idt_gate(unsigned vector, uint32_t target, uint32_t offset, uint8_t access);
 /* After a run in ring 0 that may have loaded SS. */
 void restore_stack_segment(void);

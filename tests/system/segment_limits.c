@@ -55,13 +55,27 @@ struct way {
     const uint8_t *code, *end;
 };
 #define FORMS(name)                                                                                \
-    {#name ".ds", name##_ds, name##_ds_end}, {#name ".es", name##_es, name##_es_end},              \
-        {#name ".fs", name##_fs, name##_fs_end}
+    {#name ".ds", name##_ds, name##_ds_end}, {#name ".es", name##_es, name##_es_end}, {            \
+#name ".fs", name##_fs, name##_fs_end                                                      \
+    }
 static const struct way ways[] = {
-    FORMS(read8),       FORMS(read16),      FORMS(read32),     FORMS(write8),     FORMS(write32),
-    FORMS(modify32),    FORMS(compare64),   FORMS(push_memory), FORMS(pop_memory), FORMS(far_pointer),
-    FORMS(bit_test),    FORMS(bit_set),     FORMS(bounds),     FORMS(store_table), FORMS(xlat),
-    FORMS(load_string), FORMS(no_access),
+    FORMS(read8),
+    FORMS(read16),
+    FORMS(read32),
+    FORMS(write8),
+    FORMS(write32),
+    FORMS(modify32),
+    FORMS(compare64),
+    FORMS(push_memory),
+    FORMS(pop_memory),
+    FORMS(far_pointer),
+    FORMS(bit_test),
+    FORMS(bit_set),
+    FORMS(bounds),
+    FORMS(store_table),
+    FORMS(xlat),
+    FORMS(load_string),
+    FORMS(no_access),
     {"store_string", store_string, store_string_end},
     {"scan_string", scan_string, scan_string_end},
     {"store_many", store_many, store_many_end},
@@ -74,16 +88,17 @@ static const struct shape {
     uint32_t limit;
     uint8_t access, flags;
 } shapes[] = {
-    {"bytes", 0x1f, 0xf3, 4},       {"bytes-16", 0x1f, 0xf3, 0},    {"pages", 0, 0xf3, 12},
-    {"read-only", 0x1f, 0xf1, 4},   {"code", 0x1f, 0xfb, 4},        {"conforming", 0x1f, 0xff, 4},
-    {"down", 0x1f, 0xf7, 4},        {"down-64k", 0x1f, 0xf7, 0},    {"down-pages", 0, 0xf7, 12},
+    {"bytes", 0x1f, 0xf3, 4},          {"bytes-16", 0x1f, 0xf3, 0}, {"pages", 0, 0xf3, 12},
+    {"read-only", 0x1f, 0xf1, 4},      {"code", 0x1f, 0xfb, 4},     {"conforming", 0x1f, 0xff, 4},
+    {"down", 0x1f, 0xf7, 4},           {"down-64k", 0x1f, 0xf7, 0}, {"down-pages", 0, 0xf7, 12},
     {"down-read-only", 0x1f, 0xf5, 4}, {"empty", 0, 0xf3, 4},       {"full", 0xfffff, 0xf3, 12},
     {"down-full", 0xfffff, 0xf7, 12},
 };
 
-static const uint32_t offsets[] = {0,    1,      0x10,   0x17,   0x18,   0x19,   0x1c,       0x1d,       0x1e,
-                                   0x1f, 0x20,   0x21,   0x800,  0xff8,  0xffc,  0xffd,      0xfff,      0x1000,
-                                   0xfff8, 0xfffd, 0xffff, 0x10000, 0xffffffe0u, 0xfffffffcu, 0xfffffffdu, 0xffffffffu};
+static const uint32_t offsets[] = {
+    0,      1,      0x10,   0x17,    0x18,        0x19,        0x1c,        0x1d,       0x1e,
+    0x1f,   0x20,   0x21,   0x800,   0xff8,       0xffc,       0xffd,       0xfff,      0x1000,
+    0xfff8, 0xfffd, 0xffff, 0x10000, 0xffffffe0u, 0xfffffffcu, 0xfffffffdu, 0xffffffffu};
 
 static void outcome(const struct machine *m, const struct machine *before) {
     line_outcome(m, SEGMENT);
@@ -129,15 +144,18 @@ SNIPPET(push_segment, "push %fs" DONE);
 SNIPPET(iret1, "iret");
 SNIPPET(lret1, "lret");
 
-#define WAY(name) {#name, name, name##_end}
+#define WAY(name)                                                                                  \
+    { #name, name, name##_end }
 static void stacks(void) {
     static const struct way all[] = {
-        WAY(push1),  WAY(push_word), WAY(pop1),  WAY(pusha1), WAY(popa1), WAY(call1),       WAY(ret1),
-        WAY(enter0), WAY(enter2),    WAY(leave1), WAY(pushf1), WAY(popf1), WAY(read_by_ebp), WAY(read_by_esp),
-        WAY(write_by_esp), WAY(push_segment), WAY(iret1), WAY(lret1)};
+        WAY(push1),        WAY(push_word), WAY(pop1),        WAY(pusha1),      WAY(popa1),
+        WAY(call1),        WAY(ret1),      WAY(enter0),      WAY(enter2),      WAY(leave1),
+        WAY(pushf1),       WAY(popf1),     WAY(read_by_ebp), WAY(read_by_esp), WAY(write_by_esp),
+        WAY(push_segment), WAY(iret1),     WAY(lret1)};
     static const struct shape kinds[] = {{"bytes", 0x3f, 0xf3, 4}, {"down", 0x1f, 0xf7, 4}};
-    static const uint32_t pointers[] = {0, 1, 2, 3, 4, 8, 0x1c, 0x1f, 0x20, 0x21, 0x22, 0x23, 0x24, 0x28, 0x30, 0x34,
-                                        0x38, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43, 0x44, 0x60};
+    static const uint32_t pointers[] = {0,    1,    2,    3,    4,    8,    0x1c, 0x1f, 0x20, 0x21,
+                                        0x22, 0x23, 0x24, 0x28, 0x30, 0x34, 0x38, 0x3b, 0x3c, 0x3d,
+                                        0x3e, 0x3f, 0x40, 0x41, 0x42, 0x43, 0x44, 0x60};
     for (unsigned k = 0; k < 2; k++) {
         record_section(k ? "stack-down" : "stack-up");
         for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
@@ -177,9 +195,10 @@ static void code(void) {
     record_section("code");
     for (unsigned i = 0; i < 4; i++)
         for (unsigned limit = 0; limit < 48; limit++) {
-            static const struct way all[] = {WAY(read_cs), WAY(write_cs), WAY(runs_out), WAY(jumps_out), WAY(calls_out),
-                                             WAY(branches_out), WAY(returns_out), WAY(jumps_by_register),
-                                             WAY(calls_by_register), WAY(loops_out)};
+            static const struct way all[] = {
+                WAY(read_cs),           WAY(write_cs),     WAY(runs_out),    WAY(jumps_out),
+                WAY(calls_out),         WAY(branches_out), WAY(returns_out), WAY(jumps_by_register),
+                WAY(calls_by_register), WAY(loops_out)};
             for (unsigned w = 0; w < sizeof all / sizeof *all; w++) {
                 gdt_set(SEGMENT, CODE, limit, accesses[i], 4);
                 struct machine m = ring_at(3, all[w].code, (uint32_t)(all[w].end - all[w].code));

@@ -31,7 +31,8 @@ struct way {
     const char *name;
     const uint8_t *code, *end;
 };
-#define WAY(name) {#name, name, name##_end}
+#define WAY(name)                                                                                  \
+    { #name, name, name##_end }
 
 static struct machine run(const struct way *way, unsigned ring, uint32_t selector) {
     struct machine m = ring_at(ring, way->code, (uint32_t)(way->end - way->code));
@@ -55,9 +56,11 @@ static void types_line(const struct way *way, unsigned ring, unsigned rpl, uint8
 }
 
 static void loads(void) {
-    static const struct way all[] = {WAY(mov_ds), WAY(mov_es), WAY(mov_fs), WAY(mov_gs), WAY(mov_ss)};
-    static const struct way others[] = {WAY(pop_ds), WAY(pop_es), WAY(pop_fs), WAY(pop_gs), WAY(pop_ss),
-                                        WAY(lds),    WAY(les),    WAY(lfs),    WAY(lgs),    WAY(lss)};
+    static const struct way all[] = {WAY(mov_ds), WAY(mov_es), WAY(mov_fs), WAY(mov_gs),
+                                     WAY(mov_ss)};
+    static const struct way others[] = {WAY(pop_ds), WAY(pop_es), WAY(pop_fs), WAY(pop_gs),
+                                        WAY(pop_ss), WAY(lds),    WAY(les),    WAY(lfs),
+                                        WAY(lgs),    WAY(lss)};
     record_section("load");
     for (unsigned ring = 0; ring < 4; ring++)
         for (unsigned high = 0; high < 256; high += 16)
@@ -101,7 +104,8 @@ static void odd_selectors(void) {
     static const struct way all[] = {WAY(mov_ds), WAY(mov_gs), WAY(mov_ss), WAY(pop_ss), WAY(lss),
                                      WAY(lar),    WAY(lsl),    WAY(verr),   WAY(verw)};
     static uint8_t table[16] __attribute__((aligned(8)));
-    static const uint32_t selectors[] = {0, 4, 0xc, GDT_ENTRIES * 8, GDT_ENTRIES * 8 - 8, 0xfff8, 0xfffc};
+    static const uint32_t selectors[] = {0,      4,     0xc, GDT_ENTRIES * 8, GDT_ENTRIES * 8 - 8,
+                                         0xfff8, 0xfffc};
     record_section("odd");
     memcpy(table, (void *)(gdt_address() + (USER_DS & ~7u)), 8);
     memcpy(table + 8, table, 8);
@@ -133,8 +137,10 @@ static void system_loads(void) {
             record_case("access%x", high, 0, 0, 0);
             line_begin(all[i].name);
             for (uint8_t type = 0; type < 16; type++) {
-                /* As a TSS it has the stack of ring 0 where the real one has it: base 0 would not. */
-                gdt_set(TEST_SELECTOR, address_of((const void *)tss_word(0)), 0x67, (uint8_t)(high | type), 0);
+                /* As a TSS it has the stack of ring 0 where the real one has it: base 0 would not.
+                 */
+                gdt_set(TEST_SELECTOR, address_of((const void *)tss_word(0)), 0x67,
+                        (uint8_t)(high | type), 0);
                 struct machine m = run(&all[i], 0, TEST_SELECTOR);
                 line_outcome(&m, TEST_SELECTOR);
                 line_value(access_of(TEST_SELECTOR));

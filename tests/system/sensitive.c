@@ -71,16 +71,63 @@ static const struct way {
     const uint8_t *code, *end;
     bool memory; /* the result is at DATA */
 } ways[] = {
-#define WAY(name) {#name, name, name##_end, false}
-    {"sgdt", sgdt_, sgdt__end, true}, {"sidt", sidt_, sidt__end, true},
-    WAY(sldt_), WAY(smsw_), WAY(str_), WAY(pushf_), WAY(pushfw_), WAY(popf_), WAY(popfw_), WAY(lar_),
-    WAY(lsl_), WAY(verr_), WAY(verw_), WAY(push_segment), WAY(pop_segment), WAY(mov_from_segment),
-    WAY(mov_to_segment), WAY(call_far), WAY(call_gate), WAY(jmp_far), WAY(int_n), WAY(ret_far),
-    WAY(iret_), WAY(hlt_), WAY(cli_), WAY(sti_), WAY(lgdt_), WAY(lidt_), WAY(lldt_), WAY(ltr_),
-    WAY(lmsw_), WAY(clts_), WAY(mov_from_cr0), WAY(mov_to_cr0), WAY(mov_from_cr2), WAY(mov_from_cr3),
-    WAY(mov_from_cr4), WAY(mov_from_cr1), WAY(mov_to_cr5), WAY(mov_from_dr6), WAY(mov_from_dr4),
-    WAY(mov_to_dr7), WAY(invlpg_), WAY(wbinvd_), WAY(rdmsr_), WAY(wrmsr_), WAY(rdmsr_unknown),
-    WAY(rdtsc_), WAY(sysexit_), WAY(in8), WAY(out8), WAY(in32_dx), WAY(out16_dx), WAY(ins8), WAY(outs8),
+#define WAY(name)                                                                                  \
+    { #name, name, name##_end, false }
+    {"sgdt", sgdt_, sgdt__end, true},
+    {"sidt", sidt_, sidt__end, true},
+    WAY(sldt_),
+    WAY(smsw_),
+    WAY(str_),
+    WAY(pushf_),
+    WAY(pushfw_),
+    WAY(popf_),
+    WAY(popfw_),
+    WAY(lar_),
+    WAY(lsl_),
+    WAY(verr_),
+    WAY(verw_),
+    WAY(push_segment),
+    WAY(pop_segment),
+    WAY(mov_from_segment),
+    WAY(mov_to_segment),
+    WAY(call_far),
+    WAY(call_gate),
+    WAY(jmp_far),
+    WAY(int_n),
+    WAY(ret_far),
+    WAY(iret_),
+    WAY(hlt_),
+    WAY(cli_),
+    WAY(sti_),
+    WAY(lgdt_),
+    WAY(lidt_),
+    WAY(lldt_),
+    WAY(ltr_),
+    WAY(lmsw_),
+    WAY(clts_),
+    WAY(mov_from_cr0),
+    WAY(mov_to_cr0),
+    WAY(mov_from_cr2),
+    WAY(mov_from_cr3),
+    WAY(mov_from_cr4),
+    WAY(mov_from_cr1),
+    WAY(mov_to_cr5),
+    WAY(mov_from_dr6),
+    WAY(mov_from_dr4),
+    WAY(mov_to_dr7),
+    WAY(invlpg_),
+    WAY(wbinvd_),
+    WAY(rdmsr_),
+    WAY(wrmsr_),
+    WAY(rdmsr_unknown),
+    WAY(rdtsc_),
+    WAY(sysexit_),
+    WAY(in8),
+    WAY(out8),
+    WAY(in32_dx),
+    WAY(out16_dx),
+    WAY(ins8),
+    WAY(outs8),
     WAY(rep_outs_none),
 };
 
@@ -121,8 +168,9 @@ static void instructions(void) {
 
 /* Every flag that POPF and IRET offer to change, from both states of IF. */
 static void flag_changes(void) {
-    static const uint32_t bits[] = {FLAG_TF, FLAG_IF, FLAG_DF, 0x1000, 0x2000, FLAG_NT, FLAG_RF,
-                                    1u << 17, FLAG_AC, 1u << 19, 1u << 20, FLAG_ID, 8, 0x20, 0x8000, 0xffc00000u};
+    static const uint32_t bits[] = {FLAG_TF, FLAG_IF,  FLAG_DF, 0x1000,     0x2000,   FLAG_NT,
+                                    FLAG_RF, 1u << 17, FLAG_AC, 1u << 19,   1u << 20, FLAG_ID,
+                                    8,       0x20,     0x8000,  0xffc00000u};
     static const char *const names[] = {"popf_", "popfw_", "iret_"};
     const struct way flag_ways[] = {WAY(popf_), WAY(popfw_), WAY(iret_)};
     record_section("flags");
@@ -149,13 +197,14 @@ static void flag_changes(void) {
                 }
 }
 
-
 /* The I/O bitmap: where it starts, where the segment ends, and which bits are set. */
 static uint8_t big_tss[0x400] __attribute__((aligned(1024)));
 static void bitmaps(void) {
     static const uint16_t maps[] = {0x68, 0x80, 0xff, 0x100, 0x3f0, 0xffff, 0xdfff};
-    static const uint16_t limits[] = {0x67, 0x77, 0x78, 0x79, 0x90, 0x91, 0x10f, 0x110, 0x111, 0x3ff};
-    const struct way io[] = {WAY(in8), WAY(out8), WAY(in32_dx), WAY(out16_dx), WAY(ins8), WAY(outs8), WAY(rep_outs_none)};
+    static const uint16_t limits[] = {0x67, 0x77,  0x78,  0x79,  0x90,
+                                      0x91, 0x10f, 0x110, 0x111, 0x3ff};
+    const struct way io[] = {WAY(in8),  WAY(out8),  WAY(in32_dx),      WAY(out16_dx),
+                             WAY(ins8), WAY(outs8), WAY(rep_outs_none)};
     record_section("bitmap");
     memcpy(big_tss, (void *)(uintptr_t)address_of((const void *)tss_word(0)), 104);
     for (unsigned i = 0; i < sizeof maps / sizeof *maps; i++)
