@@ -1,16 +1,28 @@
 /* The debug console: see debug_console.h. */
 #include "devices/debug_console.h"
 
+#include <time.h>
+
 #include "devices/port_bytes.h"
 
 #define PORT 0xe9
 #define FIRMWARE_PORT 0x402
 #define READS_AS 0xe9
+#define PAUSE_NS 100000
+#define PAUSES_MAX 5000
 
 struct debug_console {
     struct debug_console_options wiring;
     uint64_t lost;
+    bool reader_stuck; /* nobody waits for it twice */
 };
+
+static void wait_for_room(struct debug_console *console) {
+    const struct byte_ring *ring = console->wiring.ring;
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    for (unsigned i = 0; i < PAUSES_MAX && !ring_free(ring); i++)
+        nanosleep(&pause, NULL);
+}
 
 static void console_write(void *device, uint16_t port, uint32_t value, unsigned size) {
     struct debug_console *console = device;
@@ -18,6 +30,9 @@ static void console_write(void *device, uint16_t port, uint32_t value, unsigned 
     const struct debug_console_options *wiring = &console->wiring;
     if (!wiring->ring)
         return;
+    if (!ring_free(wiring->ring) && !console->reader_stuck)
+        wait_for_room(console);
+    console->reader_stuck = !ring_free(wiring->ring);
     uint8_t byte = (uint8_t)value;
     bool wake = false;
     if (ring_write_wake(wiring->ring, &byte, 1, &wake) == 0)

@@ -1,6 +1,7 @@
 /* The debug console, ports 0xe9 and 0x402 (firmware's): bytes written to either go to a ring; reads
- * give 0xe9, so that a guest can tell it is there. It has no flow control: what a full ring
- * refuses is lost and counted. */
+ * give 0xe9, so that a guest can tell it is there. The ports have no flow control: a write to a full
+ * ring waits for the reader. If that takes nothing for half a second, bytes are lost and counted
+ * until there is room again. */
 #ifndef RING3_DEVICES_DEBUG_CONSOLE_H
 #define RING3_DEVICES_DEBUG_CONSOLE_H
 

@@ -148,6 +148,9 @@ struct engine {
     struct window *unclaimed_window;
     gva_t last_fault_gva;
     gpa_t last_fault_insn;
+    gva_t wrong_page; /* of the last access that met the wrong window, by its instruction */
+    gpa_t wrong_insn;
+    bool wrong_to_user;
     unsigned fault_repeats;
 
     timer_t timer;
@@ -221,6 +224,8 @@ void return_stacks_forget(struct engine *e);
 void return_stack_settle(struct vcpu *v, bool keep);
 /* Is `address` in the guard below a stack? Then RSP is to become what it returns, else 0. */
 uint64_t return_stack_overflow(const struct vcpu *v, uintptr_t address);
+/* The same when a stub has pushed: what it stands on moves to the bottom. Returns the new RSP. */
+uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp);
 
 /* jump_cache.c */
 int jump_caches_init(struct engine *e);

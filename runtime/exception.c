@@ -119,6 +119,8 @@ enum callout_result callout_raise(struct vcpu *v, uint32_t arg, uint32_t operand
     (void)operand;
     enum vector vector = (enum vector)(arg & 0xffu);
     assert(vector < 32);
+    if (arg & RAISE_NM_UNLESS_EM && !(v->cpu.paging.cr0 & CR0_EM))
+        vector = VEC_NM;
     return arg & 0x100u ? fault_raise_error(v, vector, 0) : fault_raise(v, vector);
 }
 

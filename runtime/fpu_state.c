@@ -109,6 +109,10 @@ static bool xsave_mask(struct vcpu *v, gva_t gva, uint32_t *mask) {
         fault_raise(v, VEC_UD);
         return false;
     }
+    if (cpu->paging.cr0 & CR0_TS) {
+        fault_raise(v, VEC_NM);
+        return false;
+    }
     if (gva & 63u) {
         fault_raise_gp(v, 0);
         return false;

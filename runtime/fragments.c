@@ -318,6 +318,8 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
     TRACE2(v->trace, code, "invalidate page %llx at eip %llx", gpa, v->cpu.eip);
+    if (e->page_fragments[page] || e->page2_fragments[page])
+        return_stacks_forget(e); /* a landing behind a call must not go on in what was there */
     while (e->page_fragments[page]) {
         kill_fragment(v, &e->fragments[e->page_fragments[page]]);
         ++*counter;

@@ -25,7 +25,8 @@ static void change_hint(struct vcpu *v, gpa_t insn, gva_t gva, bool to_user) {
     uint32_t esp = v->cpu.gpr[ESP], edi = v->cpu.gpr[EDI], ebp = v->cpu.gpr[EBP];
     bool second = page == esp >> PAGE_SHIFT || page == (esp - 4) >> PAGE_SHIFT ||
                   page == (esp - 32) >> PAGE_SHIFT || page == (esp + 32) >> PAGE_SHIFT ||
-                  page == edi >> PAGE_SHIFT || page == ebp >> PAGE_SHIFT;
+                  page == edi >> PAGE_SHIFT || page == (edi + 15) >> PAGE_SHIFT ||
+                  page == ebp >> PAGE_SHIFT;
     if (second && HINT_SECOND(hint) == WINDOW_BOTH)
         second = false; /* that operand is settled: it was the other one */
     else if (!second && HINT_OPERAND(hint) == WINDOW_BOTH)
@@ -54,11 +55,51 @@ static bool repeats(struct engine *e, gva_t gva, gpa_t insn) {
     return false;
 }
 
-static enum leave wrong_window(struct vcpu *v, gva_t gva, gpa_t insn, bool to_user) {
+static bool is_settled(const struct vcpu *v, gpa_t insn) {
+    uint8_t hint = build_get_hint(v->engine, insn);
+    return HINT_OPERAND(hint) == WINDOW_BOTH && HINT_SECOND(hint) == WINDOW_BOTH;
+}
+
+/* One instruction that needs both windows at neighbouring pages, or in one granule: no choice by
+ * address will do. */
+static bool crosses_windows(struct engine *e, gva_t gva, gpa_t insn, bool to_user) {
+    gva_t page = gva >> PAGE_SHIFT, last = e->wrong_page;
+    bool near = gva >> 24 == last >> (24 - PAGE_SHIFT) || page == last + 1 || page + 1 == last;
+    bool crosses = insn == e->wrong_insn && to_user != e->wrong_to_user && near;
+    e->wrong_page = page;
+    e->wrong_insn = insn;
+    e->wrong_to_user = to_user;
+    return crosses;
+}
+
+/* The supervisor's window takes the user's page in as well: the kernel may reach both. */
+static enum leave take_in(struct vcpu *v, gva_t gva, const struct walk *walk, bool write) {
     struct engine *e = v->engine;
+    unsigned granule = gva >> 24;
+    v->cpu.granule_window[granule] = v->cpu.super_window;
+    e->granule_user[granule] = false;
+    if (shadow_fill(&e->shadow, &e->shadow.windows[WINDOW_SUPERVISOR], &v->cpu.paging, gva, walk,
+                    write) == FILL_OK)
+        return LEAVE_JUMP_;
+    e->why_dead = "the host refused a mapping";
+    return LEAVE_STOP;
+}
+
+static enum leave wrong_window(struct vcpu *v, gva_t gva, gpa_t insn, const struct walk *walk,
+                               bool write) {
+    struct engine *e = v->engine;
+    bool to_user = wants_user(v, walk, write);
     unsigned granule = gva >> 24;
     uint64_t right = to_user ? v->cpu.user_window : v->cpu.super_window;
     bool looked_up = uses_both(v, insn) && v->cpu.granule_window[granule] != right;
+    bool stuck = is_settled(v, insn) && !looked_up; /* it started in the granule before */
+    bool code = write && e->shadow.page_code[ram_locate(v->ram, walk->gpa) >> PAGE_SHIFT];
+    if (((looked_up && crosses_windows(e, gva, insn, to_user)) || stuck) && to_user && !code)
+        return take_in(v, gva, walk, write);
+    if (stuck && !to_user) {
+        granule = (gva - PAGE_SIZE) >> 24;
+        looked_up = true;
+    }
     v->cpu.granule_window[granule] = right;
     e->granule_user[granule] = to_user;
     if (looked_up)
@@ -77,8 +118,8 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     struct walk walk =
         walk_page(v->ram, &cpu->paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
     if (!walk.ok) {
-        v->fault = (struct guest_fault){.vector = VEC_PF, .has_error = true, .error = walk.error,
-                                        .cr2 = gva};
+        v->fault = (struct guest_fault){
+            .vector = VEC_PF, .has_error = true, .error = walk.error, .cr2 = gva};
         v->counters->true_faults++;
         return LEAVE_FAULT;
     }
@@ -96,7 +137,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     if (!user) {
         bool to_user = wants_user(v, &walk, write);
         if (to_user != (w->number != WINDOW_SUPERVISOR))
-            return wrong_window(v, gva, insn, to_user);
+            return wrong_window(v, gva, insn, &walk, write);
     }
     if (address - w->base >= WINDOW_SIZE)
         return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */

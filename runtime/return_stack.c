@@ -2,8 +2,9 @@
  *
  * A guest call is a host call and a guest return a host return, so the host predicts them. The
  * guest may call without end or return without a call: the stack is small, below it lies a guard
- * page (a fault there empties it), and its bottom entry leads to the jump cache. An entry is a
- * promise about one code space and address space: the stack of user code is set aside while the kernel
+ * page (a fault there empties it, but for the topmost entries when a stub pushes), and its bottom
+ * entry leads to the jump cache. An entry is a promise about one code space and address space: the
+ * stack of user code is set aside while the kernel
  * runs and taken up again only if both are the same, and no code mapping changed meanwhile. */
 #include <assert.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 
 #define STACK_BYTES 65536u
 #define GUARD_BYTES 65536u
+#define KEPT_BYTES 32u /* more than a stub has on the stack */
 
 int return_stacks_init(struct vcpu *v) {
     struct engine *e = v->engine;
@@ -74,4 +76,11 @@ uint64_t return_stack_overflow(const struct vcpu *v, uintptr_t address) {
             return e->return_base[user];
     }
     return 0;
+}
+
+uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp) {
+    uint64_t to = base - KEPT_BYTES;
+    assert(rsp < to && base - rsp <= STACK_BYTES);
+    memcpy((void *)(uintptr_t)to, (const void *)(uintptr_t)rsp, KEPT_BYTES);
+    return to;
 }

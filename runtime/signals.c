@@ -163,15 +163,16 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     if (address && tripped(regs, pc, address))
         return;
     struct fragment *f = fragment_at(e, pc);
+    uint64_t emptied = address ? return_stack_overflow(v, address) : 0;
+    if (emptied) {
+        regs[REG_RSP] =
+            (greg_t)(f ? emptied : return_stack_keep_top(emptied, (uint64_t)regs[REG_RSP]));
+        return;
+    }
     if (!f || signal == SIGBUS)
         host_bug(signal == SIGBUS ? "guest memory is gone (is the host out of memory?)"
                                   : "a fault in the monitor's own code",
                  regs, address);
-    uint64_t emptied = address ? return_stack_overflow(v, address) : 0;
-    if (emptied) {
-        regs[REG_RSP] = (greg_t)emptied;
-        return;
-    }
     const struct insn_map *insn = fragment_insn(e, f, pc);
     undo(insn, regs);
     save_guest(&v->cpu, regs);

@@ -114,6 +114,7 @@ enum callout_id {
 #define CALLOUT_GATHER_BY_QWORDS (1u << 13)  /* indexes of 64 bits */
 #define CALLOUT_GATHER_SEGMENT 16
 #define CALLOUT_REP 0x01000000u     /* ins, outs */
+#define RAISE_NM_UNLESS_EM 0x200u      /* raise: #NM instead while CR0.EM is clear */
 #define CALLOUT_ADDR16 0x02000000u  /* ins, outs */
 
 #endif

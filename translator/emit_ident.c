@@ -22,7 +22,8 @@ bool block_unit_off(struct block *b, const struct insn *in) {
         else
             vector = mode & MODE_NO_FPU ? VECTOR_NM : 0;
         break;
-    case UNIT_MMX: vector = mode & MODE_NO_FPU ? (mode & MODE_NO_SSE ? VECTOR_UD : VECTOR_NM) : 0; break;
+    /* #UD by EM, #NM by TS: OSFXSR, which MODE_NO_SSE has too, is not MMX's. */
+    case UNIT_MMX: vector = mode & MODE_NO_FPU ? (mode & MODE_NO_SSE ? VECTOR_UD | RAISE_NM_UNLESS_EM : VECTOR_NM) : 0; break;
     case UNIT_SSE: vector = mode & MODE_NO_SSE ? VECTOR_UD : mode & MODE_NO_FPU ? VECTOR_NM : 0; break;
     case UNIT_AVX: vector = mode & MODE_NO_AVX ? VECTOR_UD : mode & MODE_NO_FPU ? VECTOR_NM : 0; break;
     }

@@ -294,7 +294,7 @@ const struct insn_row insn_rows[] = {
     S(SSE, 1, 0x7f, 0x7f, 66, X_, ANY, "MOVDQA", "W,V", e_ident)
     S(SSE, 1, 0x7f, 0x7f, F3, X_, ANY, "MOVDQU", "W,V", e_ident)
     S(SSE, 1, 0xc2, 0xc2, ANY, X_, ANY, "CMPPS", "V,W,Ib", e_ident)
-    S(SSE, 1, 0xc3, 0xc3, NONE, X_, MEM, "MOVNTI", "M,Gd", e_ident)
+    {0, 1, 0xc3, 0xc3, PFX_NONE, X_, MOD_MEM, UNIT_INT, ID, false, NOCALL, "MOVNTI", "M,Gd", e_ident},
     S(SSE, 1, 0xc4, 0xc4, ANY, X_, ANY, "PINSRW", "V,Ed,Ib", e_ident)
     S(SSE, 1, 0xc5, 0xc5, ANY, X_, REG, "PEXTRW", "Gd,U,Ib", e_ident)
     S(SSE, 1, 0xc6, 0xc6, ANY, X_, ANY, "SHUFPS", "V,W,Ib", e_ident)

@@ -1,4 +1,4 @@
-/* Output to the first serial port, and the memory routines that the compiler expects. */
+/* Output to the first serial port or the debug console, and the memory routines that the compiler expects. */
 #ifndef RING3_GUEST_CONSOLE_H
 #define RING3_GUEST_CONSOLE_H
 
@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 void console_start(void);
+/* From here on characters go to the debug console (port 0xe9), line by line, without the CRs. */
+void console_to_debug_port(void);
 void print_char(char c);
 /* %s %c %d %u %x with an optional zero-padded width (%08x), nothing else. */
 __attribute__((format(printf, 1, 2))) void print(const char *format, ...);

@@ -112,20 +112,21 @@ void trap_start(void) {
 }
 
 static void take_image(struct machine *m, const struct trap_frame *f, uint32_t cr2) {
-    bool vm86 = f->eflags & FLAG_VM, user = vm86 || (f->cs & 3) == 3;
+    bool vm86 = f->eflags & FLAG_VM;
+    bool outer = vm86 || (f->cs & 3) != 0; /* it came from outside ring 0: SS and ESP are there */
     *m = (struct machine){
         f->eax,
         f->ecx,
         f->edx,
         f->ebx,
-        user ? f->esp : address_of(&f->esp),
+        outer ? f->esp : address_of(&f->esp),
         f->ebp,
         f->esi,
         f->edi,
         f->eip,
         f->eflags,
         (uint16_t)f->cs,
-        (uint16_t)(user ? f->ss : KERNEL_DS),
+        (uint16_t)(outer ? f->ss : KERNEL_DS),
         (uint16_t)(vm86 ? f->v86_ds : f->ds),
         (uint16_t)(vm86 ? f->v86_es : f->es),
         (uint16_t)(vm86 ? f->v86_fs : f->fs),

@@ -156,6 +156,16 @@ static void self_overwriting(unsigned ring) {
     check_variant(NULL);
 }
 
+/* The instruction behind a call is another one when the call returns. */
+SNIPPET(changed_return,
+        "call 1f; inc %eax; jmp 2f; 1: mov (%esp), %ecx; movb $0x42, (%ecx); ret; 2:" DONE);
+static void return_into_new_code(unsigned ring) {
+    for (unsigned i = 0; i < 3; i++) {
+        struct machine m = STAGE_RUN(ring, changed_return);
+        check("return-into-new-code", 0x10000, m.edx << 16 | m.eax);
+    }
+}
+
 void guest_main(void) {
     stage_start();
     space_map_new(&stage, TARGET, USER_PAGE);
@@ -167,5 +177,7 @@ void guest_main(void) {
     retargeted_jump();
     self_overwriting(0);
     self_overwriting(3);
+    return_into_new_code(0);
+    return_into_new_code(3);
     check_finish("code_changes");
 }
