@@ -112,8 +112,7 @@ static void fail_in_child(struct vcpu *v, const char *what, int error_number) {
 static _Noreturn void vcpu_process(struct session *session, struct machine *machine,
                                    pid_t monitor) {
     struct vcpu *v = &machine->vcpu;
-    int rc = settle_in_child(machine, monitor);
-    assert(v->exit == EXIT_NONE);
+    int rc = settle_in_child(machine, monitor); /* the monitor may have asked for the end already */
     if (rc) {
         fail_in_child(v, "the vCPU process cannot be set up", rc);
         _exit(0);
@@ -172,10 +171,6 @@ static int conclude(struct session *session, const struct vcpu *v) {
                     v->fault.vector, v->fault.error);
         report_machine(v);
         return STATUS_TRIPLE_FAULT;
-    case EXIT_UNSUPPORTED:
-        report_line("%s", v->exit_text);
-        report_machine(v);
-        return STATUS_UNSUPPORTED;
     case EXIT_HOST_FAILURE:
         report_line("host failure: %s", v->exit_text);
         report_machine(v);
@@ -193,7 +188,6 @@ static const char *exit_name(const struct vcpu *v, bool died) {
         [EXIT_RESET] = "reset",
         [EXIT_DEBUG_PORT] = "debug port",
         [EXIT_TRIPLE_FAULT] = "triple fault",
-        [EXIT_UNSUPPORTED] = "unsupported feature",
         [EXIT_HOST_FAILURE] = "host failure",
         [EXIT_QUIT] = "request",
     };

@@ -12,7 +12,6 @@ enum exit_status {
     STATUS_HOST_FAILURE = 1,
     STATUS_BAD_INPUT = 2,
     STATUS_TRIPLE_FAULT = 3,
-    STATUS_UNSUPPORTED = 4,
 };
 
 /* Runs the machine that the options describe, again after each reset unless they say no. Returns

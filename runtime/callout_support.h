@@ -58,6 +58,11 @@ static inline enum callout_result callout_continue(struct vcpu *v) {
     return cpu->mode == before ? CALLOUT_NEXT : callout_jump(v, cpu->next_eip);
 }
 
+/* The same where segments and flags only have changed: both mark the mode when it does not hold. */
+static inline enum callout_result callout_continue_if_clean(struct vcpu *v) {
+    return v->cpu.mode_dirty ? callout_continue(v) : CALLOUT_NEXT;
+}
+
 static inline void cpu_set_zf(struct cpu *cpu, bool set) {
     cpu->flags = set ? cpu->flags | FL_ZF : cpu->flags & ~FL_ZF;
 }

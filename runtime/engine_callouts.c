@@ -69,7 +69,10 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         v->engine->delivered = true;
         exception_deliver(v);
         return v->exit ? LEAVE_STOP : jump(v);
-    case CALLOUT_JUMP: return jump(v);
+    case CALLOUT_JUMP:
+        if (id == CALLOUT_iret)
+            memory_fault_answered(v);
+        return jump(v);
     case CALLOUT_EXIT: return LEAVE_STOP;
     }
     return LEAVE_STOP;

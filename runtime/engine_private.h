@@ -47,6 +47,13 @@ static inline bool code_space_equal(const struct code_space *a, const struct cod
     return a->mode == b->mode && a->base == b->base && a->limit == b->limit;
 }
 
+/* The last true fault of user code. */
+struct asked_page {
+    gva_t gva;
+    uint32_t eip, cr3;
+    bool write, waits;
+};
+
 #define NO_FRAGMENT 0u /* index 0 is never a fragment */
 
 struct fragment_exit {
@@ -152,6 +159,7 @@ struct engine {
     gpa_t wrong_insn;
     bool wrong_to_user;
     unsigned fault_repeats;
+    struct asked_page asked;
 
     timer_t timer;
     uint64_t timer_armed; /* deadline the host timer stands at */
@@ -251,6 +259,9 @@ int signals_init(struct vcpu *v);
 /* A data fault in translated code. Returns LEAVE_NEXT_ to retry the access, LEAVE_JUMP_ to
  * restart the instruction, or why to leave. */
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn_gpa);
+
+/* After an IRET: maps the page that user code faulted on, if it goes back there. */
+void memory_fault_answered(struct vcpu *v);
 
 /* attention.c */
 int attention_init(struct vcpu *v);

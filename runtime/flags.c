@@ -57,7 +57,7 @@ enum callout_result callout_popf(struct vcpu *v, uint32_t arg, uint32_t operand)
     stack_set_pointer(cpu, cpu->gpr[ESP] + unit);
     cpu_set_eflags(cpu, image, mask);
     cpu_check_interrupts(cpu);
-    return callout_continue(v);
+    return callout_continue_if_clean(v);
 }
 
 enum callout_result callout_cli(struct vcpu *v, uint32_t arg, uint32_t operand) {

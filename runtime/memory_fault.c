@@ -121,6 +121,8 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         v->fault = (struct guest_fault){
             .vector = VEC_PF, .has_error = true, .error = walk.error, .cr2 = gva};
         v->counters->true_faults++;
+        e->asked = (struct asked_page){.gva = gva, .eip = cpu->eip, .cr3 = cpu->paging.cr3,
+                                       .write = write, .waits = user};
         return LEAVE_FAULT;
     }
     if (repeats(e, gva, insn)) {
@@ -153,4 +155,26 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return LEAVE_STOP;
     }
     return LEAVE_NEXT_;
+}
+
+/* User code is about to touch again what it faulted on: the page is mapped now, which spares a
+ * signal. A is set, as a speculative walk may; a write whose D is clear is left to the fault. */
+void memory_fault_answered(struct vcpu *v) {
+    struct engine *e = v->engine;
+    const struct cpu *cpu = &v->cpu;
+    struct asked_page *asked = &e->asked;
+    if (!asked->waits || cpu_cpl(cpu) != 3 || e->options.no_prefault)
+        return;
+    asked->waits = false;
+    if (cpu->eip != asked->eip || cpu->paging.cr3 != asked->cr3 ||
+        shadow_flags(e->user, asked->gva) & SHADOW_MAPPED)
+        return;
+    struct walk walk = walk_page(v->ram, &cpu->paging, asked->gva, ACCESS_READ, true, true);
+    uint64_t page = walk.ok ? ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK) : RAM_NOWHERE;
+    bool writable = walk.writable && walk.dirty;
+    if (page == RAM_NOWHERE || (asked->write && (!writable || e->shadow.page_code[page >> PAGE_SHIFT])))
+        return;
+    /* A mapping that the host refuses is met again by the access itself. */
+    if (shadow_fill(&e->shadow, e->user, &cpu->paging, asked->gva, &walk, false) == FILL_OK)
+        v->counters->faults_answered++;
 }

@@ -36,6 +36,16 @@ static bool check_data_segment(struct vcpu *v, uint32_t selector, const struct d
     return true;
 }
 
+/* Kernels load what is there already at every entry. Whoever may have loaded it before, CPL 0 may. */
+static bool is_loaded(const struct vcpu *v, enum segment_index index, uint32_t selector,
+                      const struct descriptor *d) {
+    const struct segment *segment = &v->cpu.seg[index];
+    return segment->selector == selector && segment->usable && index != SEG_SS &&
+           cpu_cpl(&v->cpu) == 0 && segment->attr == descriptor_attr(d) &&
+           segment->base == descriptor_base(d) && segment->limit == descriptor_limit(d) &&
+           (segment->attr & SEG_ATTR_ACCESSED);
+}
+
 /* The protected-mode load. False: v->fault, nothing changed. */
 static bool load_protected(struct vcpu *v, enum segment_index index, uint32_t selector) {
     struct descriptor d;
@@ -49,6 +59,8 @@ static bool load_protected(struct vcpu *v, enum segment_index index, uint32_t se
     }
     if (!descriptor_fetch(v, selector, VEC_GP, 0, &d))
         return false;
+    if (is_loaded(v, index, selector, &d))
+        return true;
     bool good = index == SEG_SS ? check_stack_segment(v, selector, &d)
                                 : check_data_segment(v, selector, &d);
     if (!good || !descriptor_set_accessed(v, &d))
@@ -73,7 +85,7 @@ enum callout_result callout_mov_to_seg(struct vcpu *v, uint32_t arg, uint32_t op
         return CALLOUT_FAULT;
     if (arg == SEG_SS) /* so that MOV ESP may follow undisturbed */
         v->cpu.interrupt_shadow = v->cpu.debug_shadow = true;
-    return callout_continue(v);
+    return callout_continue_if_clean(v);
 }
 
 enum callout_result callout_pop_seg(struct vcpu *v, uint32_t arg, uint32_t operand) {
@@ -90,7 +102,7 @@ enum callout_result callout_pop_seg(struct vcpu *v, uint32_t arg, uint32_t opera
     cpu->gpr[ESP] = (cpu->gpr[ESP] & ~mask) | ((cpu->gpr[ESP] + unit) & mask);
     if (index == SEG_SS)
         cpu->interrupt_shadow = cpu->debug_shadow = true;
-    return callout_continue(v);
+    return callout_continue_if_clean(v);
 }
 
 enum callout_result callout_load_far(struct vcpu *v, uint32_t arg, uint32_t operand) {
@@ -110,7 +122,7 @@ enum callout_result callout_load_far(struct vcpu *v, uint32_t arg, uint32_t oper
         return CALLOUT_FAULT;
     uint32_t *to = &v->cpu.gpr[gpr];
     *to = narrow ? (*to & 0xffff0000u) | offset : offset;
-    return callout_continue(v);
+    return callout_continue_if_clean(v);
 }
 
 /* What LLDT and LTR check alike: privilege, and a present system descriptor in the GDT. The types

@@ -82,41 +82,6 @@ void vcpu_request_exit(struct vcpu *v, enum exit_reason reason, uint32_t value) 
     v->cpu.attention = 1;
 }
 
-/* Text is built by hand: nothing of stdio may run in this process. */
-struct text {
-    char *at, *end; /* one byte is kept for the terminator */
-};
-
-static void text_add(struct text *text, const char *more) {
-    while (*more && text->at < text->end)
-        *text->at++ = *more++;
-    *text->at = '\0';
-}
-
-static void text_add_hex(struct text *text, uint32_t value, unsigned digits) {
-    char hex[9];
-    assert(digits < sizeof hex);
-    for (unsigned i = 0; i < digits; i++)
-        hex[i] = "0123456789abcdef"[value >> 4 * (digits - 1 - i) & 15u];
-    hex[digits] = '\0';
-    text_add(text, hex);
-}
-
-enum callout_result vcpu_refuse(struct vcpu *v, const char *feature) {
-    if (v->exit == EXIT_NONE) {
-        struct text text = {v->exit_text, v->exit_text + sizeof v->exit_text - 1};
-        text_add(&text, "the guest uses ");
-        text_add(&text, feature);
-        text_add(&text, " at ");
-        text_add_hex(&text, v->cpu.seg[SEG_CS].selector, 4);
-        text_add(&text, ":");
-        text_add_hex(&text, v->cpu.eip, 8);
-        text_add(&text, ", which is not supported yet");
-    }
-    vcpu_request_exit(v, EXIT_UNSUPPORTED, 0);
-    return CALLOUT_EXIT;
-}
-
 void vcpu_set_intr(struct vcpu *v, bool asserted) {
     v->cpu.irq_pending = asserted;
     if (asserted && v->cpu.iflag)

@@ -46,7 +46,6 @@ enum exit_reason {
     EXIT_RESET,
     EXIT_DEBUG_PORT,   /* exit_value: what was written to 0xf4 */
     EXIT_TRIPLE_FAULT,
-    EXIT_UNSUPPORTED,  /* exit_text names the guest feature */
     EXIT_HOST_FAILURE, /* exit_text says what failed */
     EXIT_QUIT,         /* the monitor asked */
 };
@@ -85,8 +84,6 @@ enum callout_result fault_raise_gp(struct vcpu *v, uint32_t error);
 /* Asks the vCPU to stop: usable by callouts, devices (in the vCPU process) and the run loop.
  * The first reason wins. Takes effect at the next check. */
 void vcpu_request_exit(struct vcpu *v, enum exit_reason reason, uint32_t value);
-/* A named refusal: an unsupported guest feature met at cpu->eip. */
-enum callout_result vcpu_refuse(struct vcpu *v, const char *feature);
 /* INTR pin: called by the PIC (through machine wiring) whenever its output changes. */
 void vcpu_set_intr(struct vcpu *v, bool asserted);
 /* NMI pin: one edge is remembered while NMIs are blocked (SDM vol. 3A, 6.7.1). */

@@ -156,7 +156,7 @@ void emit_identical(struct block *b, const struct insn *in);
 EMITTER(e_ident); EMITTER(e_incdec); EMITTER(e_alias82); EMITTER(e_lea); EMITTER(e_moffs);
 EMITTER(e_xlat); EMITTER(e_maskmov); EMITTER(e_string); EMITTER(e_nop);
 EMITTER(e_push_reg); EMITTER(e_push_imm); EMITTER(e_push_rm); EMITTER(e_push_seg);
-EMITTER(e_pop_reg); EMITTER(e_pop_rm); EMITTER(e_pusha); EMITTER(e_popa); EMITTER(e_pushf);
+EMITTER(e_pop_reg); EMITTER(e_pop_rm); EMITTER(e_pusha); EMITTER(e_popa); EMITTER(e_pushf); EMITTER(e_popf);
 EMITTER(e_enter); EMITTER(e_leave);
 EMITTER(e_call_rel); EMITTER(e_call_rm); EMITTER(e_jmp_rel); EMITTER(e_jmp_rm); EMITTER(e_jcc);
 EMITTER(e_loop); EMITTER(e_ret); EMITTER(e_into);

@@ -21,6 +21,15 @@ static bool has_full_rights(const struct segment *segment, bool is_cs) {
     return (attr & (SEG_ATTR_WRITABLE | SEG_ATTR_DOWN)) == SEG_ATTR_WRITABLE;
 }
 
+/* Does the mode word say of a data segment what its class is? CS and SS have more in it. */
+static bool mode_holds(const struct cpu *cpu, const struct segment *segment) {
+    static const uint8_t shifts[SEG_COUNT] = {[SEG_ES] = MODE_ES_SHIFT, [SEG_DS] = MODE_DS_SHIFT,
+                                              [SEG_FS] = MODE_FS_SHIFT, [SEG_GS] = MODE_GS_SHIFT};
+    uintptr_t index = ((uintptr_t)segment - (uintptr_t)cpu->seg) / sizeof *segment;
+    bool kernel_gs = index == SEG_GS && !(cpu->mode & (MODE_CPL | MODE_REAL | MODE_VM86));
+    return index < SEG_COUNT && shifts[index] && (kernel_gs || (cpu->mode >> shifts[index] & 3u) == segment->cls);
+}
+
 void cpu_segment_changed(struct cpu *cpu, struct segment *segment) {
     bool is_cs = segment == &cpu->seg[SEG_CS];
     if (!segment->usable || segment->limit < 0xffff || !has_full_rights(segment, is_cs))
@@ -29,7 +38,7 @@ void cpu_segment_changed(struct cpu *cpu, struct segment *segment) {
         segment->cls = SEGMENT_64K;
     else
         segment->cls = segment->base == 0 ? SEGMENT_FLAT : SEGMENT_BASED;
-    cpu->mode_dirty = true;
+    cpu->mode_dirty |= !mode_holds(cpu, segment);
 }
 
 /* Real mode, or virtual-8086 mode: MODE_REAL, MODE_VM86 or 0. */

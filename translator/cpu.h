@@ -171,13 +171,14 @@ static inline uint32_t cpu_eflags(const struct cpu *cpu) {
 /* Replaces the bits of EFLAGS that `mask` names. The mode may change. */
 static inline void cpu_set_eflags(struct cpu *cpu, uint32_t value, uint32_t mask) {
     uint32_t eflags = (cpu_eflags(cpu) & ~mask) | (value & mask);
+    cpu->mode_dirty |= ((eflags ^ cpu->sys_flags) & (FL_TF | FL_VM | FL_AC)) != 0;
     cpu->flags = (eflags & FL_HOST) | FL_ONE;
     cpu->iflag = eflags & FL_IF;
     cpu->sys_flags = eflags & FL_SYS;
-    cpu->mode_dirty = true;
 }
 
-/* Recomputes a segment's class after its hidden part changed, and marks the mode dirty. */
+/* Recomputes a segment's class after its hidden part changed, and marks the mode dirty if it does
+ * not hold any more. */
 void cpu_segment_changed(struct cpu *cpu, struct segment *segment);
 /* Recomputes `mode` from the state; `cpl` is the privilege level (not derivable from CS in the
  * middle of a transfer). */

@@ -86,7 +86,7 @@ const struct insn_row insn_rows[] = {
     I(0, 0x9a, 0x9a, X_, ANY, CO, 1, CALLOUT_call_far, "CALL", "Ap", e_far_ptr)
     {0, 0, 0x9b, 0x9b, PFX_ANY, X_, MOD_ANY, UNIT_X87, ID, false, NOCALL, "FWAIT", "", e_ident},
     I(0, 0x9c, 0x9c, X_, ANY, IN, 0, NOCALL, "PUSHF", "", e_pushf)
-    I(0, 0x9d, 0x9d, X_, ANY, CO, 1, CALLOUT_popf, "POPF", "", e_callout_size)
+    I(0, 0x9d, 0x9d, X_, ANY, CO, 1, CALLOUT_popf, "POPF", "", e_popf)
     I(0, 0x9e, 0x9f, X_, ANY, ID, 0, NOCALL, "SAHF/LAHF", "", e_ident)
     I(0, 0xa0, 0xa3, X_, ANY, RW, 0, NOCALL, "MOV", "moffs", e_moffs)
     I(0, 0xa4, 0xa7, X_, ANY, RW, 0, NOCALL, "MOVS/CMPS", "", e_string)

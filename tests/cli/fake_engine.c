@@ -103,8 +103,6 @@ static int act(struct vcpu *v, const struct engine_options *options, const char 
         vcpu_request_exit(v, ++*boots < 3 ? EXIT_RESET : EXIT_POWER_OFF, 0);
     } else if (!strcmp(what, "triple-fault")) {
         triple_fault(v);
-    } else if (!strcmp(what, "unsupported")) {
-        vcpu_refuse(v, "virtual-8086 mode");
     } else if (!strcmp(what, "unclaimed")) {
         bus_read(v->bus, 0xeeee, 1);
         vcpu_request_exit(v, EXIT_POWER_OFF, 0);

@@ -262,7 +262,6 @@ static const struct {
     {"triple-fault",
      3,
      {"triple fault", "=> 00200006  0f 0b", "page walk of CR2 deadbeef", "mov eax, 0x12345678"}},
-    {"unsupported", 4, {"virtual-8086 mode", "EIP"}},
     {"errno", 1, {"Cannot allocate memory"}},
     {"crash", 1, {"killed by SIGSEGV", "EIP"}},
 #ifndef RING3_SANITIZED
