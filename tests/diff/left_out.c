@@ -1,0 +1,87 @@
+/* What is not compared, each with its reason: rows whose results differ by design, outcomes that
+ * say nothing, and flags that the manual leaves undefined. */
+#include <string.h>
+
+#include "tests/diff/sequence.h"
+#include "translator/block.h"
+
+static const struct {
+    const char *name, *operands; /* operands: NULL for any */
+    const char *reason;
+} left_out_rows[] = {
+    {"CPUID", NULL, "the guest's processor is a model of its own"},
+    {"RDTSC", NULL, "time"},
+    {"RDTSCP", NULL, "time; TSC_AUX is the kernel's"},
+    {"RDRAND", NULL, "random"},
+    {"RDSEED", NULL, "random"},
+    {"RDPMC", NULL, "CR4.PCE is the kernel's"},
+    {"XGETBV/XSETBV", NULL, "XCR0 is the kernel's"},
+    {"SGDT", NULL, "the descriptor tables' addresses are the kernel's; UMIP"},
+    {"SIDT", NULL, "the descriptor tables' addresses are the kernel's; UMIP"},
+    {"SLDT", NULL, "the selector is the kernel's; UMIP"},
+    {"STR", NULL, "the selector is the kernel's; UMIP"},
+    {"SMSW", NULL, "CR0 is the kernel's; UMIP"},
+    {"SYSENTER", NULL, "the host's system call"},
+    {"SYSCALL", NULL, "the host's system call"},
+    {"SYSRET", NULL, "not there outside 64-bit mode on Intel's processors"},
+};
+
+const char *row_left_out(const struct insn_row *row) {
+    for (unsigned i = 0; i < sizeof left_out_rows / sizeof *left_out_rows; i++)
+        if (strcmp(row->name, left_out_rows[i].name) == 0 &&
+            (!left_out_rows[i].operands || strcmp(row->operands, left_out_rows[i].operands) == 0))
+            return left_out_rows[i].reason;
+    return NULL;
+}
+
+/* The instruction at an EIP of the sequence's code. False: outside, or none. */
+static bool insn_at(const struct sequence *s, uint32_t eip, struct insn *in) {
+    static struct job job;
+    assemble(s, &job);
+    uint32_t offset = eip + s->code_base - job.code_at;
+    if (offset >= job.code_len)
+        return false;
+    const struct translate_request req = {.bytes = job.code + offset, .len = 32, .page_bytes = 32};
+    return insn_decode(&req, 0, in) == 0;
+}
+
+const char *outcome_left_out(const struct sequence *s, const struct outcome *native,
+                             const struct outcome *guest) {
+    struct insn in;
+    if (native->ending == ENDED_SYSCALL)
+        return "a system call of the host";
+    if (guest->ending == ENDED_REFUSED)
+        return guest->text;
+    if (native->ending == ENDED_TIMEOUT && guest->ending == ENDED_TIMEOUT)
+        return "endless on both sides";
+    bool guest_ud = guest->ending == ENDED_TRAP && guest->trap == 6;
+    if (guest_ud && native->trap != 6 && !insn_at(s, guest->out.eip, &in))
+        return "an instruction that the guest's CPUID does not offer";
+    return NULL;
+}
+
+/* Instructions that C code carries out, whose undefined flags need not be this processor's. */
+static const struct {
+    const char *name;
+    uint32_t flags;
+    const char *section; /* of the SDM, volume 2 */
+} undefined[] = {
+    {"AAA", FL_OF | FL_SF | FL_ZF | FL_PF, "AAA, Flags Affected"},
+    {"AAS", FL_OF | FL_SF | FL_ZF | FL_PF, "AAS, Flags Affected"},
+    {"AAM", FL_OF | FL_AF | FL_CF, "AAM, Flags Affected"},
+    {"AAD", FL_OF | FL_AF | FL_CF, "AAD, Flags Affected"},
+    {"DAA", FL_OF, "DAA, Flags Affected"},
+    {"DAS", FL_OF, "DAS, Flags Affected"},
+};
+
+uint32_t undefined_flags(const struct sequence *s) {
+    uint32_t flags = 0;
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->elements[i].row == NO_ROW || s->elements[i].removed)
+            continue;
+        for (unsigned j = 0; j < sizeof undefined / sizeof *undefined; j++)
+            if (strcmp(insn_rows[s->elements[i].row].name, undefined[j].name) == 0)
+                flags |= undefined[j].flags;
+    }
+    return flags;
+}
