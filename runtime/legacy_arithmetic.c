@@ -1,8 +1,5 @@
 /* Instructions that 64-bit mode no longer has: decimal adjustment, SALC, BOUND, and ENTER with a
  * nesting level (SDM vol. 2). Flags that the manual leaves undefined are what processors give. */
-#include <assert.h>
-#include <string.h>
-
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
@@ -118,70 +115,51 @@ enum callout_result callout_bound(struct vcpu *v, uint32_t arg, uint32_t operand
     return index < lower || index > upper ? fault_raise(v, VEC_BR) : CALLOUT_NEXT;
 }
 
-#define ENTER_LEVELS_MAX 31
-#define ENTER_ITEMS (ENTER_LEVELS_MAX + 1)
-
-/* ENTER's frame while it is built: `items` downwards from the old top of the stack. It is written
- * at the end, so a frame pointer that is read back may lie in what is not written yet. */
-struct enter_frame {
-    uint8_t bytes[ENTER_ITEMS * 4]; /* the last byte is the first pushed item's highest */
-    uint32_t len, unit;
-    uint32_t mask, top; /* of the stack segment's offsets; where SP was */
-};
-
-static void frame_push(struct enter_frame *f, uint32_t value) {
-    f->len += f->unit;
-    assert(f->len <= sizeof f->bytes);
-    memcpy(f->bytes + sizeof f->bytes - f->len, &value, f->unit);
+/* A push of ENTER's: ESP itself moves at the very end. */
+static bool enter_push(struct vcpu *v, uint32_t *top, uint32_t value, uint32_t unit) {
+    const struct segment *ss = &v->cpu.seg[SEG_SS];
+    *top = (*top - unit) & stack_mask(ss);
+    return stack_write(v, ss, *top, &value, unit, unit, 0, false);
 }
 
-/* Reads the frame pointer at SS:offset as it will be once `f` is written. */
-static bool frame_read(struct vcpu *v, const struct enter_frame *f, uint32_t offset,
-                       uint32_t *value) {
+static bool enter_read(struct vcpu *v, uint32_t offset, uint32_t *value, uint32_t unit) {
     const struct segment *ss = &v->cpu.seg[SEG_SS];
-    uint8_t bytes[4] = {0, 0, 0, 0};
-    offset &= f->mask;
-    if (!segment_holds(ss, offset, f->unit)) {
+    offset &= stack_mask(ss);
+    *value = 0;
+    if (!segment_holds(ss, offset, unit)) {
         fault_raise_error(v, VEC_SS, 0);
         return false;
     }
-    if (!guest_read(v, ss->base + offset, bytes, f->unit, false))
-        return false;
-    for (uint32_t i = 0; i < f->unit; i++) {
-        uint32_t below_top = (f->top - (offset + i)) & f->mask; /* 1: the first pushed byte */
-        if (below_top >= 1 && below_top <= f->len)
-            bytes[i] = f->bytes[sizeof f->bytes - below_top];
-    }
-    memcpy(value, bytes, 4);
-    return true;
+    return guest_read(v, ss->base + offset, value, unit, false);
 }
 
+/* Item by item, as the processor does it: a fault half way leaves what was pushed in memory and
+ * the registers as they were, and a frame pointer may be read back that was just pushed. */
 enum callout_result callout_enter(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)operand;
     struct cpu *cpu = &v->cpu;
     const struct segment *ss = &cpu->seg[SEG_SS];
-    uint32_t levels = arg & 31u, size = arg >> 8 & 0xffffu;
-    struct enter_frame f = {.unit = callout_unit(arg), .mask = stack_mask(ss)};
-    f.top = cpu->gpr[ESP];
-    frame_push(&f, cpu->gpr[EBP]);
-    uint32_t frame = f.top - f.unit;
+    uint32_t levels = arg & 31u, size = arg >> 8 & 0xffffu, unit = callout_unit(arg);
+    uint32_t mask = stack_mask(ss), top = cpu->gpr[ESP];
+    if (!enter_push(v, &top, cpu->gpr[EBP], unit))
+        return CALLOUT_FAULT;
+    uint32_t frame = top;
     for (uint32_t i = 1; i < levels; i++) {
         uint32_t pointer;
-        if (!frame_read(v, &f, cpu->gpr[EBP] - i * f.unit, &pointer))
+        if (!enter_read(v, cpu->gpr[EBP] - i * unit, &pointer, unit) ||
+            !enter_push(v, &top, pointer, unit))
             return CALLOUT_FAULT;
-        frame_push(&f, pointer);
     }
-    if (levels > 0)
-        frame_push(&f, (cpu->gpr[ESP] & ~f.mask) | (frame & f.mask));
+    if (levels > 0 && !enter_push(v, &top, (cpu->gpr[ESP] & ~mask) | frame, unit))
+        return CALLOUT_FAULT;
 
     /* The new top of the stack must be writable (SDM vol. 2, ENTER: exceptions). */
-    uint32_t bottom = f.top - f.len, esp = (bottom - size) & f.mask;
-    if (!segment_holds(ss, esp, f.unit))
+    uint32_t esp = (top - size) & mask;
+    if (!segment_holds(ss, esp, unit))
         return fault_raise_error(v, VEC_SS, 0);
-    if (!guest_probe_write(v, ss->base + esp, f.unit, false) ||
-        !stack_write(v, ss, bottom, f.bytes + sizeof f.bytes - f.len, f.len, f.unit, 0, false))
+    if (!guest_probe_write(v, ss->base + esp, unit, false))
         return CALLOUT_FAULT;
-    cpu->gpr[EBP] = (cpu->gpr[EBP] & ~f.mask) | (frame & f.mask);
+    cpu->gpr[EBP] = (cpu->gpr[EBP] & ~mask) | frame;
     stack_set_pointer(cpu, esp);
     return CALLOUT_NEXT;
 }

@@ -5,6 +5,7 @@
 
 #define VECTOR_UD 6
 #define VECTOR_NM 7
+#define VECTOR_GP 13
 
 void emit_jump_stub(struct emit *e, enum stub stub) {
     struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
@@ -111,7 +112,18 @@ static void load_rm16(struct block *b, const struct insn *in) {
     emit_insn(&b->e, &movzx);
 }
 
+/* LLDT, LTR and LMSW look at the privilege level before they touch their operand. */
+static bool is_privileged(const struct insn *in) {
+    unsigned id = in->row->callout;
+    return id == CALLOUT_lldt || id == CALLOUT_ltr || id == CALLOUT_lmsw;
+}
+
 void e_callout_rm(struct block *b, const struct insn *in) {
+    uint32_t mode = b->req->mode;
+    if (is_privileged(in) && (mode & MODE_CPL) && !(mode & MODE_VM86)) {
+        block_raise(b, in->eip, in->next_eip, 0x100u | VECTOR_GP);
+        return;
+    }
     load_rm16(b, in);
     block_callout(b, in, in->row->callout, 0);
     after(b, in);
@@ -163,8 +175,10 @@ void e_arpl(struct block *b, const struct insn *in) {
     } else {
         mov.rm = (uint8_t)host_gpr(in->z.raw.modrm.rm);
     }
-    emit_load(&b->e, R9, &result); /* the unchanged selector where ZF is clear */
+    emit_load(&b->e, R9, &result);
+    uint8_t *unchanged = emit_short_jump(&b->e, 0x75); /* jnz: nothing is written */
     emit_insn(&b->e, &mov);
+    emit_short_land(&b->e, unchanged);
 }
 
 void e_bound(struct block *b, const struct insn *in) {

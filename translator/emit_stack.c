@@ -86,14 +86,15 @@ void e_push_seg(struct block *b, const struct insn *in) {
         return;
     unsigned segment = in->z.opcode_map == ZYDIS_OPCODE_MAP_0F ? (in->z.opcode == 0xa0 ? SEG_FS : SEG_GS)
                                                                : in->z.opcode >> 3 & 3u;
+    /* Two bytes of the slot are written, as recent processors do it (SDM vol. 2B, PUSH). */
     unsigned size = slot_size(in);
-    struct memref m = operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE);
+    struct memref m = operand_stack(b, in, -(int32_t)size, 2, ACCESS_WRITE);
     struct memref selector = mem_cpu((uint32_t)(__builtin_offsetof(struct cpu, seg) +
                                                 segment * sizeof(struct segment)));
     struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R9,
                              .mem = &selector};
     emit_insn(&b->e, &movzx);
-    store_sized(b, &m, R9, size);
+    store_sized(b, &m, R9, 2);
     add_esp(b, -(int32_t)size);
 }
 
