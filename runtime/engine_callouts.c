@@ -78,7 +78,7 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
 }
 
 enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    uint32_t size = arg & 0xff;
+    uint32_t size = CHECK_SIZE(arg);
     bool write = (arg >> 8 & 0xff) == ACCESS_WRITE;
     bool ok = segment_access(v, arg >> 16 & 0xff, operand, size ? size : 1, write, &v->cpu.result2);
     return ok ? CALLOUT_NEXT : CALLOUT_FAULT;

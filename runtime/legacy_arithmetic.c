@@ -3,6 +3,7 @@
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
+#include "runtime/segment_access.h"
 #include "runtime/stack.h"
 
 static uint32_t get_al(const struct cpu *cpu) { return cpu->gpr[EAX] & 0xffu; }
@@ -83,9 +84,11 @@ enum callout_result callout_aam(struct vcpu *v, uint32_t arg, uint32_t operand) 
 enum callout_result callout_aad(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)operand;
     struct cpu *cpu = &v->cpu;
-    uint32_t result = (get_al(cpu) + get_ah(cpu) * (arg & 0xffu)) & 0xffu;
-    set_ax(cpu, 0, result);
-    set_flags(cpu, result, false, false);
+    uint32_t al = get_al(cpu), product = get_ah(cpu) * (arg & 0xffu) & 0xffu, sum = al + product;
+    set_ax(cpu, 0, sum);
+    set_flags(cpu, sum, sum > 0xffu, (al ^ product ^ sum) & 0x10u); /* as of an addition */
+    if ((al ^ sum) & (product ^ sum) & 0x80u)
+        cpu->flags |= FL_OF;
     return CALLOUT_NEXT;
 }
 
@@ -117,20 +120,17 @@ enum callout_result callout_bound(struct vcpu *v, uint32_t arg, uint32_t operand
 
 /* A push of ENTER's: ESP itself moves at the very end. */
 static bool enter_push(struct vcpu *v, uint32_t *top, uint32_t value, uint32_t unit) {
-    const struct segment *ss = &v->cpu.seg[SEG_SS];
-    *top = (*top - unit) & stack_mask(ss);
-    return stack_write(v, ss, *top, &value, unit, unit, 0, false);
+    gva_t at;
+    *top = (*top - unit) & stack_mask(&v->cpu.seg[SEG_SS]);
+    return segment_access(v, SEG_SS, *top, unit, true, &at) && guest_write(v, at, &value, unit, false);
 }
 
 static bool enter_read(struct vcpu *v, uint32_t offset, uint32_t *value, uint32_t unit) {
-    const struct segment *ss = &v->cpu.seg[SEG_SS];
-    offset &= stack_mask(ss);
+    gva_t at;
+    offset &= stack_mask(&v->cpu.seg[SEG_SS]);
     *value = 0;
-    if (!segment_holds(ss, offset, unit)) {
-        fault_raise_error(v, VEC_SS, 0);
-        return false;
-    }
-    return guest_read(v, ss->base + offset, value, unit, false);
+    return segment_access(v, SEG_SS, offset, unit, false, &at) &&
+           guest_read(v, at, value, unit, false);
 }
 
 /* Item by item, as the processor does it: a fault half way leaves what was pushed in memory and
@@ -155,11 +155,11 @@ enum callout_result callout_enter(struct vcpu *v, uint32_t arg, uint32_t operand
 
     /* The new top of the stack must be writable (SDM vol. 2, ENTER: exceptions). */
     uint32_t esp = (top - size) & mask;
-    if (!segment_holds(ss, esp, unit))
-        return fault_raise_error(v, VEC_SS, 0);
-    if (!guest_probe_write(v, ss->base + esp, unit, false))
+    gva_t at;
+    if (!segment_access(v, SEG_SS, esp, unit, true, &at) || !guest_probe_write(v, at, unit, false))
         return CALLOUT_FAULT;
-    cpu->gpr[EBP] = (cpu->gpr[EBP] & ~mask) | frame;
+    uint32_t kept = unit == 2 ? 0xffff0000u : ~mask;
+    cpu->gpr[EBP] = (cpu->gpr[EBP] & kept) | (frame & ~kept);
     stack_set_pointer(cpu, esp);
     return CALLOUT_NEXT;
 }

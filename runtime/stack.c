@@ -22,6 +22,18 @@ static bool holds_frame(const struct segment *ss, uint32_t offset, uint32_t len,
     return true;
 }
 
+/* A frame that is not all there: the fault is that of its highest item, the first one that a push
+ * writes; far returns read it first, too. */
+static bool fault_from_top(struct vcpu *v, gva_t gva, uint32_t len, uint32_t unit, bool write,
+                           bool inner) {
+    uint32_t item;
+    for (uint32_t at = len; at; at -= unit)
+        if (!(write ? guest_probe_write(v, gva + at - unit, unit, inner)
+                    : guest_read(v, gva + at - unit, &item, unit, inner)))
+            break;
+    return false;
+}
+
 bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t unit) {
     assert(len % unit == 0);
     const struct segment *ss = &v->cpu.seg[SEG_SS];
@@ -31,7 +43,8 @@ bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t 
         return false;
     }
     if (is_contiguous(mask, offset, len))
-        return guest_read(v, ss->base + offset, to, len, false);
+        return guest_read(v, ss->base + offset, to, len, false) ||
+               fault_from_top(v, ss->base + offset, len, unit, false, false);
     for (uint32_t i = 0; i < len; i += unit)
         if (!guest_read(v, ss->base + ((offset + i) & mask), (uint8_t *)to + i, unit, false))
             return false;
@@ -62,7 +75,8 @@ bool stack_write(struct vcpu *v, const struct segment *ss, uint32_t esp, const v
         return false;
     }
     if (is_contiguous(mask, offset, len))
-        return guest_write(v, ss->base + offset, from, len, inner);
+        return guest_write(v, ss->base + offset, from, len, inner) ||
+               fault_from_top(v, ss->base + offset, len, unit, true, inner);
     return write_wrapped(v, ss, offset, from, len, unit, inner);
 }
 

@@ -1,5 +1,5 @@
 /* String instructions off the fast path: element by element (SDM vol. 2, MOVS CMPS STOS LODS SCAS,
- * REP). A fault leaves the registers as of the last completed element; under single step a
+ * REP). A fault leaves the registers as of the last completed element, but not the flags; under single step a
  * repeated instruction stops after each element with EIP still at it. */
 #include <assert.h>
 
@@ -77,9 +77,9 @@ static bool element(struct vcpu *v, const struct string_op *op) {
     struct cpu *cpu = &v->cpu;
     uint32_t source = cpu->gpr[EAX], destination = 0;
     bool from_memory = op->kind == MOVS || op->kind == CMPS || op->kind == LODS;
-    if (from_memory && !load(v, op, op->segment, cpu->gpr[ESI], &source))
+    if (compares(op) && !load(v, op, SEG_ES, cpu->gpr[EDI], &destination)) /* CMPS: this one first */
         return false;
-    if (compares(op) && !load(v, op, SEG_ES, cpu->gpr[EDI], &destination))
+    if (from_memory && !load(v, op, op->segment, cpu->gpr[ESI], &source))
         return false;
     if ((op->kind == MOVS || op->kind == STOS) && !store(v, op, source))
         return false;
@@ -104,9 +104,12 @@ enum callout_result callout_string(struct vcpu *v, uint32_t arg, uint32_t operan
     struct string_op op = parse(arg);
     if (!op.repeat)
         return element(v, &op) ? CALLOUT_NEXT : CALLOUT_FAULT;
+    uint32_t flags = cpu->flags;
     while (count(cpu, &op)) {
-        if (!element(v, &op))
+        if (!element(v, &op)) {
+            cpu->flags = flags; /* as before the instruction (SDM vol. 2B, REP) */
             return CALLOUT_FAULT;
+        }
         cpu->gpr[ECX] = (cpu->gpr[ECX] & ~op.address_mask) | (count(cpu, &op) - 1);
         if (compares(&op) && ((cpu->flags & FL_ZF) != 0) != op.repeat_while)
             break;

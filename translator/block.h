@@ -23,6 +23,7 @@ struct insn {
     uint8_t segment;  /* of the memory operand, override applied; enum segment_index */
     bool override;    /* a segment prefix was there */
     bool opsize16, addr16, rep, repne, lock;
+    bool reads; /* of its memory operand only the reading access is being emitted */
     uint8_t imm_at, imm_len;
     uint8_t hint; /* how its operands reach memory (HINT_*) */
 };

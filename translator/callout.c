@@ -88,7 +88,8 @@ void e_callout_mem(struct block *b, const struct insn *in) {
     if (in->row->callout == CALLOUT_xsave)
         arg = in->z.raw.modrm.reg == 6;
     struct memref ea;
-    if (in->row->callout == CALLOUT_invlpg || block_segment_class(b, in->segment) == SEGMENT_FLAT) {
+    bool flat = block_segment_class(b, in->segment) == SEGMENT_FLAT && !block_checked(b);
+    if (in->row->callout == CALLOUT_invlpg || flat) {
         /* The handler's own accesses are checked; INVLPG makes none. */
         ea = operand_effective(b, in, 0);
         emit_lea(&b->e, R11, &ea);
@@ -162,23 +163,24 @@ void e_callout_to_reg(struct block *b, const struct insn *in) {
     emit_insn(&b->e, &cmovz);
 }
 
+/* In memory the handler does it all: it writes only where the selector changes, and ZF must not
+ * change before that write has worked. */
 void e_arpl(struct block *b, const struct insn *in) {
-    struct memref result = CPU_FIELD(result), m;
-    bool memory = in->z.raw.modrm.mod != 3;
-    struct encoding mov = {.opcode = 0x89, .has_modrm = true, .reg = R9, .legacy = {0x66},
-                           .legacy_count = 1};
-    load_rm16(b, in);
-    block_callout(b, in, CALLOUT_arpl, in->z.raw.modrm.reg);
-    if (memory) {
-        m = operand_memory(b, in, 0);
-        mov.mem = &m;
-    } else {
-        mov.rm = (uint8_t)host_gpr(in->z.raw.modrm.rm);
+    struct memref result = CPU_FIELD(result);
+    uint32_t source = in->z.raw.modrm.reg;
+    if (in->z.raw.modrm.mod != 3) {
+        struct insn read = *in;
+        read.reads = true;
+        operand_linear(b, &read);
+        block_callout(b, in, CALLOUT_arpl, source | CALLOUT_ARPL_MEMORY | (uint32_t)in->segment << 16);
+        return;
     }
-    emit_load(&b->e, R9, &result);
-    uint8_t *unchanged = emit_short_jump(&b->e, 0x75); /* jnz: nothing is written */
+    load_rm16(b, in);
+    block_callout(b, in, CALLOUT_arpl, source);
+    struct encoding mov = {.opcode = 0x89, .has_modrm = true, .reg = R9, .legacy = {0x66},
+                           .legacy_count = 1, .rm = (uint8_t)host_gpr(in->z.raw.modrm.rm)};
+    emit_load(&b->e, R9, &result); /* the unchanged selector where ZF is clear */
     emit_insn(&b->e, &mov);
-    emit_short_land(&b->e, unchanged);
 }
 
 void e_bound(struct block *b, const struct insn *in) {

@@ -62,7 +62,8 @@
     X(lsl, "-", "selector (result, ZF)", "LSL")                                                   \
     X(verr, "-", "selector (ZF)", "VERR")                                                         \
     X(verw, "-", "selector (ZF)", "VERW")                                                         \
-    X(arpl, "source selector's gpr", "destination selector (result, ZF)", "ARPL")                 \
+    X(arpl, "source selector's gpr | 0x100 (memory) | segment << 16",                                \
+      "destination selector (result, ZF), or its linear address", "ARPL")                         \
     X(in, "size (1, 2, 4) << 16 | port; bit 24: the port is in DX", "-", "IN")  \
     X(out, "as for IN", "-", "OUT")                                                               \
     X(ins, "size << 16 | bit 24 REP | bit 25 16-bit address", "-", "INS, REP INS")                \
@@ -81,7 +82,7 @@
     X(xrstor, "-", "linear address", "XRSTOR")                                                    \
     X(fnsave, "ARG16", "linear address", "FNSAVE")                                                \
     X(fnstenv, "ARG16", "linear address", "FNSTENV")                                              \
-    X(check, "size | access kind << 8 | segment << 16", "effective address (result2: linear address)", \
+    X(check, "size & ffh | access kind << 8 | segment << 16 | size >> 8 << 24", "effective address (result2: linear address)", \
       "memory operands through a segment that is not flat, or under alignment checks")            \
     X(string, "opcode | segment << 8 | bit 16 REPE | 17 REPNE | 18 16-bit address | ARG16", "-",       \
       "MOVS CMPS STOS LODS SCAS through segments that are not flat, with 16-bit addresses, or stepped") \
@@ -96,6 +97,11 @@ enum callout_id {
         CALLOUT_COUNT
 };
 
+/* check: the size of the access, up to 4095 bytes. */
+#define CHECK_ARG(size, kind, segment)                                                           \
+    (((size) & 0xffu) | (uint32_t)(kind) << 8 | (segment) << 16 | (size) >> 8 << 24)
+#define CHECK_SIZE(arg) (((arg) & 0xffu) | (arg) >> 24 << 8)
+#define CALLOUT_ARPL_MEMORY 0x100u
 #define CALLOUT_STRING_REPE 0x10000u
 #define CALLOUT_STRING_REPNE 0x20000u
 #define CALLOUT_STRING_ADDR16 0x40000u

@@ -155,16 +155,12 @@ void e_pusha(struct block *b, const struct insn *in) {
     add_esp(b, -(int32_t)(8 * size));
 }
 
-/* EDI first; a fault on a later slot must leave the registers alone, so the last slot is read
- * before any register changes (the slots span at most two pages). */
+/* EDI first. A fault on a later slot leaves what was popped in the registers and ESP as it was, as
+ * on processors: POPA can then be done again. */
 void e_popa(struct block *b, const struct insn *in) {
     if (stack16(b, in))
         return;
     unsigned size = slot_size(in);
-    struct memref first = operand_stack(b, in, 0, size, ACCESS_READ);
-    load_sized(b, R9, &first, size);
-    struct memref last = operand_stack(b, in, (int32_t)(7 * size), size, ACCESS_READ);
-    load_sized(b, R9, &last, size);
     for (unsigned i = 0; i < 8; i++) {
         unsigned gpr = 7 - i;
         if (gpr == ESP)

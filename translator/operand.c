@@ -85,15 +85,43 @@ static struct memref add_base(struct block *b, unsigned segment, struct memref e
     return ea;
 }
 
+static bool waits_for_x87(const struct insn *in) {
+    bool d9 = in->z.opcode == 0xd9, dd = in->z.opcode == 0xdd;
+    if (in->row->unit == UNIT_X87) /* all but FNSTENV, FNSTCW, FNSAVE, FNSTSW */
+        return !((d9 || dd) && in->z.raw.modrm.reg >= 6);
+    return in->row->unit == UNIT_MMX;
+}
+
 /* The checking callout: limits, rights, alignment, data breakpoints. The linear address comes back in result2, and
  * from there in r11d. */
 static struct memref checked(struct block *b, const struct insn *in, unsigned segment,
                              struct memref ea, unsigned size, enum access_kind kind) {
     emit_lea(&b->e, R11, &ea);
-    block_callout(b, in, CALLOUT_check, size | (uint32_t)kind << 8 | segment << 16);
+    if (waits_for_x87(in))
+        emit8(&b->e, 0x9b); /* FWAIT: a pending x87 exception comes before the operand's faults */
+    block_callout(b, in, CALLOUT_check, CHECK_ARG(size, kind, segment));
     struct memref result = CPU_FIELD(result2);
     emit_load(&b->e, R11, &result);
     return (struct memref){.base = R11, .index = NO_REG};
+}
+
+/* What the state-saving instructions reach. */
+static bool state_area(const struct insn *in, unsigned *size, enum access_kind *kind) {
+    *kind = ACCESS_WRITE;
+    switch (in->row->callout) {
+    case CALLOUT_fxrstor: *kind = ACCESS_READ; *size = 512; return true;
+    case CALLOUT_fxsave: *size = 512; return true;
+    case CALLOUT_xrstor: *kind = ACCESS_READ; *size = 576; return true;
+    case CALLOUT_xsave: *size = 576; return true;
+    case CALLOUT_fnsave: *size = in->opsize16 ? 94 : 108; return true;
+    case CALLOUT_fnstenv: *size = in->opsize16 ? 14 : 28; return true;
+    default: return false;
+    }
+}
+
+/* CLFLUSH and CLFLUSHOPT read a byte of their line. */
+static bool is_flush(const struct insn *in) {
+    return in->row->map == 1 && in->z.opcode == 0xae && in->z.raw.modrm.reg == 7;
 }
 
 /* Size and kind of the explicit memory operand: only the checked path asks. */
@@ -102,8 +130,12 @@ static void explicit_access(const struct insn *in, unsigned *size, enum access_k
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     ZydisDecoder decoder;
     ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
+    if (state_area(in, size, kind))
+        return;
     *size = 1;
     *kind = ACCESS_READ;
+    if (in->row->emit == e_ident && is_flush(in))
+        return;
     if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, in->bytes, in->len, &z, operands)))
         return;
     for (unsigned i = 0; i < z.operand_count; i++) {
@@ -111,7 +143,7 @@ static void explicit_access(const struct insn *in, unsigned *size, enum access_k
             operands[i].visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
             continue;
         *size = operands[i].size / 8u ? operands[i].size / 8u : 1;
-        if (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+        if (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE && !in->reads)
             *kind = ACCESS_WRITE;
         return;
     }
@@ -163,7 +195,82 @@ static struct memref linear_operand(struct block *b, const struct insn *in, int3
     return cls == SEGMENT_BASED ? add_base(b, in->segment, ea) : ea;
 }
 
+/* BT, BTS, BTR and BTC with a register: an offset of any size, in bits. */
+static bool is_bit_string(const struct insn *in) {
+    return in->row->emit == e_ident && !in->row->vex && in->row->map == 1 &&
+           (in->z.opcode & 0xe7u) == 0xa3;
+}
+
+/* r10 = which 16 or 32 bits after the operand's address the offset selects. Without flags a shift
+ * to the right is one to the left, by way of memory, and a byte forwards. */
+static void load_bit_element(struct block *b, const struct insn *in) {
+    struct memref scratch = CPU_FIELD(bit_offset), after = scratch;
+    struct memref times8 = {.base = NO_REG, .index = R10, .scale = 3};
+    struct memref times2 = {.base = R10, .index = R10};
+    struct encoding movsx = {.opcode = 0x63, .has_modrm = true, .rex_w = true, .reg = R10,
+                             .rm = (uint8_t)host_gpr(in->z.raw.modrm.reg)};
+    if (in->opsize16) {
+        movsx.map = MAP_0F;
+        movsx.opcode = 0xbf;
+    }
+    emit_insn(&b->e, &movsx);
+    emit_lea64(&b->e, R10, &times8);
+    if (in->opsize16)
+        emit_lea64(&b->e, R10, &times2);
+    emit_store64(&b->e, &scratch, R10);
+    after.disp += 1;
+    struct encoding load = {.opcode = 0x63, .has_modrm = true, .rex_w = true, .reg = R10, .mem = &after};
+    emit_insn(&b->e, &load);
+}
+
+/* Where the address must be known whole, the offset's part of it is added for the check or the
+ * cut to 16 bits, and taken away again for the instruction, which adds it itself. */
+static struct memref bit_string_operand(struct block *b, const struct insn *in) {
+    unsigned scale = in->opsize16 ? 1 : 2;
+    struct insn plain = *in;
+    struct memref ea = operand_effective(b, &plain, 0);
+    struct memref sum = {.base = R11, .index = R10, .scale = (uint8_t)scale};
+    struct memref less = {.base = R11, .index = R10, .scale = (uint8_t)scale,
+                          .disp = in->opsize16 ? 2 : 4}; /* minus x is NOT x plus one */
+    emit_lea(&b->e, R11, &ea);
+    load_bit_element(b, in);
+    emit_lea(&b->e, R11, &sum);
+    if (in->addr16) {
+        struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R11, .rm = R11};
+        emit_insn(&b->e, &movzx);
+    }
+    ea = (struct memref){.base = R11, .index = NO_REG};
+    enum segment_class cls = block_segment_class(b, in->segment);
+    if (cls == SEGMENT_GENERAL || block_checked(b) || in->segment == SEG_CS) {
+        bool writes = in->z.opcode != 0xa3;
+        ea = checked(b, in, in->segment, ea, in->opsize16 ? 2 : 4, writes ? ACCESS_WRITE : ACCESS_READ);
+    } else if (cls == SEGMENT_BASED) {
+        ea = add_base(b, in->segment, ea);
+    }
+    emit_lea(&b->e, R11, &ea);
+    unsigned hint = HINT_OPERAND(in->hint);
+    bool gs = (b->req->mode & MODE_CPL) == 3 || hint == WINDOW_SUPER;
+    if (!gs) {
+        operand_window(b, R10, R11, hint);
+        struct memref host = {.base = R10, .index = R11};
+        emit_lea64(&b->e, R11, &host);
+    }
+    load_bit_element(b, in);
+    emit_bytes(&b->e, (const uint8_t[]){0x49, 0xf7, 0xd2}, 3); /* not r10 */
+    emit_lea64(&b->e, R11, &less);
+    return (struct memref){.base = R11, .index = NO_REG, .gs = gs, .addr32 = gs};
+}
+
+/* The plain form is right where the whole sum wraps at 4 GiB, in one window. */
+static bool is_plain_bit_string(const struct block *b, const struct insn *in) {
+    enum segment_class cls = block_segment_class(b, in->segment);
+    bool gs = (b->req->mode & MODE_CPL) == 3 || HINT_OPERAND(in->hint) == WINDOW_SUPER;
+    return gs && !in->addr16 && !block_checked(b) && cls != SEGMENT_GENERAL && in->segment != SEG_CS;
+}
+
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias) {
+    if (is_bit_string(in) && !is_plain_bit_string(b, in))
+        return bit_string_operand(b, in);
     return to_window(b, linear_operand(b, in, esp_bias), HINT_OPERAND(in->hint));
 }
 

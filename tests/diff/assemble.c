@@ -24,7 +24,7 @@ int element_at(const struct sequence *s, uint32_t eip) {
     for (unsigned i = 0; i < s->count; i++) {
         if (s->elements[i].removed)
             continue;
-        if (at == offset)
+        if (offset - at < s->elements[i].len)
             return (int)i;
         at += s->elements[i].len;
     }

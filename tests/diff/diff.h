@@ -26,6 +26,10 @@
 extern const uint8_t writable_page[WRITABLE_PAGES]; /* their numbers */
 enum { PAGE_READ_ONLY = 3 };
 
+/* The guest's kernel, which the processor's side does not have: supervisor pages. */
+#define KERNEL 0xe5600000u
+#define GUEST_RAM (4u << 20)
+
 #define VECTOR_BYTES 832u /* XSAVE image of x87, SSE and AVX */
 #define SEQUENCE_CODE 640u
 #define PATCHES_MAX 32u

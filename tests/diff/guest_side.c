@@ -19,8 +19,6 @@
 extern const uint8_t diff_guest_kernel[], diff_guest_kernel_end[];
 
 /* Guest-physical, and at KERNEL linear. */
-#define KERNEL 0xe5600000u
-#define GUEST_RAM (4u << 20)
 enum {
     GDT = 0x1000,
     IDT = 0x2000,
@@ -127,8 +125,13 @@ static void store_outcome(unsigned vector) {
     struct outcome *o = &m.shared->outcomes[SIDE_GUEST][m.shared->at[SIDE_GUEST]];
     gpa_t frame = STACK_TOP - 20;
     bool has_error = cpu->gpr[ESP] == KERNEL + frame - 4;
-    if ((!has_error && cpu->gpr[ESP] != KERNEL + frame) || (get32(frame + 4) & 3) != 3)
-        fail("an exception in the guest's kernel");
+    if ((!has_error && cpu->gpr[ESP] != KERNEL + frame) || (get32(frame + 4) & 3) != 3) {
+        snprintf(m.shared->exit_text, sizeof m.shared->exit_text,
+                 "exception %u in the guest's kernel, esp %x, cr2 %x, frame %x %x %x", vector,
+                 cpu->gpr[ESP], cpu->cr2, get32(cpu->gpr[ESP] - KERNEL), get32(cpu->gpr[ESP] - KERNEL + 4),
+                 get32(cpu->gpr[ESP] - KERNEL + 8));
+        _exit(97);
+    }
     o->ending = vector == VECTOR_TICK ? ENDED_TIMEOUT : m.refusal[0] ? ENDED_REFUSED : ENDED_TRAP;
     memcpy(o->text, m.refusal, sizeof o->text);
     o->trap = (int)vector;

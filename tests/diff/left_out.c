@@ -54,10 +54,20 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
         return guest->text;
     if (native->ending == ENDED_TIMEOUT && guest->ending == ENDED_TIMEOUT)
         return "endless on both sides";
+    if (guest->cr2 - KERNEL < GUEST_RAM)
+        return "an access to the guest's kernel";
     bool guest_ud = guest->ending == ENDED_TRAP && guest->trap == 6;
     if (guest_ud && native->trap != 6 && !insn_at(s, guest->out.eip, &in))
         return "an instruction that the guest's CPUID does not offer";
     return NULL;
+}
+
+bool vector_state_is_open(const struct sequence *s, const struct outcome *native) {
+    struct insn in;
+    bool by_segment = native->trap == VEC_SS || native->trap == VEC_GP || native->trap == VEC_AC;
+    if (native->ending != ENDED_TRAP || !by_segment || !insn_at(s, native->out.eip, &in))
+        return false;
+    return in.row->unit != UNIT_INT;
 }
 
 /* Instructions that C code carries out, whose undefined flags need not be this processor's. */

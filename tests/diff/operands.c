@@ -148,6 +148,17 @@ static void steer_string(struct generator *g, const struct insn *in) {
         prepare_gpr(g, ECX, random_chance(&g->r, 90) ? random_word(&g->r) % 40 : random_value(&g->r));
 }
 
+/* MOV EAX and MOV EDX become part of the element: the host has components that the guest does not
+ * have, and no sequence may ask for them. */
+static void choose_components(struct element *e, uint8_t components) {
+    const uint8_t moves[10] = {0xb8, components, 0, 0, 0, 0xba};
+    if (e->len + sizeof moves > ELEMENT_BYTES)
+        e->len = 0; /* with that many prefixes: never mind */
+    memmove(e->bytes + sizeof moves, e->bytes, e->len);
+    memcpy(e->bytes, moves, sizeof moves);
+    e->len = (uint8_t)(e->len + sizeof moves);
+}
+
 /* XSAVE and its kin: components that both sides have; a header that may be loaded. */
 static void steer_state_area(struct generator *g, struct element *e, struct insn *in) {
     unsigned callout = in->row->callout;
@@ -156,10 +167,8 @@ static void steer_state_area(struct generator *g, struct element *e, struct insn
     if (!random_chance(&g->r, 8))
         linear &= callout == CALLOUT_fxsave || callout == CALLOUT_fxrstor ? ~15u : ~63u;
     steer_memory(g, e, in, linear);
-    if (callout == CALLOUT_xsave || callout == CALLOUT_xrstor) {
-        prepare_gpr(g, EAX, random_word(&g->r) & 7);
-        prepare_gpr(g, EDX, 0);
-    }
+    if (callout == CALLOUT_xsave || callout == CALLOUT_xrstor)
+        choose_components(e, random_word(&g->r) & 7);
     if (callout == CALLOUT_fxrstor || callout == CALLOUT_xrstor)
         patch(g, linear + 24, wild ? random_word(&g->r) : mxcsr);
     if (callout == CALLOUT_xrstor || callout == CALLOUT_xsave)

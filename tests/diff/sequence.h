@@ -51,7 +51,7 @@ struct row_choice {
 void generate(struct sequence *s, const struct row_choice *rows, uint64_t seed, uint64_t number);
 /* assemble.c: the job of what is left of a sequence. */
 void assemble(const struct sequence *s, struct job *job);
-/* The element at an EIP, or -1; `s->count` for the end. */
+/* The element that holds an EIP, or -1; `s->count` for the end. */
 int element_at(const struct sequence *s, uint32_t eip);
 bool decode(const uint8_t *bytes, unsigned len, ZydisDecodedInstruction *z);
 
@@ -59,6 +59,9 @@ bool decode(const uint8_t *bytes, unsigned len, ZydisDecodedInstruction *z);
 const char *row_left_out(const struct insn_row *row);
 const char *outcome_left_out(const struct sequence *s, const struct outcome *native,
                              const struct outcome *guest);
+/* An MMX, SSE or AVX instruction whose operand the segment refuses: the processor may have turned the
+ * x87 stack into MMX registers or set exception flags by then, ring3's check comes before. */
+bool vector_state_is_open(const struct sequence *s, const struct outcome *native);
 /* Flags that the manual leaves undefined and that ring3 does not take from the processor. */
 uint32_t undefined_flags(const struct sequence *s);
 

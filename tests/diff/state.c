@@ -160,6 +160,8 @@ static void random_position(struct generator *g) {
         offset = 0x1000 - 1 - random_word(&g->r) % 48;
     else if (random_chance(&g->r, 30))
         offset = 0x40; /* the same place again and again */
+    if (g->s->code_base && offset + 0x100 > 0x1000)
+        offset = 0x40; /* its limit ends in the last page */
     job->code_at = page + offset;
     job->in.eip = job->code_at - g->s->code_base;
 }
