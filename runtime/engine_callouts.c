@@ -79,8 +79,12 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
 
 enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand) {
     uint32_t size = CHECK_SIZE(arg);
-    bool write = (arg >> 8 & 0xff) == ACCESS_WRITE;
-    bool ok = segment_access(v, arg >> 16 & 0xff, operand, size ? size : 1, write, &v->cpu.result2);
+    unsigned segment = arg >> 16 & 0xff, kind = arg >> 8 & 0x7f;
+    uint32_t *linear = &v->cpu.result2;
+    bool ok = kind == ACCESS_FETCH  ? segment_flush(v, segment, operand, linear)
+              : arg & CHECK_WORDS ? segment_access_words(v, segment, operand, size, kind == ACCESS_WRITE, linear)
+                                  : segment_access(v, segment, operand, size ? size : 1,
+                                                   kind == ACCESS_WRITE, linear);
     return ok ? CALLOUT_NEXT : CALLOUT_FAULT;
 }
 

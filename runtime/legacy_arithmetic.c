@@ -99,23 +99,23 @@ enum callout_result callout_salc(struct vcpu *v, uint32_t arg, uint32_t operand)
     return CALLOUT_NEXT;
 }
 
+static int32_t bound(uint32_t value, uint32_t unit) {
+    return unit == 2 ? (int16_t)value : (int32_t)value;
+}
+
+/* The upper bound is looked at where the lower one allows the index. */
 enum callout_result callout_bound(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    int32_t index = (int32_t)v->cpu.result, lower, upper;
-    if (callout_is_16bit(arg)) {
-        int16_t bounds[2];
-        if (!guest_read(v, operand, bounds, sizeof bounds, false))
-            return CALLOUT_FAULT;
-        index = (int16_t)index;
-        lower = bounds[0];
-        upper = bounds[1];
-    } else {
-        int32_t bounds[2];
-        if (!guest_read(v, operand, bounds, sizeof bounds, false))
-            return CALLOUT_FAULT;
-        lower = bounds[0];
-        upper = bounds[1];
-    }
-    return index < lower || index > upper ? fault_raise(v, VEC_BR) : CALLOUT_NEXT;
+    uint32_t unit = callout_unit(arg), segment = arg & 0xffu, value = 0;
+    uint32_t upper = operand - v->cpu.seg[segment].base + unit;
+    int32_t index = bound(v->cpu.result, unit);
+    if (!guest_read(v, operand, &value, unit, false))
+        return CALLOUT_FAULT;
+    if (index < bound(value, unit))
+        return fault_raise(v, VEC_BR);
+    if (!segment_access(v, segment, upper, unit, false, &operand) ||
+        !guest_read(v, operand, &value, unit, false))
+        return CALLOUT_FAULT;
+    return index > bound(value, unit) ? fault_raise(v, VEC_BR) : CALLOUT_NEXT;
 }
 
 /* A push of ENTER's: ESP itself moves at the very end. */

@@ -17,23 +17,48 @@ static uint32_t alignment(uint32_t size) {
     }
 }
 
-bool segment_access(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t size, bool write,
-                    gva_t *linear) {
+static bool access(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t size, bool write,
+                   bool words, gva_t *linear) {
     struct cpu *cpu = &v->cpu;
     const struct segment *s = &cpu->seg[segment];
     assert(segment < SEG_COUNT && size > 0);
-    bool wraps = offset + (size - 1) < offset; /* faults on processors, whatever the limit */
-    bool allowed = segment_allows(s, write) && segment_holds(s, offset, wraps ? 1 : size);
+    /* Offsets that wrap fault on processors whatever the limit, but for a base of 0. */
+    bool wraps = offset + (size - 1) < offset;
+    bool faults = wraps ? s->base != 0 || s->limit != UINT32_MAX : !segment_holds(s, offset, size);
     *linear = s->base + offset;
-    if (allowed && cpu->mode & MODE_ALIGN && *linear & (alignment(size) - 1)) {
+    /* The first item's alignment comes before the last one's limit. */
+    uint32_t align = words ? 2 : alignment(size);
+    bool misaligned = cpu->mode & MODE_ALIGN && *linear & (align - 1);
+    if (misaligned && segment_allows(s, write) && segment_holds(s, offset, wraps ? 1 : align)) {
         fault_raise_error(v, VEC_AC, 0);
         return false;
     }
-    if (!allowed || wraps) {
+    if (!segment_allows(s, write) || faults) {
         fault_raise_error(v, segment == SEG_SS ? VEC_SS : VEC_GP, 0);
         return false;
     }
     if (cpu->mode & MODE_DEBUG)
         debug_data_access(v, *linear, size, write);
+    return true;
+}
+
+bool segment_access(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t size, bool write,
+                    gva_t *linear) {
+    return access(v, segment, offset, size, write, false, linear);
+}
+
+bool segment_access_words(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t size,
+                          bool write, gva_t *linear) {
+    return access(v, segment, offset, size, write, true, linear);
+}
+
+bool segment_flush(struct vcpu *v, unsigned segment, uint32_t offset, gva_t *linear) {
+    const struct segment *s = &v->cpu.seg[segment];
+    bool readable = s->usable && (s->attr & SEG_ATTR_CODE || segment_allows(s, false));
+    if (!readable || !segment_holds(s, offset, 1)) {
+        fault_raise_error(v, segment == SEG_SS ? VEC_SS : VEC_GP, 0);
+        return false;
+    }
+    *linear = s->base + offset;
     return true;
 }

@@ -34,6 +34,15 @@ static bool fault_from_top(struct vcpu *v, gva_t gva, uint32_t len, uint32_t uni
     return false;
 }
 
+/* Alignment is checked where nothing else faults, of the first item that is touched; accesses to an
+ * inner stack are not CPL 3's. */
+static bool misaligned(struct vcpu *v, gva_t gva, uint32_t unit) {
+    if (!(v->cpu.mode & MODE_ALIGN) || !(gva & (unit - 1)))
+        return false;
+    fault_raise_error(v, VEC_AC, 0);
+    return true;
+}
+
 bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t unit) {
     assert(len % unit == 0);
     const struct segment *ss = &v->cpu.seg[SEG_SS];
@@ -42,6 +51,8 @@ bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t 
         fault_raise_error(v, VEC_SS, 0);
         return false;
     }
+    if (misaligned(v, ss->base + offset, unit))
+        return false;
     if (is_contiguous(mask, offset, len))
         return guest_read(v, ss->base + offset, to, len, false) ||
                fault_from_top(v, ss->base + offset, len, unit, false, false);
@@ -74,6 +85,8 @@ bool stack_write(struct vcpu *v, const struct segment *ss, uint32_t esp, const v
         fault_raise_error(v, VEC_SS, ss_error);
         return false;
     }
+    if (!inner && misaligned(v, ss->base + offset, unit))
+        return false;
     if (is_contiguous(mask, offset, len))
         return guest_write(v, ss->base + offset, from, len, inner) ||
                fault_from_top(v, ss->base + offset, len, unit, true, inner);

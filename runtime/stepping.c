@@ -31,10 +31,12 @@ void debug_data_access(struct vcpu *v, gva_t linear, uint32_t size, bool write) 
 void debug_after_instruction(struct vcpu *v, bool single_step) {
     struct cpu *cpu = &v->cpu;
     uint32_t bits = v->engine->data_hits | (single_step ? DR6_BS : 0);
+    bool resume = cpu->between_elements;
     v->engine->data_hits = 0;
+    cpu->between_elements = false;
     if (!bits || cpu->debug_shadow)
         return;
     cpu->next_eip = cpu->eip;
-    exception_deliver_debug(v, bits, true, false);
+    exception_deliver_debug(v, bits, true, resume); /* RF: SDM vol. 3B, 17.3.1.1 */
     v->engine->delivered = true;
 }

@@ -113,8 +113,11 @@ enum callout_result callout_string(struct vcpu *v, uint32_t arg, uint32_t operan
         cpu->gpr[ECX] = (cpu->gpr[ECX] & ~op.address_mask) | (count(cpu, &op) - 1);
         if (compares(&op) && ((cpu->flags & FL_ZF) != 0) != op.repeat_while)
             break;
-        if (count(cpu, &op) && (cpu->mode & (MODE_TF | MODE_DEBUG) || cpu->attention))
+        if (count(cpu, &op) && (cpu->mode & (MODE_TF | MODE_DEBUG) || cpu->attention)) {
+            cpu->flags = flags; /* the last element's comparison sets them */
+            cpu->between_elements = cpu->mode & (MODE_TF | MODE_DEBUG);
             return callout_jump(v, cpu->eip); /* an interrupt or trap between two elements */
+        }
     }
     return CALLOUT_NEXT;
 }

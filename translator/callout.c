@@ -76,6 +76,17 @@ void e_callout_imm(struct block *b, const struct insn *in) {
     after(b, in);
 }
 
+/* Some instructions look at the privilege level before they touch their operand. */
+static bool lacks_privilege(struct block *b, const struct insn *in) {
+    unsigned id = in->row->callout;
+    bool privileged = id == CALLOUT_lldt || id == CALLOUT_ltr || id == CALLOUT_lmsw ||
+                      id == CALLOUT_lgdt || id == CALLOUT_lidt || id == CALLOUT_invlpg;
+    if (!privileged || !(b->req->mode & MODE_CPL) || b->req->mode & MODE_VM86)
+        return false;
+    block_raise(b, in->eip, in->next_eip, 0x100u | VECTOR_GP);
+    return true;
+}
+
 /* The operand is the linear address of the memory operand. */
 void e_callout_mem(struct block *b, const struct insn *in) {
     uint32_t arg = size_arg(in);
@@ -85,6 +96,8 @@ void e_callout_mem(struct block *b, const struct insn *in) {
         block_raise(b, in->eip, in->next_eip, VECTOR_NM);
         return;
     }
+    if (lacks_privilege(b, in))
+        return;
     if (in->row->callout == CALLOUT_xsave)
         arg = in->z.raw.modrm.reg == 6;
     struct memref ea;
@@ -113,18 +126,9 @@ static void load_rm16(struct block *b, const struct insn *in) {
     emit_insn(&b->e, &movzx);
 }
 
-/* LLDT, LTR and LMSW look at the privilege level before they touch their operand. */
-static bool is_privileged(const struct insn *in) {
-    unsigned id = in->row->callout;
-    return id == CALLOUT_lldt || id == CALLOUT_ltr || id == CALLOUT_lmsw;
-}
-
 void e_callout_rm(struct block *b, const struct insn *in) {
-    uint32_t mode = b->req->mode;
-    if (is_privileged(in) && (mode & MODE_CPL) && !(mode & MODE_VM86)) {
-        block_raise(b, in->eip, in->next_eip, 0x100u | VECTOR_GP);
+    if (lacks_privilege(b, in))
         return;
-    }
     load_rm16(b, in);
     block_callout(b, in, in->row->callout, 0);
     after(b, in);
@@ -187,7 +191,7 @@ void e_bound(struct block *b, const struct insn *in) {
     struct memref result = CPU_FIELD(result);
     operand_linear(b, in);
     emit_store(&b->e, &result, host_gpr(in->z.raw.modrm.reg));
-    block_callout(b, in, CALLOUT_bound, size_arg(in));
+    block_callout(b, in, CALLOUT_bound, size_arg(in) | in->segment);
 }
 
 void e_into(struct block *b, const struct insn *in) {

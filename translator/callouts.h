@@ -18,7 +18,7 @@
     X(int3, "-", "-", "INT3")                                                                     \
     X(into, "-", "-", "INTO (only called with OF set)")                                           \
     X(int1, "-", "-", "INT1/ICEBP")                                                               \
-    X(bound, "ARG16", "linear address of the bounds (index in cpu->result)", "BOUND")             \
+    X(bound, "segment | ARG16", "linear address of the bounds (index in cpu->result)", "BOUND")             \
     X(iret, "ARG16", "-", "IRET, IRETD")                                                          \
     X(sysenter, "-", "-", "SYSENTER")                                                             \
     X(sysexit, "-", "-", "SYSEXIT")                                                               \
@@ -82,7 +82,7 @@
     X(xrstor, "-", "linear address", "XRSTOR")                                                    \
     X(fnsave, "ARG16", "linear address", "FNSAVE")                                                \
     X(fnstenv, "ARG16", "linear address", "FNSTENV")                                              \
-    X(check, "size & ffh | access kind << 8 | segment << 16 | size >> 8 << 24", "effective address (result2: linear address)", \
+    X(check, "size & ffh | access kind << 8 | 8000h: of words | segment << 16 | size >> 8 << 24", "effective address (result2: linear address)", \
       "memory operands through a segment that is not flat, or under alignment checks")            \
     X(string, "opcode | segment << 8 | bit 16 REPE | 17 REPNE | 18 16-bit address | ARG16", "-",       \
       "MOVS CMPS STOS LODS SCAS through segments that are not flat, with 16-bit addresses, or stepped") \
@@ -97,9 +97,10 @@ enum callout_id {
         CALLOUT_COUNT
 };
 
-/* check: the size of the access, up to 4095 bytes. */
+/* check: the size of the access, below 64 KiB. ACCESS_FETCH: a cache line is flushed. */
 #define CHECK_ARG(size, kind, segment)                                                           \
     (((size) & 0xffu) | (uint32_t)(kind) << 8 | (segment) << 16 | (size) >> 8 << 24)
+#define CHECK_WORDS 0x8000u /* in the kind: aligned to two bytes is enough */
 #define CHECK_SIZE(arg) (((arg) & 0xffu) | (arg) >> 24 << 8)
 #define CALLOUT_ARPL_MEMORY 0x100u
 #define CALLOUT_STRING_REPE 0x10000u

@@ -153,6 +153,7 @@ struct cpu {
     uint8_t interrupt_shadow; /* STI or MOV SS: no interrupt before the next instruction is done */
     uint8_t if_before_sti;    /* nonzero: the last STI found IF set already */
     bool debug_shadow;     /* MOV SS: no debug exception either */
+    bool between_elements; /* of a repeated string instruction that is stepped: #DB pushes RF */
     bool halted;
     bool nmi_blocked;
 };

@@ -225,8 +225,9 @@ void e_enter(struct block *b, const struct insn *in) {
     store_sized(b, &m, RBP, 4);
     if (bytes) { /* a write where ESP will stand must not fault (SDM vol. 2A, ENTER) */
         struct memref last = operand_stack(b, in, -4 - (int32_t)bytes, 4, ACCESS_WRITE);
-        load_sized(b, R9, &last, 4);
-        store_sized(b, &last, R9, 4);
+        struct encoding xchg = {.opcode = 0x87, .has_modrm = true, .reg = R9, .mem = &last};
+        emit_insn(&b->e, &xchg); /* twice: a write that leaves what was there, and no read before it */
+        emit_insn(&b->e, &xchg);
     }
     emit_lea(&b->e, RBP, &frame);
     add_esp(b, -4 - (int32_t)bytes);

@@ -92,6 +92,11 @@ static bool waits_for_x87(const struct insn *in) {
     return in->row->unit == UNIT_MMX;
 }
 
+static bool is_far_pointer(const struct insn *in) {
+    return in->row->emit == e_load_far || in->row->callout == CALLOUT_call_far_mem ||
+           in->row->callout == CALLOUT_jmp_far_mem;
+}
+
 /* The checking callout: limits, rights, alignment, data breakpoints. The linear address comes back in result2, and
  * from there in r11d. */
 static struct memref checked(struct block *b, const struct insn *in, unsigned segment,
@@ -99,7 +104,8 @@ static struct memref checked(struct block *b, const struct insn *in, unsigned se
     emit_lea(&b->e, R11, &ea);
     if (waits_for_x87(in))
         emit8(&b->e, 0x9b); /* FWAIT: a pending x87 exception comes before the operand's faults */
-    block_callout(b, in, CALLOUT_check, CHECK_ARG(size, kind, segment));
+    bool words = in->opsize16 && is_far_pointer(in); /* m16:16 */
+    block_callout(b, in, CALLOUT_check, CHECK_ARG(size, kind, segment) | (words ? CHECK_WORDS : 0));
     struct memref result = CPU_FIELD(result2);
     emit_load(&b->e, R11, &result);
     return (struct memref){.base = R11, .index = NO_REG};
@@ -134,8 +140,14 @@ static void explicit_access(const struct insn *in, unsigned *size, enum access_k
         return;
     *size = 1;
     *kind = ACCESS_READ;
-    if (in->row->emit == e_ident && is_flush(in))
+    if (in->row->emit == e_ident && is_flush(in)) {
+        *kind = ACCESS_FETCH;
         return;
+    }
+    if (in->row->emit == e_bound) { /* the lower bound; the handler looks at the upper one */
+        *size = in->opsize16 ? 2 : 4;
+        return;
+    }
     if (ZYAN_FAILED(ZydisDecoderDecodeFull(&decoder, in->bytes, in->len, &z, operands)))
         return;
     for (unsigned i = 0; i < z.operand_count; i++) {

@@ -107,6 +107,8 @@ static void examine(const struct sequence *found, const char *what) {
     static struct job job;
     s = *found;
     const char *alone = run_alone(&s, &native, &guest);
+    for (unsigned i = 0; i < 3 && alone && strcmp(alone, "ending") == 0; i++)
+        alone = run_alone(&s, &native, &guest); /* time is not the sequence's alone */
     if (!alone && strcmp(what, "ending") == 0) {
         note("not at its end in time, in one of two runs", s.number);
         return;

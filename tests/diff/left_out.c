@@ -45,6 +45,37 @@ static bool insn_at(const struct sequence *s, uint32_t eip, struct insn *in) {
     return insn_decode(&req, 0, in) == 0;
 }
 
+static bool is_state_area(const struct insn *in) {
+    unsigned id = in->row->callout;
+    return id == CALLOUT_xsave || id == CALLOUT_xrstor || id == CALLOUT_fxsave || id == CALLOUT_fxrstor;
+}
+
+static bool is_masked_move(const struct insn *in) {
+    return in->row->vex && in->row->map == 2 &&
+           ((in->z.opcode >= 0x2c && in->z.opcode <= 0x2f) || in->z.opcode == 0x8c || in->z.opcode == 0x8e);
+}
+
+/* Which of two faults comes first, where the manual leaves that to the processor. */
+static const char *open_by_manual(const struct sequence *s, const struct outcome *native,
+                                  const struct outcome *guest) {
+    struct insn in;
+    bool checked = guest->trap == VEC_SS || guest->trap == VEC_GP || guest->trap == VEC_AC;
+    if (guest->ending != ENDED_TRAP || !checked || !insn_at(s, guest->out.eip, &in) ||
+        (native->trap == guest->trap && native->out.eip == guest->out.eip))
+        return NULL;
+    uint16_t fsw;
+    memcpy(&fsw, native->out.vector + 2, 2);
+    if (native->trap == VEC_AC && is_state_area(&in))
+        return "#AC or #GP for a misaligned state area (SDM vol. 2, FXSAVE, XSAVE: exceptions)";
+    if (native->trap == VEC_GP && guest->trap == VEC_SS && in.row->unit >= UNIT_SSE)
+        return "#GP by alignment or #SS by limit (SDM vol. 3A, 6.9)";
+    if (is_masked_move(&in))
+        return "a masked move whose masked elements lie beyond the limit: all of it is checked";
+    if (in.row->unit == UNIT_X87 && fsw & 0x80)
+        return "an x87 store that an unmasked exception stops (SDM vol. 1, 8.5)";
+    return NULL;
+}
+
 const char *outcome_left_out(const struct sequence *s, const struct outcome *native,
                              const struct outcome *guest) {
     struct insn in;
@@ -54,6 +85,9 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
         return guest->text;
     if (native->ending == ENDED_TIMEOUT && guest->ending == ENDED_TIMEOUT)
         return "endless on both sides";
+    const char *open = open_by_manual(s, native, guest);
+    if (open)
+        return open;
     if (guest->cr2 - KERNEL < GUEST_RAM)
         return "an access to the guest's kernel";
     bool guest_ud = guest->ending == ENDED_TRAP && guest->trap == 6;

@@ -225,6 +225,10 @@ static bool is_state_area(const struct insn *in) {
            callout == CALLOUT_xrstor;
 }
 
+static bool locks_bus(const struct insn *in) {
+    return in->lock || (in->row->map == 0 && (in->z.opcode & 0xfe) == 0x86);
+}
+
 void steer(struct generator *g, struct element *e, struct insn *in) {
     emitter_fn emit = in->row->emit;
     if (in->z.raw.imm[0].is_relative) {
@@ -246,6 +250,8 @@ void steer(struct generator *g, struct element *e, struct insn *in) {
         steer_registers(g, e, in);
         if (has_memory(in)) {
             uint32_t linear = random_place(g);
+            if (locks_bus(in) && random_chance(&g->r, 97))
+                linear &= ~7u; /* across two cache lines it is very slow */
             steer_memory(g, e, in, linear);
             steer_contents(g, in, linear);
         }

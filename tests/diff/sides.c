@@ -1,5 +1,6 @@
 /* The two sides as processes: started, given batches, started again when one dies. */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,19 @@ void runner_tick(void) {
         _exit(95);
 }
 
+/* On one processor: the other one is the generator's, and LSL tells them apart. */
+static void stay_here(void) {
+    cpu_set_t one, all;
+    CPU_ZERO(&one);
+    CPU_ZERO(&all);
+    if (sched_getaffinity(0, sizeof all, &all))
+        return;
+    for (unsigned i = 0; i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &all) && !CPU_COUNT(&one))
+            CPU_SET(i, &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
 static bool start(struct sides *sides, enum side side) {
     int go[2], done[2];
     struct runner *parent = &sides->runners[side];
@@ -47,6 +61,7 @@ static bool start(struct sides *sides, enum side side) {
     if (pid == 0) {
         struct runner child = {.go = go[0], .done = done[1]};
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        stay_here();
         for (unsigned i = 0; i < SIDES; i++)
             if (sides->runners[i].pid)
                 close(sides->runners[i].go), close(sides->runners[i].done);
