@@ -18,6 +18,7 @@ struct options {
     const char *rows, *coverage;
     unsigned max_failures;
     bool whole; /* do not minimise */
+    bool cases; /* the fixed sequences, first */
     struct engine_options engine;
 };
 
@@ -172,6 +173,25 @@ static void check_batch(uint64_t first, unsigned count) {
         examine(&session.sequences[findings[i].job], findings[i].what);
 }
 
+/* The fixed sequences, each alone. */
+static void check_fixed(void) {
+    static struct sequence s;
+    static struct outcome native, guest;
+    static struct job job;
+    for (unsigned i = 0; i < fixed_case_count; i++) {
+        const char *name = generate_fixed(&s, i), *what = run_alone(&s, &native, &guest);
+        const char *why = what ? NULL : outcome_left_out(&s, &native, &guest);
+        session.compared++;
+        if (!what && !why)
+            continue;
+        session.failed++;
+        printf("%s: %s\n", name, what ? what : why);
+        assemble(&s, &job);
+        print_failure(&s, &job, &native, &guest, what ? what : why);
+    }
+    printf("%u fixed sequences, %llu differ\n", fixed_case_count, (unsigned long long)session.failed);
+}
+
 static void choose_rows(void) {
     session.rows.rows = calloc(insn_row_count, sizeof *session.rows.rows);
     session.covered = calloc(insn_row_count, sizeof *session.covered);
@@ -236,7 +256,7 @@ static void summary(double seconds, uint64_t made) {
 static const char usage[] =
     "usage: diff [--seed N] [--from N] [--count N] [--rows PATTERN] [--coverage FILE]\n"
     "            [--debug no-chain,one-insn,no-jump-cache,flush-always,no-prefault,cache=64K]\n"
-    "            [--nightly] [--max-failures N] [--whole]\n";
+    "            [--nightly] [--cases] [--max-failures N] [--whole]\n";
 
 static bool parse_debug(char *text, struct engine_options *engine) {
     for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
@@ -266,11 +286,12 @@ static bool parse_number(const char *text, uint64_t *value) {
 }
 
 static bool parse_options(int argc, char **argv, struct options *o) {
-    enum { SEED = 1, FROM, COUNT, ROWS, COVERAGE, DEBUG, NIGHT, FAILURES, WHOLE };
+    enum { SEED = 1, FROM, COUNT, ROWS, COVERAGE, DEBUG, NIGHT, FAILURES, WHOLE, CASES };
     static const struct option list[] = {
         {"seed", 1, NULL, SEED},         {"from", 1, NULL, FROM},     {"count", 1, NULL, COUNT},
         {"rows", 1, NULL, ROWS},         {"debug", 1, NULL, DEBUG},   {"nightly", 0, NULL, NIGHT},
         {"coverage", 1, NULL, COVERAGE}, {"whole", 0, NULL, WHOLE},   {"max-failures", 1, NULL, FAILURES},
+        {"cases", 0, NULL, CASES},
         {NULL, 0, NULL, 0}};
     uint64_t number = 0;
     *o = (struct options){.seed = 1, .count = 10000, .max_failures = 20};
@@ -286,6 +307,7 @@ static bool parse_options(int argc, char **argv, struct options *o) {
         case NIGHT: o->count = NIGHTLY; break;
         case FAILURES: good = parse_number(optarg, &number), o->max_failures = (unsigned)number; break;
         case WHOLE: o->whole = true; break;
+        case CASES: o->cases = true; break;
         default: good = false;
         }
         if (!good)
@@ -315,6 +337,8 @@ int main(int argc, char **argv) {
     fill_images(session.sides.shared);
     double start = now();
     uint64_t made = 0;
+    if (o->cases)
+        check_fixed();
     while (made < o->count && session.failed < o->max_failures) {
         unsigned count = o->count - made < BATCH ? (unsigned)(o->count - made) : BATCH;
         check_batch(o->from + made, count);

@@ -122,6 +122,8 @@ void sides_stop(struct sides *sides);
 /* For the side's own process: waits for a batch, answers that it is done. */
 void runner_wait(const struct runner *runner);
 void runner_done(const struct runner *runner);
+/* LSL of one of the kernel's selectors tells processors apart: the native side does not move. */
+void stay_on_first_processor(void);
 void runner_tick(void); /* SIGALRM every TICK_MS from here on */
 
 /* Do not return. */

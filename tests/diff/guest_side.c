@@ -4,6 +4,7 @@
  * stub (guest_kernel.S), whose OUT is where this file stores the outcome and sets up the next
  * sequence: registers and frame by way of the stub's stack, code by the monitor's writes or the
  * stub's own, vector state in the registers at once. */
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,9 +83,13 @@ static void make_descriptor_tables(void) {
     static const uint32_t attrs[7] = {0, 0xc09b, 0xc09b, 0xc093, 0xc0fb, 0xc0f3, 0xa0fb};
     for (unsigned i = 1; i < 7; i++)
         put64(GDT + i * 8, descriptor(0, 0xfffff, attrs[i]));
-    /* Linux keeps the processor's number in the limit of this one; both sides run on one. */
+    /* Linux keeps the processor's number in the limit of this one. */
     uint32_t rights = 0, limit = 0, selector = 0x7b;
+    cpu_set_t before;
+    sched_getaffinity(0, sizeof before, &before);
+    stay_on_first_processor();
     __asm__("lar %2, %0; lsl %2, %1" : "+r"(rights), "+r"(limit) : "r"(selector) : "cc");
+    sched_setaffinity(0, sizeof before, &before);
     put64(GDT + 15 * 8, descriptor(0, limit, rights >> 8));
     put64(GDT + TSS_SELECTOR, descriptor(KERNEL + TSS, 0x67, 0x008b));
     put64(GDT + LDT_SEL, descriptor(KERNEL + LDT, ldt_count * 8 - 1, 0x0082));

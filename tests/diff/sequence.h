@@ -49,6 +49,9 @@ struct row_choice {
 
 /* generate.c: sequence `number` of `seed`. */
 void generate(struct sequence *s, const struct row_choice *rows, uint64_t seed, uint64_t number);
+/* cases.c: the fixed sequences. Returns the subject. */
+extern const unsigned fixed_case_count;
+const char *generate_fixed(struct sequence *s, unsigned number);
 /* assemble.c: the job of what is left of a sequence. */
 void assemble(const struct sequence *s, struct job *job);
 /* The element that holds an EIP, or -1; `s->count` for the end. */

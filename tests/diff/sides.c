@@ -36,8 +36,7 @@ void runner_tick(void) {
         _exit(95);
 }
 
-/* On one processor: the other one is the generator's, and LSL tells them apart. */
-static void stay_here(void) {
+void stay_on_first_processor(void) {
     cpu_set_t one, all;
     CPU_ZERO(&one);
     CPU_ZERO(&all);
@@ -61,7 +60,8 @@ static bool start(struct sides *sides, enum side side) {
     if (pid == 0) {
         struct runner child = {.go = go[0], .done = done[1]};
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        stay_here();
+        if (side == SIDE_NATIVE)
+            stay_on_first_processor();
         for (unsigned i = 0; i < SIDES; i++)
             if (sides->runners[i].pid)
                 close(sides->runners[i].go), close(sides->runners[i].done);

@@ -3,6 +3,7 @@
 NOT_OFFERED("AMD3DNOW", "gone from processors of both makers")
 NOT_OFFERED("SSE4A", "AMD's only")
 NOT_OFFERED("FMA4", "AMD's only, withdrawn")
+NOT_OFFERED("XOP", "AMD's only, withdrawn")
 NOT_OFFERED("AVX512F_KOP", "AVX-512 state is not in the guest's XCR0")
 NOT_OFFERED("AVX512BW_KOP", "AVX-512 state is not in the guest's XCR0")
 NOT_OFFERED("AVX512DQ_KOP", "AVX-512 state is not in the guest's XCR0")
