@@ -162,11 +162,9 @@ void e_popa(struct block *b, const struct insn *in) {
         return;
     unsigned size = slot_size(in);
     for (unsigned i = 0; i < 8; i++) {
-        unsigned gpr = 7 - i;
-        if (gpr == ESP)
-            continue;
+        unsigned gpr = 7 - i; /* ESP's slot is read for nothing */
         struct memref m = operand_stack(b, in, (int32_t)(size * i), size, ACCESS_READ);
-        load_sized(b, host_gpr(gpr), &m, size);
+        load_sized(b, gpr == ESP ? R9 : gpr, &m, size);
     }
     add_esp(b, (int32_t)(8 * size));
 }

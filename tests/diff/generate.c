@@ -38,7 +38,7 @@ void prepare_gpr(struct generator *g, unsigned gpr, uint32_t value) {
     g->claimed |= 1u << gpr;
     if (is_open)
         g->s->job.in.gpr[gpr] = value;
-    else if (random_chance(&g->r, 90))
+    else if (g->exactly || random_chance(&g->r, 90))
         add_move(g, gpr, value);
 }
 
@@ -163,7 +163,8 @@ static bool draw_insn(struct generator *g, const struct row_choice *rows) {
         add_element(g, bytes, len < 16 ? len : 16, (unsigned)(wanted - insn_rows));
         return true;
     }
-    if (row_left_out(in.row) || is_host_call(&in))
+    g->exactly = false;
+    if (row_left_out(in.row) || is_host_call(&in) || may_split_lock(&in))
         return false;
     struct element e = {.len = in.len, .row = (uint16_t)(in.row - insn_rows)};
     memcpy(e.bytes, bytes, in.len);

@@ -8,6 +8,7 @@
 struct generator {
     struct random r;
     struct sequence *s;
+    bool exactly;    /* registers must get the values that are prepared */
     bool first;      /* no instruction stands yet: registers have their first values */
     unsigned claimed; /* registers whose first value is settled */
 };
@@ -33,6 +34,10 @@ void prepare_push_address(struct generator *g, unsigned behind);
 int patch(struct generator *g, uint32_t linear, uint32_t value);
 void add_fixup(struct generator *g, enum fixup_kind kind, unsigned index, unsigned at, unsigned behind);
 
+/* Does the instruction lock the bus? Across two cache lines that is very slow (the kernel sees to
+ * it), and must not happen: may an operand come to lie there, however it is steered? */
+bool locks_bus(const struct insn *in);
+bool may_split_lock(const struct insn *in);
 /* operands.c: makes an instruction's operands matter. May change its bytes, not their number. */
 void steer(struct generator *g, struct element *e, struct insn *in);
 

@@ -3,6 +3,19 @@
 
 #include "tests/diff/generator.h"
 
+bool locks_bus(const struct insn *in) {
+    return in->lock || (in->row->map == 0 && (in->z.opcode & 0xfe) == 0x86);
+}
+
+bool may_split_lock(const struct insn *in) {
+    const ZydisDecodedInstruction *z = &in->z;
+    bool memory = (z->attributes & ZYDIS_ATTRIB_HAS_MODRM) && z->raw.modrm.mod != 3;
+    if (!memory || !locks_bus(in) || z->address_width == 16 || z->raw.modrm.rm != 4)
+        return false;
+    unsigned base = z->raw.sib.base;
+    return base == ESP || base == z->raw.sib.index || (base == EBP && z->raw.modrm.mod == 0);
+}
+
 static bool has_memory(const struct insn *in) {
     return (in->z.attributes & ZYDIS_ATTRIB_HAS_MODRM) && in->z.raw.modrm.mod != 3;
 }
@@ -225,9 +238,6 @@ static bool is_state_area(const struct insn *in) {
            callout == CALLOUT_xrstor;
 }
 
-static bool locks_bus(const struct insn *in) {
-    return in->lock || (in->row->map == 0 && (in->z.opcode & 0xfe) == 0x86);
-}
 
 void steer(struct generator *g, struct element *e, struct insn *in) {
     emitter_fn emit = in->row->emit;
@@ -250,8 +260,9 @@ void steer(struct generator *g, struct element *e, struct insn *in) {
         steer_registers(g, e, in);
         if (has_memory(in)) {
             uint32_t linear = random_place(g);
-            if (locks_bus(in) && random_chance(&g->r, 97))
-                linear &= ~7u; /* across two cache lines it is very slow */
+            g->exactly = locks_bus(in);
+            if (g->exactly)
+                linear = (linear & ~63u) + random_word(&g->r) % 57;
             steer_memory(g, e, in, linear);
             steer_contents(g, in, linear);
         }
