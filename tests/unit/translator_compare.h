@@ -97,9 +97,9 @@ static inline bool vector_differs(const struct insn_case *c, struct outcome *nat
     return memcmp(native->vector, translated->vector, VECTOR_BYTES) != 0;
 }
 
-/* What the manual leaves open: POPA's registers and what nested ENTER has written after a fault in
- * the middle, which of two operands that both fault comes first, and the kind of fault of an
- * operand that wraps around the end of a segment. Natively alignment is not checked here. */
+/* What the manual leaves open: which of two operands that both fault comes first, and the kind of
+ * fault of an operand that wraps around the end of a segment. Natively alignment is not checked
+ * here. */
 static inline bool is_open(const struct insn_case *c, const struct outcome *native,
                            const struct outcome *translated) {
     const uint8_t *at = c->bytes + (native->eip - CODE_AT < 64 ? native->eip - CODE_AT : 0);
@@ -107,12 +107,10 @@ static inline bool is_open(const struct insn_case *c, const struct outcome *nati
            *at >= 0xf0)
         at++;
     bool both = native->trap == 14 && translated->trap == 14;
-    bool popa = *at == 0x61 && both && native->cr2 >> PAGE_SHIFT == translated->cr2 >> PAGE_SHIFT;
-    bool enter = *at == 0xc8 && both;
     bool cmps = (*at & 0xfe) == 0xa6 && both;
     bool wraps = c->based && native->trap == 13 && translated->trap == 14;
     bool aligned = (c->mode & MODE_ALIGN) && translated->trap == 17;
-    return popa || enter || cmps || wraps || aligned;
+    return cmps || wraps || aligned;
 }
 
 static inline const char *difference(const struct insn_case *c, struct outcome *native,

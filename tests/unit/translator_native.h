@@ -271,7 +271,7 @@ static inline unsigned stop_with(uint32_t id, uint32_t arg) {
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
     bool write_to_code =
-        id == CALLOUT_check && (arg >> 16 & 0xff) == SEG_CS && (arg >> 8 & 0xff) == ACCESS_WRITE;
+        id == CALLOUT_check && (arg >> 16 & 0xff) == SEG_CS && (arg >> 8 & 0x7f) == ACCESS_WRITE;
     callout_fn handler = answered_callout(id);
     if (write_to_code)
         return stop_with(CALLOUT_raise, VEC_GP);
