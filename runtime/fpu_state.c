@@ -191,16 +191,16 @@ static bool read_area(struct vcpu *v, gva_t gva, uint32_t mask, struct area *are
         !guest_read(v, gva + AREA_HEADER, area->bytes + AREA_HEADER, HEADER_CHECKED, false))
         return false;
     uint32_t first = mask & XCR0_X87 ? 0 : AREA_MXCSR;
-    if (!guest_read(v, gva + first, area->bytes + first, AREA_XMM8 - first, false) ||
-        !guest_read(v, gva, area->bytes, AREA_XMM8, false))
+    if (mask && (!guest_read(v, gva + first, area->bytes + first, AREA_XMM8 - first, false) ||
+                 !guest_read(v, gva, area->bytes, AREA_XMM8, false)))
         return false;
     if (!header_is_valid(area, v->cpu.xcr0)) {
         fault_raise_gp(v, 0);
         return false;
     }
-    if (!(mask & get32(area, AREA_HEADER) & XCR0_AVX))
-        return true;
-    return guest_read(v, gva + AREA_END - 1, &last, 1, false) &&
+    if (mask & XCR0_AVX && !guest_read(v, gva + AREA_END - 1, &last, 1, false))
+        return false;
+    return !(mask & get32(area, AREA_HEADER) & XCR0_AVX) ||
            guest_read(v, gva + AREA_YMM0, area->bytes + AREA_YMM0, AREA_YMM8 - AREA_YMM0, false);
 }
 

@@ -99,6 +99,49 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
     return NULL;
 }
 
+static bool stores_x87_pointers(const struct insn_row *row) {
+    unsigned id = row->callout;
+    return id == CALLOUT_fnstenv || id == CALLOUT_fnsave || id == CALLOUT_fxsave || id == CALLOUT_xsave;
+}
+
+/* The last x87 opcode (FOP, two bytes) and data pointer (FDP, four), stored after an instruction with
+ * an operand in memory: they are those of the translated instruction, whose ModRM byte and segment
+ * may be others. The instruction pointer is not among them. */
+static bool x87_pointers_are_open(const struct sequence *s, const struct outcome *native,
+                                  const struct outcome *guest) {
+    bool x87 = false, stored = false;
+    unsigned differing = 0;
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->elements[i].row == NO_ROW || s->elements[i].removed)
+            continue;
+        const struct insn_row *row = &insn_rows[s->elements[i].row];
+        stored |= x87 && stores_x87_pointers(row);
+        x87 |= row->unit == UNIT_X87;
+    }
+    for (uint32_t i = 0; i < WRITABLE_BYTES; i++)
+        differing += native->memory[i] != guest->memory[i];
+    return stored && differing <= 6;
+}
+
+/* A far CALL whose frame crosses into a page that faults: the processor has written what it could. */
+bool memory_is_open(const struct sequence *s, const struct outcome *native,
+                    const struct outcome *guest) {
+    struct insn in;
+    if (x87_pointers_are_open(s, native, guest))
+        return true;
+    if (native->trap != VEC_PF || !insn_at(s, native->out.eip, &in))
+        return false;
+    if (in.row->callout != CALLOUT_call_far && in.row->callout != CALLOUT_call_far_mem)
+        return false;
+    uint32_t top = native->out.gpr[ESP] + selector_base(native->out.seg[SEG_SS]);
+    for (uint32_t i = 0; i < WRITABLE_BYTES; i++) {
+        uint32_t at = DATA_PAGE(writable_page[i >> 12]) + (i & 0xfff);
+        if (native->memory[i] != guest->memory[i] && at - (top - 8) >= 8)
+            return false;
+    }
+    return true;
+}
+
 bool vector_state_is_open(const struct sequence *s, const struct outcome *native) {
     struct insn in;
     bool by_segment = native->trap == VEC_SS || native->trap == VEC_GP || native->trap == VEC_AC;

@@ -16,6 +16,11 @@ bool may_split_lock(const struct insn *in) {
     return base == ESP || base == z->raw.sib.index || (base == EBP && z->raw.modrm.mod == 0);
 }
 
+/* BT BTS BTR BTC with a register */
+static bool is_bit_string(const struct insn *in) {
+    return in->row->map == 1 && !in->row->vex && (in->z.opcode & 0xe7) == 0xa3;
+}
+
 static bool has_memory(const struct insn *in) {
     return (in->z.attributes & ZYDIS_ATTRIB_HAS_MODRM) && in->z.raw.modrm.mod != 3;
 }
@@ -209,7 +214,7 @@ static void steer_contents(struct generator *g, const struct insn *in, uint32_t 
 static void steer_registers(struct generator *g, struct element *e, struct insn *in) {
     const struct insn_row *row = in->row;
     struct random *r = &g->r;
-    bool bits = row->map == 1 && (in->z.opcode & 0xe7) == 0xa3; /* BT BTS BTR BTC with a register */
+    bool bits = is_bit_string(in);
     if (row->emit == e_xlat)
         prepare_gpr(g, EBX, offset_in(g, in->segment, random_place(g)) - (g->s->job.in.gpr[EAX] & 0xff));
     else if (row->emit == e_maskmov)
@@ -262,7 +267,7 @@ void steer(struct generator *g, struct element *e, struct insn *in) {
             uint32_t linear = random_place(g);
             g->exactly = locks_bus(in);
             if (g->exactly)
-                linear = (linear & ~63u) + random_word(&g->r) % 57;
+                linear = (linear & ~63u) + (is_bit_string(in) ? random_word(&g->r) % 14 * 4 : random_word(&g->r) % 57);
             steer_memory(g, e, in, linear);
             steer_contents(g, in, linear);
         }

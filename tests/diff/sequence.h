@@ -65,6 +65,8 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
 /* An MMX, SSE or AVX instruction whose operand the segment refuses: the processor may have turned the
  * x87 stack into MMX registers or set exception flags by then, ring3's check comes before. */
 bool vector_state_is_open(const struct sequence *s, const struct outcome *native);
+bool memory_is_open(const struct sequence *s, const struct outcome *native,
+                    const struct outcome *guest);
 /* Flags that the manual leaves undefined and that ring3 does not take from the processor. */
 uint32_t undefined_flags(const struct sequence *s);
 
