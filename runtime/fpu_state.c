@@ -79,7 +79,8 @@ static void pointers_from_guest(struct area *area) {
 /* Processors look at an area's last byte before the rest: that is the address of a fault. */
 static bool probe_area(struct vcpu *v, gva_t gva, uint32_t len, bool write) {
     uint8_t last;
-    return write ? guest_probe_write(v, gva + len - 1, 1, false) && guest_probe_write(v, gva, len, false)
+    return write ? guest_probe_write(v, gva + len - 1, 1, false) &&
+                       guest_probe_write(v, gva, len, false)
                  : guest_read(v, gva + len - 1, &last, 1, false);
 }
 

@@ -122,7 +122,8 @@ enum callout_result callout_bound(struct vcpu *v, uint32_t arg, uint32_t operand
 static bool enter_push(struct vcpu *v, uint32_t *top, uint32_t value, uint32_t unit) {
     gva_t at;
     *top = (*top - unit) & stack_mask(&v->cpu.seg[SEG_SS]);
-    return segment_access(v, SEG_SS, *top, unit, true, &at) && guest_write(v, at, &value, unit, false);
+    return segment_access(v, SEG_SS, *top, unit, true, &at) &&
+           guest_write(v, at, &value, unit, false);
 }
 
 static bool enter_read(struct vcpu *v, uint32_t offset, uint32_t *value, uint32_t unit) {

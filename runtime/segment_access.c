@@ -10,10 +10,20 @@
  * among them. */
 static uint32_t alignment(uint32_t size) {
     switch (size) {
-    case 2: case 14: case 94: return 2;
-    case 4: case 6: case 28: case 108: return 4;
-    case 8: case 10: return 8;
-    default: return 1;
+    case 2:
+    case 14:
+    case 94:
+        return 2;
+    case 4:
+    case 6:
+    case 28:
+    case 108:
+        return 4;
+    case 8:
+    case 10:
+        return 8;
+    default:
+        return 1;
     }
 }
 

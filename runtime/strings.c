@@ -1,6 +1,6 @@
 /* String instructions off the fast path: element by element (SDM vol. 2, MOVS CMPS STOS LODS SCAS,
- * REP). A fault leaves the registers as of the last completed element, but not the flags; under single step a
- * repeated instruction stops after each element with EIP still at it. */
+ * REP). A fault leaves the registers as of the last completed element, but not the flags; under
+ * single step a repeated instruction stops after each element with EIP still at it. */
 #include <assert.h>
 
 #include "runtime/callout_support.h"
@@ -20,7 +20,9 @@ static struct string_op parse(uint32_t arg) {
     uint32_t opcode = arg & 0xff;
     return (struct string_op){
         .kind = (enum string_kind)(opcode & 0xfe),
-        .size = !(opcode & 1) ? 1 : callout_is_16bit(arg) ? 2 : 4,
+        .size = !(opcode & 1)           ? 1
+                : callout_is_16bit(arg) ? 2
+                                        : 4,
         .segment = arg >> 8 & 0xff,
         .address_mask = arg & CALLOUT_STRING_ADDR16 ? 0xffff : UINT32_MAX,
         .repeat = (arg & (CALLOUT_STRING_REPE | CALLOUT_STRING_REPNE)) != 0,
@@ -77,7 +79,8 @@ static bool element(struct vcpu *v, const struct string_op *op) {
     struct cpu *cpu = &v->cpu;
     uint32_t source = cpu->gpr[EAX], destination = 0;
     bool from_memory = op->kind == MOVS || op->kind == CMPS || op->kind == LODS;
-    if (compares(op) && !load(v, op, SEG_ES, cpu->gpr[EDI], &destination)) /* CMPS: this one first */
+    if (compares(op) &&
+        !load(v, op, SEG_ES, cpu->gpr[EDI], &destination)) /* CMPS: this one first */
         return false;
     if (from_memory && !load(v, op, op->segment, cpu->gpr[ESI], &source))
         return false;

@@ -7,7 +7,8 @@ bool decode(const uint8_t *bytes, unsigned len, ZydisDecodedInstruction *z) {
     static ZydisDecoder decoder;
     if (decoder.machine_mode != ZYDIS_MACHINE_MODE_LEGACY_32)
         ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32);
-    return ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, bytes, len > 15 ? 15 : len, z));
+    return ZYAN_SUCCESS(
+        ZydisDecoderDecodeInstruction(&decoder, NULL, bytes, len > 15 ? 15 : len, z));
 }
 
 /* Offset in the code; of a removed element: of what follows it. */

@@ -105,8 +105,9 @@ static void print_ending(const char *name, const struct outcome *o) {
         printf("  %-8s vector %d error %x cr2 %08x\n", name, o->trap, o->error, o->cr2);
     else
         printf("  %-8s %s %s\n", name,
-               o->ending == ENDED_TIMEOUT ? "endless"
-                                          : o->ending == ENDED_REFUSED ? "refused" : "system call",
+               o->ending == ENDED_TIMEOUT   ? "endless"
+               : o->ending == ENDED_REFUSED ? "refused"
+                                            : "system call",
                o->text);
 }
 
@@ -125,8 +126,8 @@ static void print_bytes(const char *name, const uint8_t *a, const uint8_t *b, ui
 static void print_vector(const uint8_t *v) {
     uint32_t mxcsr;
     memcpy(&mxcsr, v + 24, 4);
-    printf("           fcw %02x%02x fsw %02x%02x tags %02x mxcsr %08x\n", v[1], v[0], v[3], v[2], v[4],
-           mxcsr);
+    printf("           fcw %02x%02x fsw %02x%02x tags %02x mxcsr %08x\n", v[1], v[0], v[3], v[2],
+           v[4], mxcsr);
 }
 
 void print_failure(const struct sequence *s, const struct job *job, const struct outcome *native,
@@ -137,8 +138,8 @@ void print_failure(const struct sequence *s, const struct job *job, const struct
     print_state("before", &job->in);
     print_vector(job->in.vector);
     for (unsigned i = 0; i < job->patch_count; i++)
-        printf("%s[%08x]=%08x%s", i % 4 ? " " : "           ", job->patches[i].at, job->patches[i].value,
-               i % 4 == 3 || i + 1 == job->patch_count ? "\n" : "");
+        printf("%s[%08x]=%08x%s", i % 4 ? " " : "           ", job->patches[i].at,
+               job->patches[i].value, i % 4 == 3 || i + 1 == job->patch_count ? "\n" : "");
     print_ending("native", native);
     print_ending("ring3", guest);
     print_state("native", &native->out);

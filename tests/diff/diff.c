@@ -146,7 +146,8 @@ static void check_batch(uint64_t first, unsigned count) {
     }
     shared->count = count;
     if (!sides_run(&session.sides, &dead, &at)) {
-        printf("the %s side ended at sequence %llu: %s\n", dead == SIDE_GUEST ? "guest's" : "native",
+        printf("the %s side ended at sequence %llu: %s\n",
+               dead == SIDE_GUEST ? "guest's" : "native",
                (unsigned long long)(first + (at < count ? at : 0)), shared->exit_text);
         shared->exit_text[0] = 0;
         for (unsigned i = 0; i < count; i++)
@@ -189,7 +190,8 @@ static void check_fixed(void) {
         assemble(&s, &job);
         print_failure(&s, &job, &native, &guest, what ? what : why);
     }
-    printf("%u fixed sequences, %llu differ\n", fixed_case_count, (unsigned long long)session.failed);
+    printf("%u fixed sequences, %llu differ\n", fixed_case_count,
+           (unsigned long long)session.failed);
 }
 
 static void choose_rows(void) {
@@ -231,9 +233,9 @@ static int write_coverage(const char *path) {
     for (unsigned i = 0; i < insn_row_count; i++) {
         const struct insn_row *row = &insn_rows[i];
         const char *why = row_left_out(row);
-        fprintf(file, "%u\t%llu\t%s%u:%02x-%02x\t%s %s\t%s\n", i, (unsigned long long)session.covered[i],
-                row->vex ? "vex" : "", row->map, row->lo, row->hi, row->name, row->operands,
-                why ? why : "");
+        fprintf(file, "%u\t%llu\t%s%u:%02x-%02x\t%s %s\t%s\n", i,
+                (unsigned long long)session.covered[i], row->vex ? "vex" : "", row->map, row->lo,
+                row->hi, row->name, row->operands, why ? why : "");
     }
     return fclose(file) ? 2 : 0;
 }
@@ -245,7 +247,8 @@ static void summary(double seconds, uint64_t made) {
     for (unsigned i = 0; i < session.note_count; i++)
         printf("left out %llu times: %s (%llu)\n", (unsigned long long)session.notes[i].count,
                session.notes[i].reason, (unsigned long long)session.notes[i].example);
-    printf("%llu sequences, %llu compared, %llu instructions, %llu differ, %llu unsteady; %u of %u rows "
+    printf("%llu sequences, %llu compared, %llu instructions, %llu differ, %llu unsteady; %u of %u "
+           "rows "
            "(%u left out by name); %.0f sequences/s\n",
            (unsigned long long)made, (unsigned long long)session.compared,
            (unsigned long long)session.elements, (unsigned long long)session.failed,
@@ -287,28 +290,54 @@ static bool parse_number(const char *text, uint64_t *value) {
 
 static bool parse_options(int argc, char **argv, struct options *o) {
     enum { SEED = 1, FROM, COUNT, ROWS, COVERAGE, DEBUG, NIGHT, FAILURES, WHOLE, CASES };
-    static const struct option list[] = {
-        {"seed", 1, NULL, SEED},         {"from", 1, NULL, FROM},     {"count", 1, NULL, COUNT},
-        {"rows", 1, NULL, ROWS},         {"debug", 1, NULL, DEBUG},   {"nightly", 0, NULL, NIGHT},
-        {"coverage", 1, NULL, COVERAGE}, {"whole", 0, NULL, WHOLE},   {"max-failures", 1, NULL, FAILURES},
-        {"cases", 0, NULL, CASES},
-        {NULL, 0, NULL, 0}};
+    static const struct option list[] = {{"seed", 1, NULL, SEED},
+                                         {"from", 1, NULL, FROM},
+                                         {"count", 1, NULL, COUNT},
+                                         {"rows", 1, NULL, ROWS},
+                                         {"debug", 1, NULL, DEBUG},
+                                         {"nightly", 0, NULL, NIGHT},
+                                         {"coverage", 1, NULL, COVERAGE},
+                                         {"whole", 0, NULL, WHOLE},
+                                         {"max-failures", 1, NULL, FAILURES},
+                                         {"cases", 0, NULL, CASES},
+                                         {NULL, 0, NULL, 0}};
     uint64_t number = 0;
     *o = (struct options){.seed = 1, .count = 10000, .max_failures = 20};
     for (int c; (c = getopt_long(argc, argv, "", list, NULL)) != -1;) {
         bool good = true;
         switch (c) {
-        case SEED: good = parse_number(optarg, &o->seed); break;
-        case FROM: good = parse_number(optarg, &o->from); break;
-        case COUNT: good = parse_number(optarg, &o->count); break;
-        case ROWS: o->rows = optarg; break;
-        case COVERAGE: o->coverage = optarg; break;
-        case DEBUG: good = parse_debug(optarg, &o->engine); break;
-        case NIGHT: o->count = NIGHTLY; break;
-        case FAILURES: good = parse_number(optarg, &number), o->max_failures = (unsigned)number; break;
-        case WHOLE: o->whole = true; break;
-        case CASES: o->cases = true; break;
-        default: good = false;
+        case SEED:
+            good = parse_number(optarg, &o->seed);
+            break;
+        case FROM:
+            good = parse_number(optarg, &o->from);
+            break;
+        case COUNT:
+            good = parse_number(optarg, &o->count);
+            break;
+        case ROWS:
+            o->rows = optarg;
+            break;
+        case COVERAGE:
+            o->coverage = optarg;
+            break;
+        case DEBUG:
+            good = parse_debug(optarg, &o->engine);
+            break;
+        case NIGHT:
+            o->count = NIGHTLY;
+            break;
+        case FAILURES:
+            good = parse_number(optarg, &number), o->max_failures = (unsigned)number;
+            break;
+        case WHOLE:
+            o->whole = true;
+            break;
+        case CASES:
+            o->cases = true;
+            break;
+        default:
+            good = false;
         }
         if (!good)
             return false;
@@ -331,7 +360,8 @@ int main(int argc, char **argv) {
     choose_rows();
     session.sides.engine = o->engine;
     if (!session.rows.count || !sides_start(&session.sides)) {
-        fprintf(stderr, "diff: %s\n", session.rows.count ? "no shared memory" : "no row has such a name");
+        fprintf(stderr, "diff: %s\n",
+                session.rows.count ? "no shared memory" : "no row has such a name");
         return 2;
     }
     fill_images(session.sides.shared);

@@ -20,7 +20,7 @@
 #define DATA_AT 0x20000000u
 #define DATA_PAGES 7u /* absent, rw, rw, read-only, absent, rw, absent; none executable */
 #define DATA_BYTES (DATA_PAGES * 0x1000u)
-#define DATA_PAGE(i) (DATA_AT + (i) * 0x1000u)
+#define DATA_PAGE(i) (DATA_AT + (i)*0x1000u)
 #define WRITABLE_PAGES 3u
 #define WRITABLE_BYTES (WRITABLE_PAGES * 0x1000u)
 extern const uint8_t writable_page[WRITABLE_PAGES]; /* their numbers */

@@ -8,8 +8,8 @@
 struct generator {
     struct random r;
     struct sequence *s;
-    bool exactly;    /* registers must get the values that are prepared */
-    bool first;      /* no instruction stands yet: registers have their first values */
+    bool exactly;     /* registers must get the values that are prepared */
+    bool first;       /* no instruction stands yet: registers have their first values */
     unsigned claimed; /* registers whose first value is settled */
 };
 
@@ -32,7 +32,8 @@ void prepare_gpr_address(struct generator *g, unsigned gpr, unsigned behind);
 void prepare_push_address(struct generator *g, unsigned behind);
 /* Memory at a linear address, if it is writable. Returns the patch's number, or -1. */
 int patch(struct generator *g, uint32_t linear, uint32_t value);
-void add_fixup(struct generator *g, enum fixup_kind kind, unsigned index, unsigned at, unsigned behind);
+void add_fixup(struct generator *g, enum fixup_kind kind, unsigned index, unsigned at,
+               unsigned behind);
 
 /* Does the instruction lock the bus? Across two cache lines that is very slow (the kernel sees to
  * it), and must not happen: may an operand come to lie there, however it is steered? */

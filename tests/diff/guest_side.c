@@ -37,7 +37,13 @@ enum {
     DATA = 0x200000,
 };
 enum { PORT_BASE = 0x80, VECTOR_TICK = 0x20, VECTOR_START = 0x21, ENTRIES = 0x22 };
-enum { STUB_BYTES = 16, KERNEL_CODE = 0x10, KERNEL_DATA = 0x18, TSS_SELECTOR = 0x40, LDT_SEL = 0x50 };
+enum {
+    STUB_BYTES = 16,
+    KERNEL_CODE = 0x10,
+    KERNEL_DATA = 0x18,
+    TSS_SELECTOR = 0x40,
+    LDT_SEL = 0x50
+};
 
 static struct {
     struct shared *shared;
@@ -68,14 +74,15 @@ static uint32_t get32(gpa_t at) {
 /* attr as in struct segment: descriptor bits 40-55. */
 static uint64_t descriptor(uint32_t base, uint32_t limit, uint32_t attr) {
     uint32_t low = base << 16 | (limit & 0xffff);
-    uint32_t high = (base & 0xff000000) | (base >> 16 & 0xff) | (limit & 0xf0000) |
-                    (attr & 0xf0ff) << 8;
+    uint32_t high =
+        (base & 0xff000000) | (base >> 16 & 0xff) | (limit & 0xf0000) | (attr & 0xf0ff) << 8;
     return (uint64_t)high << 32 | low;
 }
 
 static uint64_t ldt_descriptor(const struct ldt_entry *l) {
     uint32_t type = 1u | (l->closed ? 0 : 2u) | (uint32_t)l->kind << 2;
-    uint32_t attr = 0x4000u | 0x60u | 0x10u | type | (l->pages ? 0x8000u : 0) | (l->absent ? 0 : 0x80u);
+    uint32_t attr =
+        0x4000u | 0x60u | 0x10u | type | (l->pages ? 0x8000u : 0) | (l->absent ? 0 : 0x80u);
     return descriptor(l->base, l->limit, attr);
 }
 
@@ -137,8 +144,8 @@ static void store_outcome(unsigned vector) {
     if ((!has_error && cpu->gpr[ESP] != KERNEL + frame) || (get32(frame + 4) & 3) != 3) {
         snprintf(m.shared->exit_text, sizeof m.shared->exit_text,
                  "exception %u in the guest's kernel, esp %x, cr2 %x, frame %x %x %x", vector,
-                 cpu->gpr[ESP], cpu->cr2, get32(cpu->gpr[ESP] - KERNEL), get32(cpu->gpr[ESP] - KERNEL + 4),
-                 get32(cpu->gpr[ESP] - KERNEL + 8));
+                 cpu->gpr[ESP], cpu->cr2, get32(cpu->gpr[ESP] - KERNEL),
+                 get32(cpu->gpr[ESP] - KERNEL + 4), get32(cpu->gpr[ESP] - KERNEL + 8));
         _exit(97);
     }
     o->ending = vector == VECTOR_TICK ? ENDED_TIMEOUT : m.refusal[0] ? ENDED_REFUSED : ENDED_TRAP;
@@ -368,7 +375,8 @@ _Noreturn void guest_side(struct shared *shared, const struct runner *runner,
     sigprocmask(SIG_SETMASK, &all, NULL);
     runner_tick();
     engine_run(&m.v, &engine);
-    snprintf(shared->exit_text, sizeof shared->exit_text, "reason %d at %x, vector %u, cr2 %x: %.150s",
-             m.v.exit, m.v.cpu.eip, m.v.fault.vector, m.v.fault.cr2, m.v.exit_text);
+    snprintf(shared->exit_text, sizeof shared->exit_text,
+             "reason %d at %x, vector %u, cr2 %x: %.150s", m.v.exit, m.v.cpu.eip, m.v.fault.vector,
+             m.v.fault.cr2, m.v.exit_text);
     _exit(96);
 }

@@ -47,12 +47,14 @@ static bool insn_at(const struct sequence *s, uint32_t eip, struct insn *in) {
 
 static bool is_state_area(const struct insn *in) {
     unsigned id = in->row->callout;
-    return id == CALLOUT_xsave || id == CALLOUT_xrstor || id == CALLOUT_fxsave || id == CALLOUT_fxrstor;
+    return id == CALLOUT_xsave || id == CALLOUT_xrstor || id == CALLOUT_fxsave ||
+           id == CALLOUT_fxrstor;
 }
 
 static bool is_masked_move(const struct insn *in) {
     return in->row->vex && in->row->map == 2 &&
-           ((in->z.opcode >= 0x2c && in->z.opcode <= 0x2f) || in->z.opcode == 0x8c || in->z.opcode == 0x8e);
+           ((in->z.opcode >= 0x2c && in->z.opcode <= 0x2f) || in->z.opcode == 0x8c ||
+            in->z.opcode == 0x8e);
 }
 
 /* Which of two faults comes first, where the manual leaves that to the processor. */
@@ -101,12 +103,13 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
 
 static bool stores_x87_pointers(const struct insn_row *row) {
     unsigned id = row->callout;
-    return id == CALLOUT_fnstenv || id == CALLOUT_fnsave || id == CALLOUT_fxsave || id == CALLOUT_xsave;
+    return id == CALLOUT_fnstenv || id == CALLOUT_fnsave || id == CALLOUT_fxsave ||
+           id == CALLOUT_xsave;
 }
 
-/* The last x87 opcode (FOP, two bytes) and data pointer (FDP, four), stored after an instruction with
- * an operand in memory: they are those of the translated instruction, whose ModRM byte and segment
- * may be others. The instruction pointer is not among them. */
+/* The last x87 opcode (FOP, two bytes) and data pointer (FDP, four), stored after an instruction
+ * with an operand in memory: they are those of the translated instruction, whose ModRM byte and
+ * segment may be others. The instruction pointer is not among them. */
 static bool x87_pointers_are_open(const struct sequence *s, const struct outcome *native,
                                   const struct outcome *guest) {
     bool x87 = false, stored = false;
@@ -123,7 +126,8 @@ static bool x87_pointers_are_open(const struct sequence *s, const struct outcome
     return stored && differing <= 6;
 }
 
-/* A far CALL whose frame crosses into a page that faults: the processor has written what it could. */
+/* A far CALL whose frame crosses into a page that faults: the processor has written what it could.
+ */
 bool memory_is_open(const struct sequence *s, const struct outcome *native,
                     const struct outcome *guest) {
     struct insn in;

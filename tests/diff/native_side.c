@@ -27,8 +27,10 @@ struct native_io {
     struct state in;
     uint64_t host_rsp;
 };
-_Static_assert(offsetof(struct native_io, in.gpr) == IO_GPR && offsetof(struct state, eip) == IO_EIP &&
-                   offsetof(struct state, eflags) == IO_EFLAGS && offsetof(struct state, seg) == IO_SEG &&
+_Static_assert(offsetof(struct native_io, in.gpr) == IO_GPR &&
+                   offsetof(struct state, eip) == IO_EIP &&
+                   offsetof(struct state, eflags) == IO_EFLAGS &&
+                   offsetof(struct state, seg) == IO_SEG &&
                    offsetof(struct state, vector) == IO_VECTOR &&
                    offsetof(struct native_io, host_rsp) == IO_HOST_RSP,
                "native_io.h");
@@ -154,7 +156,7 @@ static void set_up_signals(void) {
 }
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
-#define ALLOW(nr)                                                                                 \
+#define ALLOW(nr)                                                                                  \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
 static void filter_system_calls(void) {
@@ -171,7 +173,8 @@ static void filter_system_calls(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
     };
     struct sock_fprog program = {sizeof rules / sizeof *rules, rules};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
         _exit(98);
 }
 
@@ -195,7 +198,8 @@ static void run(const struct shared *shared, const struct job *job, struct outco
     native.inside = true;
     native_enter();
     for (unsigned i = 0; i < WRITABLE_PAGES; i++)
-        memcpy(outcome->memory + i * 0x1000u, (void *)(uintptr_t)DATA_PAGE(writable_page[i]), 0x1000);
+        memcpy(outcome->memory + i * 0x1000u, (void *)(uintptr_t)DATA_PAGE(writable_page[i]),
+               0x1000);
 }
 
 _Noreturn void native_side(struct shared *shared, const struct runner *runner) {

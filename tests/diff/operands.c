@@ -130,7 +130,8 @@ static void steer_return(struct generator *g, struct element *e, const struct in
         return;
     if (in->row->emit == e_ret || in->row->callout == CALLOUT_ret_far)
         if (!(in->z.opcode & 1)) { /* with a number of bytes to release */
-            uint16_t release = (uint16_t)(random_chance(&g->r, 80) ? random_word(&g->r) & 63 : random_word(&g->r));
+            uint16_t release =
+                (uint16_t)(random_chance(&g->r, 80) ? random_word(&g->r) & 63 : random_word(&g->r));
             memcpy(e->bytes + in->imm_at, &release, 2);
         }
     uint16_t selector = random_chance(&g->r, 70) ? SELECTOR_CODE : random_selector(g);
@@ -163,7 +164,8 @@ static void steer_string(struct generator *g, const struct insn *in) {
     prepare_gpr(g, ESI, offset_in(g, segment, source));
     prepare_gpr(g, EDI, offset_in(g, SEG_ES, destination));
     if (in->rep || in->repne)
-        prepare_gpr(g, ECX, random_chance(&g->r, 90) ? random_word(&g->r) % 40 : random_value(&g->r));
+        prepare_gpr(g, ECX,
+                    random_chance(&g->r, 90) ? random_word(&g->r) % 40 : random_value(&g->r));
 }
 
 /* MOV EAX and MOV EDX become part of the element: the host has components that the guest does not
@@ -191,7 +193,8 @@ static void steer_state_area(struct generator *g, struct element *e, struct insn
         patch(g, linear + 24, wild ? random_word(&g->r) : mxcsr);
     if (callout == CALLOUT_xrstor || callout == CALLOUT_xsave)
         for (unsigned i = 0; i < 16; i++)
-            patch(g, linear + 512 + 4 * i, i == 0 ? random_word(&g->r) & 7 : wild && i < 6 && random_chance(&g->r, 10));
+            patch(g, linear + 512 + 4 * i,
+                  i == 0 ? random_word(&g->r) & 7 : wild && i < 6 && random_chance(&g->r, 10));
 }
 
 /* Contents that an instruction's memory operand had better have. */
@@ -200,7 +203,8 @@ static void steer_contents(struct generator *g, const struct insn *in, uint32_t 
     struct random *r = &g->r;
     bool cmpxchg = row->map == 1 && (in->z.opcode & 0xfe) == 0xb0;
     if (row->map == 1 && in->z.opcode == 0xae && in->z.raw.modrm.reg == 2) /* (V)LDMXCSR */
-        patch(g, linear, random_chance(r, 90) ? 0x1f80 | (random_word(r) & 0xe07f) : random_word(r));
+        patch(g, linear,
+              random_chance(r, 90) ? 0x1f80 | (random_word(r) & 0xe07f) : random_word(r));
     else if (row->map == 0 && in->z.opcode == 0xd9 && in->z.raw.modrm.reg == 5) /* FLDCW */
         patch(g, linear, random_chance(r, 80) ? 0x37f : random_word(r));
     else if (row->map == 1 && in->z.opcode == 0xc7 && random_chance(r, 50)) /* CMPXCHG8B */
@@ -216,7 +220,8 @@ static void steer_registers(struct generator *g, struct element *e, struct insn 
     struct random *r = &g->r;
     bool bits = is_bit_string(in);
     if (row->emit == e_xlat)
-        prepare_gpr(g, EBX, offset_in(g, in->segment, random_place(g)) - (g->s->job.in.gpr[EAX] & 0xff));
+        prepare_gpr(g, EBX,
+                    offset_in(g, in->segment, random_place(g)) - (g->s->job.in.gpr[EAX] & 0xff));
     else if (row->emit == e_maskmov)
         prepare_gpr(g, EDI, offset_in(g, in->segment, random_place(g)));
     else if (row->emit == e_moffs) {
@@ -233,7 +238,8 @@ static void steer_registers(struct generator *g, struct element *e, struct insn 
     }
     if (row->emit == e_enter && random_chance(r, 90))
         e->bytes[in->imm_at + 1] = (uint8_t)(random_word(r) & 1);
-    if (row->map == 0 && (in->z.opcode & 0xfe) == 0xf6 && in->z.raw.modrm.reg >= 6 && random_chance(r, 60))
+    if (row->map == 0 && (in->z.opcode & 0xfe) == 0xf6 && in->z.raw.modrm.reg >= 6 &&
+        random_chance(r, 60))
         prepare_gpr(g, EDX, 0); /* a quotient that fits */
 }
 
@@ -242,7 +248,6 @@ static bool is_state_area(const struct insn *in) {
     return callout == CALLOUT_fxsave || callout == CALLOUT_fxrstor || callout == CALLOUT_xsave ||
            callout == CALLOUT_xrstor;
 }
-
 
 void steer(struct generator *g, struct element *e, struct insn *in) {
     emitter_fn emit = in->row->emit;
@@ -267,7 +272,8 @@ void steer(struct generator *g, struct element *e, struct insn *in) {
             uint32_t linear = random_place(g);
             g->exactly = locks_bus(in);
             if (g->exactly)
-                linear = (linear & ~63u) + (is_bit_string(in) ? random_word(&g->r) % 14 * 4 : random_word(&g->r) % 57);
+                linear = (linear & ~63u) + (is_bit_string(in) ? random_word(&g->r) % 14 * 4
+                                                              : random_word(&g->r) % 57);
             steer_memory(g, e, in, linear);
             steer_contents(g, in, linear);
         }

@@ -37,7 +37,7 @@ struct sequence {
     unsigned count;
     struct fixup fixups[FIXUPS_MAX];
     unsigned fixup_count;
-    struct job job; /* all but the code; registers and patches before the fixups */
+    struct job job;     /* all but the code; registers and patches before the fixups */
     uint32_t code_base; /* of CS */
 };
 
@@ -62,8 +62,8 @@ bool decode(const uint8_t *bytes, unsigned len, ZydisDecodedInstruction *z);
 const char *row_left_out(const struct insn_row *row);
 const char *outcome_left_out(const struct sequence *s, const struct outcome *native,
                              const struct outcome *guest);
-/* An MMX, SSE or AVX instruction whose operand the segment refuses: the processor may have turned the
- * x87 stack into MMX registers or set exception flags by then, ring3's check comes before. */
+/* An MMX, SSE or AVX instruction whose operand the segment refuses: the processor may have turned
+ * the x87 stack into MMX registers or set exception flags by then, ring3's check comes before. */
 bool vector_state_is_open(const struct sequence *s, const struct outcome *native);
 bool memory_is_open(const struct sequence *s, const struct outcome *native,
                     const struct outcome *guest);

@@ -32,7 +32,8 @@ void runner_tick(void) {
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
     struct itimerspec tick = {{0, TICK_MS * 1000000l}, {0, TICK_MS * 1000000l}};
     timer_t timer;
-    if (timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer) || timer_settime(timer, 0, &tick, NULL))
+    if (timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer) ||
+        timer_settime(timer, 0, &tick, NULL))
         _exit(95);
 }
 

@@ -46,7 +46,8 @@ uint16_t loaded_selector(const struct generator *g, unsigned segment) {
 }
 
 static bool is_loadable(const struct ldt_entry *l, bool stack) {
-    return !l->absent && (stack ? l->kind != LDT_CODE && !l->closed : !(l->kind == LDT_CODE && l->closed));
+    return !l->absent &&
+           (stack ? l->kind != LDT_CODE && !l->closed : !(l->kind == LDT_CODE && l->closed));
 }
 
 static uint16_t loadable(struct generator *g, unsigned others, bool stack) {
@@ -118,8 +119,10 @@ static void random_st(struct random *r, uint8_t *st) {
 }
 
 static void random_control(struct random *r, uint8_t *v) {
-    uint16_t fcw = (uint16_t)(0x7f | (random_word(r) & 3) << 10 | (random_chance(r, 70) ? 3u : 2u) << 8);
-    uint16_t fsw = (uint16_t)((random_word(r) & 0x4700) | (random_chance(r, 50) ? 0 : (random_word(r) & 7) << 11));
+    uint16_t fcw =
+        (uint16_t)(0x7f | (random_word(r) & 3) << 10 | (random_chance(r, 70) ? 3u : 2u) << 8);
+    uint16_t fsw = (uint16_t)((random_word(r) & 0x4700) |
+                              (random_chance(r, 50) ? 0 : (random_word(r) & 7) << 11));
     uint32_t mxcsr = 0x1f80 | (random_word(r) & 3) << 13;
     if (random_chance(r, 6))
         fcw = (uint16_t)(fcw & ~(random_word(r) & 0x3f));
