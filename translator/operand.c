@@ -89,9 +89,9 @@ static bool waits_for_x87(const struct insn *in) {
     bool d9 = in->z.opcode == 0xd9, dd = in->z.opcode == 0xdd;
     if (in->row->unit == UNIT_X87) /* all but FNSTENV, FNSTCW, FNSAVE, FNSTSW */
         return !((d9 || dd) && in->z.raw.modrm.reg >= 6);
-    bool plain = !in->opsize16 && !in->rep && !in->repne; /* PSHUFW, PINSRW, CVTPI2PS of MMX */
+    bool plain = !in->opsize16 && !in->rep && !in->repne; /* PSHUFW, PINSRW of MMX */
     bool mmx = in->row->unit == UNIT_SSE && in->row->map == 1 &&
-               ((plain && (in->z.opcode == 0x70 || in->z.opcode == 0xc4 || in->z.opcode == 0x2a)) ||
+               ((plain && (in->z.opcode == 0x70 || in->z.opcode == 0xc4)) ||
                 (!in->rep && !in->repne && (in->z.opcode & 0xfeu) == 0x2c)); /* CVT(T)Px2PI */
     return in->row->unit == UNIT_MMX || mmx;
 }

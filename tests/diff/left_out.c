@@ -71,6 +71,8 @@ static const char *open_by_manual(const struct sequence *s, const struct outcome
         return "#AC or #GP for a misaligned state area (SDM vol. 2, FXSAVE, XSAVE: exceptions)";
     if (native->trap == VEC_GP && guest->trap == VEC_SS && in.row->unit >= UNIT_SSE)
         return "#GP by alignment or #SS by limit (SDM vol. 3A, 6.9)";
+    if (native->trap == VEC_PF && in.row->callout == CALLOUT_xrstor)
+        return "#GP by contents or #PF by extent of XRSTOR's area (SDM vol. 1, 13.8)";
     if (is_masked_move(&in))
         return "a masked move whose masked elements lie beyond the limit: all of it is checked";
     if (in.row->unit == UNIT_X87 && fsw & 0x80)
@@ -96,7 +98,8 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
     if (guest->cr2 - KERNEL < GUEST_RAM)
         return "an access to the guest's kernel";
     bool guest_ud = guest->ending == ENDED_TRAP && guest->trap == 6;
-    if (guest_ud && native->trap != 6 && !insn_at(s, guest->out.eip, &in))
+    if (guest_ud && (native->trap != VEC_UD || native->out.eip != guest->out.eip) &&
+        !insn_at(s, guest->out.eip, &in))
         return "an instruction that the guest's CPUID does not offer";
     return NULL;
 }
