@@ -148,7 +148,5 @@ void print_failure(const struct sequence *s, const struct job *job, const struct
         print_bytes("memory", native->memory, guest->memory, WRITABLE_BYTES, true);
         print_bytes("vector image", native->out.vector, guest->out.vector, VECTOR_BYTES, false);
     }
-    printf("  again: tests/diff/diff --seed %llu --from %llu --count 1\n\n",
-           (unsigned long long)s->seed, (unsigned long long)s->number);
     fflush(stdout);
 }
