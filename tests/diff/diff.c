@@ -16,6 +16,7 @@
 struct options {
     uint64_t seed, from, count;
     const char *rows, *coverage;
+    char debug[80];
     unsigned max_failures;
     bool whole; /* do not minimise */
     bool cases; /* the fixed sequences, first */
@@ -101,6 +102,19 @@ static void minimise(struct sequence *s) {
     }
 }
 
+/* The command that runs a sequence again. */
+static void print_again(const struct sequence *s) {
+    const struct options *o = &session.options;
+    printf("  again: tests/diff/diff --seed %llu --from %llu --count 1",
+           (unsigned long long)s->seed, (unsigned long long)s->number);
+    if (o->rows)
+        printf(" --rows '%s'", o->rows);
+    if (o->debug[0])
+        printf(" --debug %s", o->debug);
+    printf("\n\n");
+    fflush(stdout);
+}
+
 /* A difference in a batch: it must come again when the sequence runs alone. */
 static void examine(const struct sequence *found, const char *what) {
     static struct sequence s;
@@ -125,6 +139,7 @@ static void examine(const struct sequence *found, const char *what) {
     what = run_alone(&s, &native, &guest);
     assemble(&s, &job);
     print_failure(&s, &job, &native, &guest, what ? what : alone);
+    print_again(&s);
     if (session.sides.shared->exit_text[0])
         printf("  the guest's side: %s\n", session.sides.shared->exit_text);
     session.sides.shared->exit_text[0] = 0;
@@ -189,6 +204,7 @@ static void check_fixed(void) {
         printf("%s: %s\n", name, what ? what : why);
         assemble(&s, &job);
         print_failure(&s, &job, &native, &guest, what ? what : why);
+        printf("  again: tests/diff/diff --cases --count 0\n\n");
     }
     printf("%u fixed sequences, %llu differ\n", fixed_case_count,
            (unsigned long long)session.failed);
@@ -322,6 +338,7 @@ static bool parse_options(int argc, char **argv, struct options *o) {
             o->coverage = optarg;
             break;
         case DEBUG:
+            snprintf(o->debug, sizeof o->debug, "%s", optarg);
             good = parse_debug(optarg, &o->engine);
             break;
         case NIGHT:
