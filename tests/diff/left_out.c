@@ -57,6 +57,26 @@ static bool is_masked_move(const struct insn *in) {
             in->z.opcode == 0x8e);
 }
 
+static bool converts_half(const struct insn *in) {
+    return in->row->vex && ((in->row->map == 2 && in->z.opcode == 0x13) ||
+                            (in->row->map == 3 && in->z.opcode == 0x1d));
+}
+
+/* Page faults that only one side raises, or elsewhere. */
+static const char *open_page_fault(const struct sequence *s, const struct outcome *native,
+                                   const struct outcome *guest) {
+    struct insn in;
+    if (guest->trap != VEC_PF || !insn_at(s, guest->out.eip, &in))
+        return NULL;
+    uint32_t base = selector_base(guest->out.seg[in.segment]);
+    if (native->trap == VEC_GP && base && guest->cr2 - base > UINT32_MAX - 64)
+        return "an operand that wraps around the end of its segment (SDM vol. 3A, 5.3)";
+    bool wraps = native->trap == VEC_PF && guest->cr2 - native->cr2 == 0x10000;
+    if (wraps && in.addr16 && is_state_area(&in))
+        return "a state area across the end of 64 KiB, with 16-bit addresses";
+    return NULL;
+}
+
 /* Which of two faults comes first, where the manual leaves that to the processor. */
 static const char *open_by_manual(const struct sequence *s, const struct outcome *native,
                                   const struct outcome *guest) {
@@ -73,6 +93,11 @@ static const char *open_by_manual(const struct sequence *s, const struct outcome
         return "#GP by alignment or #SS by limit (SDM vol. 3A, 6.9)";
     if (native->trap == VEC_PF && in.row->callout == CALLOUT_xrstor)
         return "#GP by contents or #PF by extent of XRSTOR's area (SDM vol. 1, 13.8)";
+    bool saves_x87 = in.row->callout == CALLOUT_fnsave || in.row->callout == CALLOUT_fnstenv;
+    if (native->trap == VEC_PF && saves_x87)
+        return "the limit or the page of an x87 state area, which is stored item by item";
+    if (guest->trap == VEC_AC && converts_half(&in))
+        return "VCVTPS2PH and VCVTPH2PS, whose operands are not checked for alignment";
     if (is_masked_move(&in))
         return "a masked move whose masked elements lie beyond the limit: all of it is checked";
     if (in.row->unit == UNIT_X87 && fsw & 0x80)
@@ -90,6 +115,7 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
     if (native->ending == ENDED_TIMEOUT && guest->ending == ENDED_TIMEOUT)
         return "endless on both sides";
     const char *open = open_by_manual(s, native, guest);
+    open = open ? open : open_page_fault(s, native, guest);
     if (open)
         return open;
     bool both_gp = native->trap == VEC_GP && guest->trap == VEC_GP && !guest->error;
