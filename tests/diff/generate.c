@@ -69,6 +69,9 @@ int patch(struct generator *g, uint32_t linear, uint32_t value) {
     struct job *job = &g->s->job;
     if (job->patch_count == PATCHES_MAX || !is_writable(linear) || !is_writable(linear + 3))
         return -1;
+    for (uint32_t i = 0; i < job->patch_count; i++)
+        if (linear - job->patches[i].at + 3 < 7)
+            return -1; /* an instruction before wants it otherwise */
     job->patches[job->patch_count] = (struct patch){linear, value};
     return (int)job->patch_count++;
 }
