@@ -51,11 +51,12 @@ bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t 
         fault_raise_error(v, VEC_SS, 0);
         return false;
     }
-    if (misaligned(v, ss->base + offset, unit))
+    if (is_contiguous(mask, offset, len) && !guest_read(v, ss->base + offset, to, len, false))
+        return fault_from_top(v, ss->base + offset, len, unit, false, false);
+    if (misaligned(v, ss->base + offset, unit)) /* a page comes first */
         return false;
     if (is_contiguous(mask, offset, len))
-        return guest_read(v, ss->base + offset, to, len, false) ||
-               fault_from_top(v, ss->base + offset, len, unit, false, false);
+        return true;
     for (uint32_t i = 0; i < len; i += unit)
         if (!guest_read(v, ss->base + ((offset + i) & mask), (uint8_t *)to + i, unit, false))
             return false;

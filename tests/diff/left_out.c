@@ -2,7 +2,7 @@
  * say nothing, and flags that the manual leaves undefined. */
 #include <string.h>
 
-#include "tests/diff/sequence.h"
+#include "tests/diff/generator.h"
 #include "translator/block.h"
 
 static const struct {
@@ -73,6 +73,12 @@ static const char *open_limit(const struct sequence *s, const struct outcome *na
     return area ? "an XSAVE area whose AVX part lies beyond the limit: not checked" : NULL;
 }
 
+static bool is_far_transfer(const struct insn *in) {
+    unsigned id = in->row->callout;
+    return id == CALLOUT_call_far || id == CALLOUT_call_far_mem || id == CALLOUT_ret_far ||
+           id == CALLOUT_iret;
+}
+
 /* Page faults that only one side raises, or elsewhere. */
 static const char *open_page_fault(const struct sequence *s, const struct outcome *native,
                                    const struct outcome *guest) {
@@ -96,8 +102,6 @@ static const char *open_by_manual(const struct sequence *s, const struct outcome
     if (guest->ending != ENDED_TRAP || !checked || !insn_at(s, guest->out.eip, &in) ||
         (native->trap == guest->trap && native->out.eip == guest->out.eip))
         return NULL;
-    uint16_t fsw;
-    memcpy(&fsw, native->out.vector + 2, 2);
     if (native->trap == VEC_AC && is_state_area(&in))
         return "#AC or #GP for a misaligned state area (SDM vol. 2, FXSAVE, XSAVE: exceptions)";
     if (native->trap == VEC_GP && guest->trap == VEC_SS && in.row->unit >= UNIT_SSE)
@@ -109,9 +113,12 @@ static const char *open_by_manual(const struct sequence *s, const struct outcome
         return "the limit or the page of an x87 state area, which is stored item by item";
     if (guest->trap == VEC_AC && converts_half(&in))
         return "VCVTPS2PH and VCVTPH2PS, whose operands are not checked for alignment";
+    if (is_far_transfer(&in) && native->trap == VEC_PF && guest->trap == VEC_SS)
+        return "the limit or the page of a far transfer's frame, which is touched item by item";
     if (is_masked_move(&in))
         return "a masked move whose masked elements lie beyond the limit: all of it is checked";
-    if (in.row->unit == UNIT_X87 && fsw & 0x80)
+    bool unmasked = (guest->out.vector[0] & 0x3f) != 0x3f; /* FCW */
+    if (in.row->unit == UNIT_X87 && unmasked)
         return "an x87 store that an unmasked exception stops (SDM vol. 1, 8.5)";
     return NULL;
 }
@@ -125,13 +132,14 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
         return guest->text;
     if (native->ending == ENDED_TIMEOUT && guest->ending == ENDED_TIMEOUT)
         return "endless on both sides";
+    if (native->ending == ENDED_TIMEOUT && insn_at(s, native->out.eip, &in) && locks_bus(&in))
+        return "a locked operand across cache lines, which the host's kernel delays";
     const char *open = open_by_manual(s, native, guest);
     open = open ? open : open_page_fault(s, native, guest);
     open = open ? open : open_limit(s, native, guest);
     if (open)
         return open;
-    bool both_gp = native->trap == VEC_GP && guest->trap == VEC_GP && !guest->error;
-    if (both_gp && s->code_base && native->out.eip != guest->out.eip)
+    if (native->trap == VEC_GP && s->code_base && native->out.eip != guest->out.eip)
         return "a near transfer beyond CS's limit, which faults at its target";
     if (guest->cr2 - KERNEL < GUEST_RAM)
         return "an access to the guest's kernel";
