@@ -88,8 +88,9 @@ static const char *open_page_fault(const struct sequence *s, const struct outcom
     uint32_t base = selector_base(guest->out.seg[in.segment]);
     if (native->trap == VEC_GP && base && guest->cr2 - base > UINT32_MAX - 64)
         return "an operand that wraps around the end of its segment (SDM vol. 3A, 5.3)";
-    bool wraps = native->trap == VEC_PF && guest->cr2 - native->cr2 == 0x10000;
-    if (wraps && in.addr16 && is_state_area(&in))
+    if (native->trap == VEC_DB && random_is_gather(in.row))
+        return "the trap of a gather's elements in lieu of its fault (SDM vol. 2C, VGATHERDPS)";
+    if (in.addr16 && is_state_area(&in) && guest->cr2 - base > 0xffff)
         return "a state area across the end of 64 KiB, with 16-bit addresses";
     return NULL;
 }
