@@ -51,9 +51,12 @@ bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t 
         fault_raise_error(v, VEC_SS, 0);
         return false;
     }
+    bool frame = len > unit; /* of a far return: its pages come before its alignment */
+    if (!frame && misaligned(v, ss->base + offset, unit))
+        return false;
     if (is_contiguous(mask, offset, len) && !guest_read(v, ss->base + offset, to, len, false))
         return fault_from_top(v, ss->base + offset, len, unit, false, false);
-    if (misaligned(v, ss->base + offset, unit)) /* a page comes first */
+    if (frame && misaligned(v, ss->base + offset, unit))
         return false;
     if (is_contiguous(mask, offset, len))
         return true;

@@ -86,7 +86,10 @@ static const char *open_page_fault(const struct sequence *s, const struct outcom
     if (guest->trap != VEC_PF || !insn_at(s, guest->out.eip, &in))
         return NULL;
     uint32_t base = selector_base(guest->out.seg[in.segment]);
-    if (native->trap == VEC_GP && base && guest->cr2 - base > UINT32_MAX - 64)
+    uint32_t stack = selector_base(guest->out.seg[SEG_SS]);
+    bool ends = (base && guest->cr2 - base > UINT32_MAX - 64) ||
+                (stack && guest->cr2 - stack > UINT32_MAX - 64);
+    if (ends && (native->trap == VEC_GP || native->trap == VEC_SS))
         return "an operand that wraps around the end of its segment (SDM vol. 3A, 5.3)";
     if (native->trap == VEC_DB && random_is_gather(in.row))
         return "the trap of a gather's elements in lieu of its fault (SDM vol. 2C, VGATHERDPS)";
@@ -112,8 +115,8 @@ static const char *open_by_manual(const struct sequence *s, const struct outcome
     bool saves_x87 = in.row->callout == CALLOUT_fnsave || in.row->callout == CALLOUT_fnstenv;
     if (native->trap == VEC_PF && saves_x87)
         return "the limit or the page of an x87 state area, which is stored item by item";
-    if (guest->trap == VEC_AC && converts_half(&in))
-        return "VCVTPS2PH and VCVTPH2PS, whose operands are not checked for alignment";
+    if (converts_half(&in) && (guest->trap == VEC_AC || native->trap == VEC_XM))
+        return "VCVTPS2PH, which converts before it stores and is not checked for alignment";
     if (is_far_transfer(&in) && native->trap == VEC_PF && guest->trap == VEC_SS)
         return "the limit or the page of a far transfer's frame, which is touched item by item";
     if (is_masked_move(&in))
@@ -176,13 +179,26 @@ static bool x87_pointers_are_open(const struct sequence *s, const struct outcome
     return stored && differing <= 6;
 }
 
+/* XSAVEOPT need not write what XRSTOR has loaded from the same place (SDM vol. 1, 13.9). */
+static bool is_optimized_away(const struct sequence *s) {
+    bool restored = false, saved = false;
+    for (unsigned i = 0; i < s->count; i++) {
+        if (s->elements[i].row == NO_ROW || s->elements[i].removed)
+            continue;
+        const char *name = insn_rows[s->elements[i].row].name;
+        restored |= strcmp(name, "XRSTOR") == 0;
+        saved |= restored && strcmp(name, "XSAVEOPT") == 0;
+    }
+    return saved;
+}
+
 /* A far CALL whose frame crosses into a page or beyond a limit that faults: the processor has
  * written what it could.
  */
 bool memory_is_open(const struct sequence *s, const struct outcome *native,
                     const struct outcome *guest) {
     struct insn in;
-    if (x87_pointers_are_open(s, native, guest))
+    if (is_optimized_away(s) || x87_pointers_are_open(s, native, guest))
         return true;
     if ((native->trap != VEC_PF && native->trap != VEC_SS) || !insn_at(s, native->out.eip, &in))
         return false;
