@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/guest_access.h"
 #include "runtime/sandbox.h"
 #include "runtime/system.h"
 #include "runtime/vector_state.h"
@@ -114,15 +115,24 @@ static int access_unclaimed(struct vcpu *v, unsigned pages) {
 }
 
 /* Limit checks are the implementation's business at the very end of a 4 GiB segment (SDM vol. 3A,
- * 5.3); as on hardware they fault there. The instruction runs with every operand checked; what is left
- * then is an FS or GS with a base, whose sum wraps. */
+ * 5.3). The instruction runs with every operand checked, and faults as on hardware where the segment
+ * has a base. Through a flat one hardware goes on at 0: it faults on that page, or, because no window
+ * is a ring, where all pages are there. So does an FS or GS with a base, whose sum wraps. */
 static int check_operands(struct vcpu *v) {
-    v->engine->check_operands = true;
+    struct engine *e = v->engine;
+    uint8_t byte;
+    bool there = e->crossing_write ? guest_probe_write(v, e->crossing_gva, 1, false)
+                                   : guest_read(v, e->crossing_gva, &byte, 1, false);
+    struct guest_fault fault = v->fault;
+    e->check_operands = true;
+    v->no_wrapping = there;
     int reason = run_one_shot(v);
-    v->engine->check_operands = false;
+    e->check_operands = v->no_wrapping = false;
     if (reason != LEAVE_CROSSING)
         return reason;
-    fault_raise_gp(v, 0);
+    v->fault = fault;
+    if (there)
+        fault_raise_gp(v, 0);
     return LEAVE_FAULT;
 }
 

@@ -73,17 +73,25 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         if (id == CALLOUT_iret)
             memory_fault_answered(v);
         return jump(v);
-    case CALLOUT_EXIT: return LEAVE_STOP;
+    case CALLOUT_EXIT:
+        return LEAVE_STOP;
     }
     return LEAVE_STOP;
 }
 
 enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    uint32_t size = arg & CHECK_SIZE_MAX, kind = arg >> 12 & 15u, segment = arg >> 16 & 0xff;
+    uint32_t size = CHECK_SIZE(arg), kind = CHECK_KIND(arg), segment = CHECK_SEGMENT(arg);
+    uint32_t *linear = &v->cpu.result2;
+    bool write = kind == ACCESS_WRITE, ok;
     if (kind == ACCESS_FETCH) /* a branch's target */
         return operand <= v->cpu.seg[segment].limit ? CALLOUT_NEXT : fault_raise_gp(v, 0);
-    bool ok = segment_access(v, segment, operand, size ? size : 1, kind == ACCESS_WRITE,
-                             &v->cpu.result2);
+    if (arg & CHECK_FLUSH)
+        ok = segment_flush(v, segment, operand, linear);
+    else if (arg & (CHECK_WORDS | CHECK_QWORDS))
+        ok = segment_access_aligned(v, segment, operand, size, arg & CHECK_WORDS ? 2 : 8, write,
+                                    linear);
+    else
+        ok = segment_access(v, segment, operand, size ? size : 1, write, linear);
     return ok ? CALLOUT_NEXT : CALLOUT_FAULT;
 }
 

@@ -36,23 +36,24 @@ static enum callout_result enter(struct vcpu *v, const struct far_pointer *to,
     return CALLOUT_JUMP;
 }
 
-/* A target at the current level: checks EIP, pushes the return address of a call, and goes. */
+/* A target at the current level: pushes the return address of a call, checks EIP, and goes. In this
+ * order, on processors: memory below ESP may have changed when EIP is found to be bad. */
 static enum callout_result transfer_same(struct vcpu *v, enum far_kind kind,
                                          const struct far_pointer *to, struct descriptor *code) {
     struct cpu *cpu = &v->cpu;
-    uint32_t items[2] = {cpu->next_eip, cpu->seg[SEG_CS].selector};
-    uint32_t len = stack_pack(items, 2, to->unit), esp = cpu->gpr[ESP] - len;
-    if (kind == FAR_CALL && !stack_check(v, &cpu->seg[SEG_SS], esp, len, to->unit, 0))
-        return CALLOUT_FAULT;
+    uint32_t esp = cpu->gpr[ESP];
+    if (kind == FAR_CALL) {
+        uint32_t items[2] = {cpu->next_eip, cpu->seg[SEG_CS].selector};
+        uint32_t len = stack_pack(items, 2, to->unit);
+        esp -= len;
+        if (!stack_write(v, &cpu->seg[SEG_SS], esp, items, len, to->unit, 0, false))
+            return CALLOUT_FAULT;
+    }
     if (to->offset > descriptor_limit(code))
         return fault_raise_gp(v, 0);
     if (!descriptor_set_accessed(v, code))
         return CALLOUT_FAULT;
-    if (kind == FAR_CALL) {
-        if (!stack_write(v, &cpu->seg[SEG_SS], esp, items, len, to->unit, 0, false))
-            return CALLOUT_FAULT;
-        stack_set_pointer(cpu, esp);
-    }
+    stack_set_pointer(cpu, esp);
     return enter(v, to, code, cpu_cpl(cpu));
 }
 

@@ -76,11 +76,21 @@ static void pointers_from_guest(struct area *area) {
     put64(area, AREA_FDP, get32(area, AREA_FDP));
 }
 
+/* Processors look at an area's last byte before the rest: that is the address of a fault. */
+static bool probe_area(struct vcpu *v, gva_t gva, uint32_t len, bool write) {
+    uint8_t last;
+    return write ? guest_probe_write(v, gva + len - 1, 1, false) &&
+                       guest_probe_write(v, gva, len, false)
+                 : guest_read(v, gva + len - 1, &last, 1, false);
+}
+
 enum callout_result callout_fxsave(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)arg;
     struct area area;
     if (operand & 15u)
         return fault_raise_gp(v, 0);
+    if (!probe_area(v, operand, AREA_LEGACY_END, true))
+        return CALLOUT_FAULT;
     host_fxsave(&area);
     pointers_to_guest(v, &area);
     return guest_write(v, operand, area.bytes, AREA_XMM8, false) ? CALLOUT_NEXT : CALLOUT_FAULT;
@@ -92,7 +102,8 @@ enum callout_result callout_fxrstor(struct vcpu *v, uint32_t arg, uint32_t opera
     if (operand & 15u)
         return fault_raise_gp(v, 0);
     memset(area.bytes + AREA_XMM8, 0, AREA_LEGACY_END - AREA_XMM8);
-    if (!guest_read(v, operand, area.bytes, AREA_XMM8, false))
+    if (!probe_area(v, operand, AREA_LEGACY_END, false) ||
+        !guest_read(v, operand, area.bytes, AREA_XMM8, false))
         return CALLOUT_FAULT;
     if (get32(&area, AREA_MXCSR) & ~MXCSR_VALID)
         return fault_raise_gp(v, 0);
@@ -157,8 +168,9 @@ enum callout_result callout_xsave(struct vcpu *v, uint32_t arg, uint32_t operand
     uint64_t header;
     if (!xsave_mask(v, operand, &mask))
         return CALLOUT_FAULT;
-    uint32_t len = mask & XCR0_AVX ? AREA_YMM8 : AREA_YMM0;
-    if (!guest_probe_write(v, operand, len, false) ||
+    uint32_t len = mask & XCR0_AVX ? AREA_END : AREA_YMM0;
+    uint32_t first = mask & XCR0_X87 ? 0 : mask ? AREA_MXCSR : AREA_HEADER;
+    if (!probe_area(v, operand + first, len - first, true) ||
         !guest_read(v, operand + AREA_HEADER, &header, sizeof header, false))
         return CALLOUT_FAULT;
     memset(area.bytes + AREA_HEADER, 0, AREA_YMM0 - AREA_HEADER);
@@ -177,6 +189,26 @@ static bool header_is_valid(const struct area *area, uint64_t xcr0) {
            get64(area, AREA_HEADER + 16) == 0;
 }
 
+/* Reads what XRSTOR needs, in the processor's order. */
+static bool read_area(struct vcpu *v, gva_t gva, uint32_t mask, struct area *area) {
+    uint8_t last;
+    if (!guest_read(v, gva + AREA_HEADER + 8, area->bytes + AREA_HEADER + 8, 8, false) ||
+        !guest_read(v, gva + AREA_HEADER, area->bytes + AREA_HEADER, HEADER_CHECKED, false))
+        return false;
+    uint32_t first = mask & XCR0_X87 ? 0 : AREA_MXCSR;
+    if (mask && (!guest_read(v, gva + first, area->bytes + first, AREA_XMM8 - first, false) ||
+                 !guest_read(v, gva, area->bytes, AREA_XMM8, false)))
+        return false;
+    if (!header_is_valid(area, v->cpu.xcr0)) {
+        fault_raise_gp(v, 0);
+        return false;
+    }
+    if (mask & XCR0_AVX && !guest_read(v, gva + AREA_END - 1, &last, 1, false))
+        return false;
+    return !(mask & get32(area, AREA_HEADER) & XCR0_AVX) ||
+           guest_read(v, gva + AREA_YMM0, area->bytes + AREA_YMM0, AREA_YMM8 - AREA_YMM0, false);
+}
+
 enum callout_result callout_xrstor(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)arg;
     struct area area;
@@ -184,16 +216,10 @@ enum callout_result callout_xrstor(struct vcpu *v, uint32_t arg, uint32_t operan
     if (!xsave_mask(v, operand, &mask))
         return CALLOUT_FAULT;
     memset(area.bytes + AREA_XMM8, 0, AREA_END - AREA_XMM8);
-    if (!guest_read(v, operand, area.bytes, AREA_XMM8, false) ||
-        !guest_read(v, operand + AREA_HEADER, area.bytes + AREA_HEADER, HEADER_CHECKED, false))
-        return CALLOUT_FAULT;
-    bool loads_ymm = mask & get32(&area, AREA_HEADER) & XCR0_AVX;
-    if (loads_ymm &&
-        !guest_read(v, operand + AREA_YMM0, area.bytes + AREA_YMM0, AREA_YMM8 - AREA_YMM0, false))
+    if (!read_area(v, operand, mask, &area))
         return CALLOUT_FAULT;
     bool loads_mxcsr = mask & (XCR0_SSE | XCR0_AVX);
-    if (!header_is_valid(&area, v->cpu.xcr0) ||
-        (loads_mxcsr && (get32(&area, AREA_MXCSR) & ~MXCSR_VALID)))
+    if (loads_mxcsr && (get32(&area, AREA_MXCSR) & ~MXCSR_VALID))
         return fault_raise_gp(v, 0);
     pointers_from_guest(&area);
     host_xrstor(&area, mask);
@@ -248,7 +274,7 @@ static enum callout_result write_image(struct vcpu *v, gva_t gva, bool narrow,
 
 static bool probe_image(struct vcpu *v, uint32_t arg, gva_t gva, uint32_t register_bytes) {
     uint32_t len = ENVIRONMENT_ITEMS * callout_unit(arg) + register_bytes;
-    return guest_probe_write(v, gva, len, false);
+    return guest_probe_write(v, gva, callout_unit(arg), false) && probe_area(v, gva, len, true);
 }
 
 enum callout_result callout_fnstenv(struct vcpu *v, uint32_t arg, uint32_t operand) {

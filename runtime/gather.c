@@ -22,7 +22,7 @@
 struct gather {
     unsigned destination, index, mask, scale, segment;
     unsigned element, index_size; /* bytes */
-    unsigned count;
+    unsigned count, length;       /* of elements; of a vector, in bytes */
 };
 
 static struct gather parse(uint32_t arg) {
@@ -38,6 +38,7 @@ static struct gather parse(uint32_t arg) {
     };
     unsigned wider = g.element > g.index_size ? g.element : g.index_size;
     g.count = bytes / wider;
+    g.length = bytes;
     return g;
 }
 
@@ -62,6 +63,11 @@ static bool is_wanted(uint8_t *image, const struct gather *g, unsigned i) {
     return *byte_of(image, g->mask, (i + 1) * g->element - 1) & 0x80;
 }
 
+static void clear_from(uint8_t *image, unsigned reg, unsigned byte) {
+    for (; byte < 2 * HALF; byte++)
+        *byte_of(image, reg, byte) = 0;
+}
+
 static bool load_element(struct vcpu *v, uint8_t *image, const struct gather *g, unsigned i,
                          uint32_t base) {
     uint32_t index; /* of a quadword's its low half: addresses have 32 bits */
@@ -69,16 +75,21 @@ static bool load_element(struct vcpu *v, uint8_t *image, const struct gather *g,
     uint64_t value = 0;
     memcpy(&index, byte_of(image, g->index, i * g->index_size), sizeof index);
     uint32_t offset = base + (index << g->scale);
-    if (!segment_access(v, g->segment, offset, g->element, false, &linear) ||
+    if (!segment_access_aligned(v, g->segment, offset, g->element, 1, false, &linear) ||
         !guest_read(v, linear, &value, g->element, false))
         return false;
     memcpy(byte_of(image, g->destination, i * g->element), &value, g->element);
+    clear_from(image, g->destination, g->length);
     return true;
 }
 
-static void clear_from(uint8_t *image, unsigned reg, unsigned byte) {
-    for (; byte < 2 * HALF; byte++)
-        *byte_of(image, reg, byte) = 0;
+/* The mask's elements become their sign bits, those beyond the last index among them, and what lies
+ * above the vector's length zero: before the first access, so that a fault shows it. */
+static void widen_mask(uint8_t *image, const struct gather *g) {
+    for (unsigned i = 0; i < g->length / g->element; i++)
+        memset(byte_of(image, g->mask, i * g->element), is_wanted(image, g, i) ? 0xff : 0,
+               g->element);
+    clear_from(image, g->mask, g->length);
 }
 
 /* A register named twice is #UD, whatever the elements. */
@@ -92,6 +103,7 @@ enum callout_result callout_gather(struct vcpu *v, uint32_t arg, uint32_t operan
         return fault_raise(v, VEC_UD);
     vector_save(image, e->use_xsave);
     spell_out(image);
+    widen_mask(image, &g);
     for (unsigned i = 0; i < g.count && result == CALLOUT_NEXT; i++) {
         if (is_wanted(image, &g, i) && !load_element(v, image, &g, i, operand))
             result = CALLOUT_FAULT;

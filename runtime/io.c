@@ -120,10 +120,10 @@ static enum callout_result run_string(struct vcpu *v, const struct string_access
     struct cpu *cpu = &v->cpu;
     assert(s->segment < SEG_COUNT);
     uint32_t step = cpu->flags & FL_DF ? 0u - s->size : s->size;
+    if (!port_allowed(v, s->port, s->size)) /* also where nothing is left to transfer */
+        return CALLOUT_FAULT;
     if (rep && !(cpu->gpr[ECX] & s->address_mask))
         return CALLOUT_NEXT;
-    if (!port_allowed(v, s->port, s->size))
-        return CALLOUT_FAULT;
     do {
         if (!transfer_element(v, s))
             return CALLOUT_FAULT;

@@ -1,11 +1,9 @@
 /* Instructions that 64-bit mode no longer has: decimal adjustment, SALC, BOUND, and ENTER with a
  * nesting level (SDM vol. 2). Flags that the manual leaves undefined are what processors give. */
-#include <assert.h>
-#include <string.h>
-
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
+#include "runtime/segment_access.h"
 #include "runtime/stack.h"
 
 static uint32_t get_al(const struct cpu *cpu) { return cpu->gpr[EAX] & 0xffu; }
@@ -86,9 +84,11 @@ enum callout_result callout_aam(struct vcpu *v, uint32_t arg, uint32_t operand) 
 enum callout_result callout_aad(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)operand;
     struct cpu *cpu = &v->cpu;
-    uint32_t result = (get_al(cpu) + get_ah(cpu) * (arg & 0xffu)) & 0xffu;
-    set_ax(cpu, 0, result);
-    set_flags(cpu, result, false, false);
+    uint32_t al = get_al(cpu), product = get_ah(cpu) * (arg & 0xffu) & 0xffu, sum = al + product;
+    set_ax(cpu, 0, sum);
+    set_flags(cpu, sum, sum > 0xffu, (al ^ product ^ sum) & 0x10u); /* as of an addition */
+    if ((al ^ sum) & (product ^ sum) & 0x80u)
+        cpu->flags |= FL_OF;
     return CALLOUT_NEXT;
 }
 
@@ -99,90 +99,68 @@ enum callout_result callout_salc(struct vcpu *v, uint32_t arg, uint32_t operand)
     return CALLOUT_NEXT;
 }
 
+static int32_t bound(uint32_t value, uint32_t unit) {
+    return unit == 2 ? (int16_t)value : (int32_t)value;
+}
+
+/* The upper bound is looked at where the lower one allows the index. */
 enum callout_result callout_bound(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    int32_t index = (int32_t)v->cpu.result, lower, upper;
-    if (callout_is_16bit(arg)) {
-        int16_t bounds[2];
-        if (!guest_read(v, operand, bounds, sizeof bounds, false))
-            return CALLOUT_FAULT;
-        index = (int16_t)index;
-        lower = bounds[0];
-        upper = bounds[1];
-    } else {
-        int32_t bounds[2];
-        if (!guest_read(v, operand, bounds, sizeof bounds, false))
-            return CALLOUT_FAULT;
-        lower = bounds[0];
-        upper = bounds[1];
-    }
-    return index < lower || index > upper ? fault_raise(v, VEC_BR) : CALLOUT_NEXT;
+    uint32_t unit = callout_unit(arg), segment = arg & 0xffu, value = 0;
+    uint32_t upper = operand - v->cpu.seg[segment].base + unit;
+    int32_t index = bound(v->cpu.result, unit);
+    if (!guest_read(v, operand, &value, unit, false))
+        return CALLOUT_FAULT;
+    if (index < bound(value, unit))
+        return fault_raise(v, VEC_BR);
+    if (!segment_access(v, segment, upper, unit, false, &operand) ||
+        !guest_read(v, operand, &value, unit, false))
+        return CALLOUT_FAULT;
+    return index > bound(value, unit) ? fault_raise(v, VEC_BR) : CALLOUT_NEXT;
 }
 
-#define ENTER_LEVELS_MAX 31
-#define ENTER_ITEMS (ENTER_LEVELS_MAX + 1)
-
-/* ENTER's frame while it is built: `items` downwards from the old top of the stack. It is written
- * at the end, so a frame pointer that is read back may lie in what is not written yet. */
-struct enter_frame {
-    uint8_t bytes[ENTER_ITEMS * 4]; /* the last byte is the first pushed item's highest */
-    uint32_t len, unit;
-    uint32_t mask, top; /* of the stack segment's offsets; where SP was */
-};
-
-static void frame_push(struct enter_frame *f, uint32_t value) {
-    f->len += f->unit;
-    assert(f->len <= sizeof f->bytes);
-    memcpy(f->bytes + sizeof f->bytes - f->len, &value, f->unit);
+/* A push of ENTER's: ESP itself moves at the very end. */
+static bool enter_push(struct vcpu *v, uint32_t *top, uint32_t value, uint32_t unit) {
+    gva_t at;
+    *top = (*top - unit) & stack_mask(&v->cpu.seg[SEG_SS]);
+    return segment_access(v, SEG_SS, *top, unit, true, &at) &&
+           guest_write(v, at, &value, unit, false);
 }
 
-/* Reads the frame pointer at SS:offset as it will be once `f` is written. */
-static bool frame_read(struct vcpu *v, const struct enter_frame *f, uint32_t offset,
-                       uint32_t *value) {
-    const struct segment *ss = &v->cpu.seg[SEG_SS];
-    uint8_t bytes[4] = {0, 0, 0, 0};
-    offset &= f->mask;
-    if (!segment_holds(ss, offset, f->unit)) {
-        fault_raise_error(v, VEC_SS, 0);
-        return false;
-    }
-    if (!guest_read(v, ss->base + offset, bytes, f->unit, false))
-        return false;
-    for (uint32_t i = 0; i < f->unit; i++) {
-        uint32_t below_top = (f->top - (offset + i)) & f->mask; /* 1: the first pushed byte */
-        if (below_top >= 1 && below_top <= f->len)
-            bytes[i] = f->bytes[sizeof f->bytes - below_top];
-    }
-    memcpy(value, bytes, 4);
-    return true;
+static bool enter_read(struct vcpu *v, uint32_t offset, uint32_t *value, uint32_t unit) {
+    gva_t at;
+    offset &= stack_mask(&v->cpu.seg[SEG_SS]);
+    *value = 0;
+    return segment_access(v, SEG_SS, offset, unit, false, &at) &&
+           guest_read(v, at, value, unit, false);
 }
 
+/* Item by item, as the processor does it: a fault half way leaves what was pushed in memory and
+ * the registers as they were, and a frame pointer may be read back that was just pushed. */
 enum callout_result callout_enter(struct vcpu *v, uint32_t arg, uint32_t operand) {
     (void)operand;
     struct cpu *cpu = &v->cpu;
     const struct segment *ss = &cpu->seg[SEG_SS];
-    uint32_t levels = arg & 31u, size = arg >> 8 & 0xffffu;
-    struct enter_frame f = {.unit = callout_unit(arg), .mask = stack_mask(ss)};
-    f.top = cpu->gpr[ESP];
-    frame_push(&f, cpu->gpr[EBP]);
-    uint32_t frame = f.top - f.unit;
+    uint32_t levels = arg & 31u, size = arg >> 8 & 0xffffu, unit = callout_unit(arg);
+    uint32_t mask = stack_mask(ss), top = cpu->gpr[ESP];
+    if (!enter_push(v, &top, cpu->gpr[EBP], unit))
+        return CALLOUT_FAULT;
+    uint32_t frame = top;
     for (uint32_t i = 1; i < levels; i++) {
         uint32_t pointer;
-        if (!frame_read(v, &f, cpu->gpr[EBP] - i * f.unit, &pointer))
+        if (!enter_read(v, cpu->gpr[EBP] - i * unit, &pointer, unit) ||
+            !enter_push(v, &top, pointer, unit))
             return CALLOUT_FAULT;
-        frame_push(&f, pointer);
     }
-    if (levels > 0)
-        frame_push(&f, (cpu->gpr[ESP] & ~f.mask) | (frame & f.mask));
+    if (levels > 0 && !enter_push(v, &top, (cpu->gpr[ESP] & ~mask) | frame, unit))
+        return CALLOUT_FAULT;
 
     /* The new top of the stack must be writable (SDM vol. 2, ENTER: exceptions). */
-    uint32_t bottom = f.top - f.len, esp = (bottom - size) & f.mask;
-    if (!segment_holds(ss, esp, f.unit))
-        return fault_raise_error(v, VEC_SS, 0);
-    if (!guest_probe_write(v, ss->base + esp, f.unit, false) ||
-        !stack_write(v, ss, bottom, f.bytes + sizeof f.bytes - f.len, f.len, f.unit, 0, false))
+    uint32_t esp = (top - size) & mask;
+    gva_t at;
+    if (!segment_access(v, SEG_SS, esp, unit, true, &at) || !guest_probe_write(v, at, unit, false))
         return CALLOUT_FAULT;
-    uint32_t ebp = (cpu->gpr[ESP] & ~f.mask) | (frame & f.mask);
-    uint32_t kept = f.unit == 2 ? 0xffff0000u : 0; /* the operand size decides, not the stack's */
+    uint32_t ebp = (cpu->gpr[ESP] & ~mask) | (frame & mask);
+    uint32_t kept = unit == 2 ? 0xffff0000u : 0; /* the operand size decides, not the stack's */
     cpu->gpr[EBP] = (cpu->gpr[EBP] & kept) | (ebp & ~kept);
     stack_set_pointer(cpu, esp);
     return CALLOUT_NEXT;

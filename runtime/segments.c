@@ -97,7 +97,7 @@ enum callout_result callout_pop_seg(struct vcpu *v, uint32_t arg, uint32_t opera
         return fault_raise(v, VEC_UD);
     /* ESP moves by the stack size that held before SS was loaded. */
     uint32_t mask = stack_mask(&cpu->seg[SEG_SS]);
-    if (!stack_read(v, 0, &item, unit, unit) || !load(v, index, item & 0xffffu))
+    if (!stack_read(v, 0, &item, 2, 2) || !load(v, index, item & 0xffffu))
         return CALLOUT_FAULT;
     cpu->gpr[ESP] = (cpu->gpr[ESP] & ~mask) | ((cpu->gpr[ESP] + unit) & mask);
     if (index == SEG_SS)

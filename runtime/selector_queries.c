@@ -5,6 +5,7 @@
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
+#include "runtime/segment_access.h"
 
 enum query { QUERY_FAULT, QUERY_NO, QUERY_YES };
 
@@ -82,14 +83,27 @@ enum callout_result callout_verw(struct vcpu *v, uint32_t arg, uint32_t operand)
     return answer(v, query);
 }
 
+/* Writes the changed selector back. False: v->fault. */
+static bool write_selector(struct vcpu *v, unsigned segment, gva_t at, uint32_t selector) {
+    const uint16_t value = (uint16_t)selector;
+    return segment_access(v, segment, at - v->cpu.seg[segment].base, 2, true, &at) &&
+           guest_write(v, at, &value, sizeof value, false);
+}
+
 /* The result is the destination in both cases. */
 enum callout_result callout_arpl(struct vcpu *v, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
+    bool memory = arg & CALLOUT_ARPL_MEMORY;
+    uint16_t selector = (uint16_t)operand;
     if (!cpu_has_descriptors(cpu))
         return fault_raise(v, VEC_UD);
+    if (memory && !guest_read16(v, operand, &selector, false))
+        return CALLOUT_FAULT;
     unsigned source_rpl = cpu->gpr[arg & 7u] & 3u;
-    bool adjust = selector_rpl(operand) < source_rpl;
-    cpu->result = adjust ? (operand & ~3u) | source_rpl : operand;
+    bool adjust = selector_rpl(selector) < source_rpl;
+    cpu->result = adjust ? (selector & ~3u) | source_rpl : selector;
+    if (memory && adjust && !write_selector(v, arg >> 16 & 7u, operand, cpu->result))
+        return CALLOUT_FAULT;
     cpu_set_zf(cpu, adjust);
     return CALLOUT_NEXT;
 }

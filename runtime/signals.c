@@ -36,7 +36,8 @@ static void save_guest(struct cpu *cpu, const greg_t *regs) {
 }
 
 static void undo(const struct insn_map *insn, greg_t *regs) {
-    if (insn->undo == UNDO_POINTERS) {
+    bool pointing = (regs[REG_RSI] | regs[REG_RDI]) >> 32; /* into a window by now */
+    if (insn->undo == UNDO_POINTERS && pointing) {
         regs[REG_RSI] = regs[REG_R8];
         regs[REG_RDI] = regs[REG_R9];
     }
@@ -91,15 +92,23 @@ static bool string_ran_past(struct shadow *s, const greg_t *regs) {
     return false;
 }
 
+static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintptr_t address, gpa_t insn) {
+    struct engine *e = v->engine;
+    const struct window *w = shadow_window_at(&e->shadow, address);
+    bool write = (regs[REG_ERR] & PF_WRITE) != 0;
+    if (!w)
+        host_bug("translated code left its window", regs, address);
+    if (address - w->base < WINDOW_SIZE || string_ran_past(&e->shadow, regs))
+        return memory_fault(v, address, write, insn);
+    e->crossing_gva = (gva_t)(address - w->base);
+    e->crossing_write = write;
+    return LEAVE_CROSSING;
+}
+
 static enum leave classify(struct vcpu *v, const greg_t *regs, uintptr_t address, gpa_t insn) {
     switch (regs[REG_TRAPNO]) {
     case TRAP_PF:
-        if (!shadow_window_at(&v->engine->shadow, address))
-            host_bug("translated code left its window", regs, address);
-        if (address - shadow_window_at(&v->engine->shadow, address)->base >= WINDOW_SIZE &&
-            !string_ran_past(&v->engine->shadow, regs))
-            return LEAVE_CROSSING;
-        return memory_fault(v, address, (regs[REG_ERR] & PF_WRITE) != 0, insn);
+        return classify_page_fault(v, regs, address, insn);
     case TRAP_GP:
         return raised(v, VEC_GP, true); /* a misaligned SSE operand, reserved MXCSR bits */
     case TRAP_DE:

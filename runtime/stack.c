@@ -32,25 +32,44 @@ bool stack_check(struct vcpu *v, const struct segment *ss, uint32_t esp, uint32_
     return true;
 }
 
-/* Pushes and pops of user code are aligned where alignment checks are on (SDM vol. 3A, 6.15,
- * "Interrupt 17"); implicit supervisor accesses are not checked. */
-static bool is_aligned(struct vcpu *v, uint32_t gva, uint32_t unit) {
-    if (!(v->cpu.mode & MODE_ALIGN) || !(gva & (unit - 1)))
-        return true;
-    fault_raise_error(v, VEC_AC, 0);
+/* A frame that is not all there: the fault is that of its highest item, the first one that a push
+ * writes; far returns read it first, too. */
+static bool fault_from_top(struct vcpu *v, gva_t gva, uint32_t len, uint32_t unit, bool write,
+                           bool inner) {
+    uint32_t item;
+    for (uint32_t at = len; at; at -= unit)
+        if (!(write ? guest_probe_write(v, gva + at - unit, unit, inner)
+                    : guest_read(v, gva + at - unit, &item, unit, inner)))
+            break;
     return false;
+}
+
+/* Alignment is checked where nothing else faults, of the first item that is touched; accesses to an
+ * inner stack are not CPL 3's. */
+static bool misaligned(struct vcpu *v, gva_t gva, uint32_t unit) {
+    if (!(v->cpu.mode & MODE_ALIGN) || !(gva & (unit - 1)))
+        return false;
+    fault_raise_error(v, VEC_AC, 0);
+    return true;
 }
 
 bool stack_read(struct vcpu *v, uint32_t skip, void *to, uint32_t len, uint32_t unit) {
     assert(len % unit == 0);
     const struct segment *ss = &v->cpu.seg[SEG_SS];
     uint32_t mask = stack_mask(ss), offset = (v->cpu.gpr[ESP] + skip) & mask;
-    if (!stack_check(v, ss, offset, len, unit, 0) || !is_aligned(v, ss->base + offset, unit))
+    if (!stack_check(v, ss, offset, len, unit, 0))
+        return false;
+    bool frame = len > unit; /* of a far return: its pages come before its alignment */
+    if (!frame && misaligned(v, ss->base + offset, unit))
+        return false;
+    if (is_contiguous(mask, offset, len) && !guest_read(v, ss->base + offset, to, len, false))
+        return fault_from_top(v, ss->base + offset, len, unit, false, false);
+    if (frame && misaligned(v, ss->base + offset, unit))
         return false;
     if (v->cpu.mode & MODE_DEBUG)
         debug_data_access(v, ss->base + offset, len, false);
     if (is_contiguous(mask, offset, len))
-        return guest_read(v, ss->base + offset, to, len, false);
+        return true;
     for (uint32_t i = 0; i < len; i += unit)
         if (!guest_read(v, ss->base + ((offset + i) & mask), (uint8_t *)to + i, unit, false))
             return false;
@@ -78,12 +97,13 @@ bool stack_write(struct vcpu *v, const struct segment *ss, uint32_t esp, const v
     uint32_t mask = stack_mask(ss), offset = esp & mask;
     if (!stack_check(v, ss, offset, len, unit, ss_error))
         return false;
-    if (!inner && !is_aligned(v, ss->base + offset, unit))
+    if (!inner && misaligned(v, ss->base + offset, unit))
         return false;
     if (v->cpu.mode & MODE_DEBUG)
         debug_data_access(v, ss->base + offset, len, true);
     if (is_contiguous(mask, offset, len))
-        return guest_write(v, ss->base + offset, from, len, inner);
+        return guest_write(v, ss->base + offset, from, len, inner) ||
+               fault_from_top(v, ss->base + offset, len, unit, true, inner);
     return write_wrapped(v, ss, offset, from, len, unit, inner);
 }
 

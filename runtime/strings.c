@@ -1,6 +1,6 @@
 /* String instructions off the fast path: element by element (SDM vol. 2, MOVS CMPS STOS LODS SCAS,
- * REP). A fault leaves the registers as of the last completed element; under single step a
- * repeated instruction stops after each element with EIP still at it. */
+ * REP). A fault leaves the registers as of the last completed element, but not the flags; under
+ * single step a repeated instruction stops after each element with EIP still at it. */
 #include <assert.h>
 
 #include "runtime/callout_support.h"
@@ -20,7 +20,9 @@ static struct string_op parse(uint32_t arg) {
     uint32_t opcode = arg & 0xff;
     return (struct string_op){
         .kind = (enum string_kind)(opcode & 0xfe),
-        .size = !(opcode & 1) ? 1 : callout_is_16bit(arg) ? 2 : 4,
+        .size = !(opcode & 1)           ? 1
+                : callout_is_16bit(arg) ? 2
+                                        : 4,
         .segment = arg >> 8 & 0xff,
         .address_mask = arg & CALLOUT_STRING_ADDR16 ? 0xffff : UINT32_MAX,
         .repeat = (arg & (CALLOUT_STRING_REPE | CALLOUT_STRING_REPNE)) != 0,
@@ -77,9 +79,10 @@ static bool element(struct vcpu *v, const struct string_op *op) {
     struct cpu *cpu = &v->cpu;
     uint32_t source = cpu->gpr[EAX], destination = 0;
     bool from_memory = op->kind == MOVS || op->kind == CMPS || op->kind == LODS;
-    if (from_memory && !load(v, op, op->segment, cpu->gpr[ESI], &source))
+    if (compares(op) &&
+        !load(v, op, SEG_ES, cpu->gpr[EDI], &destination)) /* CMPS: this one first */
         return false;
-    if (compares(op) && !load(v, op, SEG_ES, cpu->gpr[EDI], &destination))
+    if (from_memory && !load(v, op, op->segment, cpu->gpr[ESI], &source))
         return false;
     if ((op->kind == MOVS || op->kind == STOS) && !store(v, op, source))
         return false;
@@ -102,19 +105,21 @@ enum callout_result callout_string(struct vcpu *v, uint32_t arg, uint32_t operan
     (void)operand;
     struct cpu *cpu = &v->cpu;
     struct string_op op = parse(arg);
-    uint32_t flags = cpu->flags;
     if (!op.repeat)
         return element(v, &op) ? CALLOUT_NEXT : CALLOUT_FAULT;
+    uint32_t flags = cpu->flags;
     while (count(cpu, &op)) {
         if (!element(v, &op)) {
-            cpu->flags = flags; /* as they were before the first element (SDM vol. 2B, REP) */
+            cpu->flags = flags; /* as before the first element (SDM vol. 2B, REP) */
             return CALLOUT_FAULT;
         }
         cpu->gpr[ECX] = (cpu->gpr[ECX] & ~op.address_mask) | (count(cpu, &op) - 1);
         if (compares(&op) && ((cpu->flags & FL_ZF) != 0) != op.repeat_while)
             break;
-        if (count(cpu, &op) && (cpu->mode & (MODE_TF | MODE_DEBUG) || cpu->attention))
+        if (count(cpu, &op) && (cpu->mode & (MODE_TF | MODE_DEBUG) || cpu->attention)) {
+            cpu->flags = flags; /* the last element's comparison sets them */
             return callout_repeat(v);
+        }
     }
     return CALLOUT_NEXT;
 }

@@ -24,6 +24,7 @@ struct insn {
     bool override;    /* a segment prefix was there */
     bool opsize16, addr16; /* effective: prefixes and the code segment's size taken together */
     bool prefix66, rep, repne, lock;
+    bool reads; /* of its memory operand only the reading access is being emitted */
     uint8_t imm_at, imm_len;
     uint8_t hint; /* how its operands reach memory (HINT_*) */
 };
@@ -93,9 +94,9 @@ struct memref operand_effective(struct block *b, const struct insn *in, int32_t 
  * at most, and where it is not a constant it stands in r11d. */
 struct memref operand_sum(struct block *b, const struct insn *in, struct memref ea, unsigned size,
                           enum access_kind kind, bool narrow);
-/* The same through any segment; the linear address goes to r11d. */
-void operand_linear_sum(struct block *b, const struct insn *in, unsigned segment, struct memref ea,
-                        unsigned size, enum access_kind kind, bool narrow);
+/* The same through any segment, by the argument of `check`; the linear address goes to r11d. */
+void operand_linear_sum(struct block *b, const struct insn *in, uint32_t check, struct memref ea,
+                        bool narrow);
 /* Loads the linear address of the memory operand into r11d. */
 void operand_linear(struct block *b, const struct insn *in);
 /* 64-bit base of the window that linear addresses in `reg` go through, by hint, into `to`. */
@@ -144,8 +145,6 @@ void block_callout(struct block *b, const struct insn *in, unsigned id, uint32_t
 void block_raise(struct block *b, uint32_t eip, uint32_t next_eip, uint32_t vector);
 /* The callout `check` of a memory operand at offset r11d: its linear address comes back in r11d. */
 void block_check_access(struct emit *e, const struct pending_check *check);
-#define CHECK_ARG(size, kind, segment)                                                            \
-    ((uint32_t)(size) | (uint32_t)(kind) << 12 | (uint32_t)(segment) << 16)
 
 /* emit_ident.c. Raises #NM or #UD, and ends the block, when the row's unit is switched off. */
 bool block_unit_off(struct block *b, const struct insn *in);

@@ -5,6 +5,7 @@
 
 #define VECTOR_UD 6
 #define VECTOR_NM 7
+#define VECTOR_GP 13
 
 void emit_jump_stub(struct emit *e, enum stub stub) {
     struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
@@ -76,6 +77,17 @@ void e_callout_imm(struct block *b, const struct insn *in) {
     after(b, in);
 }
 
+/* Some instructions look at the privilege level before they touch their operand. */
+static bool lacks_privilege(struct block *b, const struct insn *in) {
+    unsigned id = in->row->callout;
+    bool privileged = id == CALLOUT_lldt || id == CALLOUT_ltr || id == CALLOUT_lmsw ||
+                      id == CALLOUT_lgdt || id == CALLOUT_lidt || id == CALLOUT_invlpg;
+    if (!privileged || !(b->req->mode & MODE_CPL) || b->req->mode & MODE_VM86)
+        return false;
+    block_raise(b, in->eip, in->next_eip, 0x100u | VECTOR_GP);
+    return true;
+}
+
 /* The operand is the linear address of the memory operand. */
 void e_callout_mem(struct block *b, const struct insn *in) {
     uint32_t arg = size_arg(in);
@@ -85,10 +97,13 @@ void e_callout_mem(struct block *b, const struct insn *in) {
         block_raise(b, in->eip, in->next_eip, VECTOR_NM);
         return;
     }
+    if (lacks_privilege(b, in))
+        return;
     if (in->row->callout == CALLOUT_xsave)
         arg = in->z.raw.modrm.reg == 6;
     struct memref ea;
-    if (in->row->callout == CALLOUT_invlpg || block_segment_class(b, in->segment) == SEGMENT_FLAT) {
+    bool flat = block_segment_class(b, in->segment) == SEGMENT_FLAT && !block_checked(b);
+    if (in->row->callout == CALLOUT_invlpg || flat) {
         /* The handler's own accesses are checked; INVLPG makes none. */
         ea = operand_effective(b, in, 0);
         emit_lea(&b->e, R11, &ea);
@@ -113,6 +128,8 @@ static void load_rm16(struct block *b, const struct insn *in) {
 }
 
 void e_callout_rm(struct block *b, const struct insn *in) {
+    if (lacks_privilege(b, in))
+        return;
     load_rm16(b, in);
     block_callout(b, in, in->row->callout, 0);
     after(b, in);
@@ -151,19 +168,22 @@ void e_callout_to_reg(struct block *b, const struct insn *in) {
     emit_insn(&b->e, &cmovz);
 }
 
+/* In memory the handler does it all: it writes only where the selector changes, and ZF must not
+ * change before that write has worked. */
 void e_arpl(struct block *b, const struct insn *in) {
-    struct memref result = CPU_FIELD(result), m;
-    bool memory = in->z.raw.modrm.mod != 3;
-    struct encoding mov = {.opcode = 0x89, .has_modrm = true, .reg = R9, .legacy = {0x66},
-                           .legacy_count = 1};
-    load_rm16(b, in);
-    block_callout(b, in, CALLOUT_arpl, in->z.raw.modrm.reg);
-    if (memory) {
-        m = operand_memory(b, in, 0);
-        mov.mem = &m;
-    } else {
-        mov.rm = (uint8_t)host_gpr(in->z.raw.modrm.rm);
+    struct memref result = CPU_FIELD(result);
+    uint32_t source = in->z.raw.modrm.reg;
+    if (in->z.raw.modrm.mod != 3) {
+        struct insn read = *in;
+        read.reads = true;
+        operand_linear(b, &read);
+        block_callout(b, in, CALLOUT_arpl, source | CALLOUT_ARPL_MEMORY | (uint32_t)in->segment << 16);
+        return;
     }
+    load_rm16(b, in);
+    block_callout(b, in, CALLOUT_arpl, source);
+    struct encoding mov = {.opcode = 0x89, .has_modrm = true, .reg = R9, .legacy = {0x66},
+                           .legacy_count = 1, .rm = (uint8_t)host_gpr(in->z.raw.modrm.rm)};
     emit_load(&b->e, R9, &result); /* the unchanged selector where ZF is clear */
     emit_insn(&b->e, &mov);
 }
@@ -172,7 +192,7 @@ void e_bound(struct block *b, const struct insn *in) {
     struct memref result = CPU_FIELD(result);
     operand_linear(b, in);
     emit_store(&b->e, &result, host_gpr(in->z.raw.modrm.reg));
-    block_callout(b, in, CALLOUT_bound, size_arg(in));
+    block_callout(b, in, CALLOUT_bound, size_arg(in) | in->segment);
 }
 
 void e_into(struct block *b, const struct insn *in) {

@@ -18,7 +18,7 @@
     X(int3, "-", "-", "INT3")                                                                     \
     X(into, "-", "-", "INTO (only called with OF set)")                                           \
     X(int1, "-", "-", "INT1/ICEBP")                                                               \
-    X(bound, "ARG16", "linear address of the bounds (index in cpu->result)", "BOUND")             \
+    X(bound, "segment | ARG16", "linear address of the bounds (index in cpu->result)", "BOUND")             \
     X(iret, "ARG16", "-", "IRET, IRETD")                                                          \
     X(sysenter, "-", "-", "SYSENTER")                                                             \
     X(sysexit, "-", "-", "SYSEXIT")                                                               \
@@ -63,7 +63,8 @@
     X(lsl, "-", "selector (result, ZF)", "LSL")                                                   \
     X(verr, "-", "selector (ZF)", "VERR")                                                         \
     X(verw, "-", "selector (ZF)", "VERW")                                                         \
-    X(arpl, "source selector's gpr", "destination selector (result, ZF)", "ARPL")                 \
+    X(arpl, "source selector's gpr | 0x100 (memory) | segment << 16",                                \
+      "destination selector (result, ZF), or its linear address", "ARPL")                         \
     X(in, "size (1, 2, 4) << 16 | port; bit 24: the port is in DX", "-", "IN")  \
     X(out, "as for IN", "-", "OUT")                                                               \
     X(ins, "size << 16 | bit 24 REP | bit 25 16-bit address", "-", "INS, REP INS")                \
@@ -82,7 +83,7 @@
     X(xrstor, "-", "linear address", "XRSTOR")                                                    \
     X(fnsave, "ARG16", "linear address", "FNSAVE")                                                \
     X(fnstenv, "ARG16", "linear address", "FNSTENV")                                              \
-    X(check, "size | access kind << 12 | segment << 16", "effective address (result2: linear address)", \
+    X(check, "size | access kind << 12 | segment << 16 | CHECK_*", "effective address (result2: linear address)", \
       "memory operands through a segment that is not flat, or under alignment checks; branches in a code segment with a limit") \
     X(string, "opcode | segment << 8 | bit 16 REPE | 17 REPNE | 18 16-bit address | ARG16", "-",       \
       "MOVS CMPS STOS LODS SCAS through segments that are not flat, with 16-bit addresses, or stepped") \
@@ -99,11 +100,22 @@ enum callout_id {
         CALLOUT_COUNT
 };
 
+/* check: the size of the access (12 bits), its kind (enum access_kind; ACCESS_FETCH: a branch's
+ * target, of CS), the segment, and what is special. */
+#define CHECK_ARG(size, kind, segment)                                                            \
+    ((uint32_t)(size) | (uint32_t)(kind) << 12 | (uint32_t)(segment) << 16)
+#define CHECK_SIZE_MAX 0xfffu
+#define CHECK_SIZE(arg) ((arg) & CHECK_SIZE_MAX)
+#define CHECK_KIND(arg) ((arg) >> 12 & 3u)
+#define CHECK_SEGMENT(arg) ((arg) >> 16 & 7u)
+#define CHECK_WORDS 0x01000000u  /* aligned to two bytes, whatever the size */
+#define CHECK_QWORDS 0x02000000u /* to eight */
+#define CHECK_FLUSH 0x04000000u  /* CLFLUSH and its kin */
+#define CALLOUT_ARPL_MEMORY 0x100u
 #define CALLOUT_STRING_REPE 0x10000u
 #define CALLOUT_STRING_REPNE 0x20000u
 #define CALLOUT_STRING_ADDR16 0x40000u
 #define CALLOUT_PORT_DX 0x01000000u /* in, out: the port is in DX */
-#define CHECK_SIZE_MAX 0xfffu
 /* gather: the fields of its argument, each at its shift. */
 #define CALLOUT_GATHER_DESTINATION 0 /* vector registers: 3 bits */
 #define CALLOUT_GATHER_INDEX 3

@@ -152,6 +152,7 @@ struct cpu {
     uint32_t cr2;
     uint32_t dr[8]; /* 4 and 5 unused */
     uint64_t xcr0;
+    uint64_t bit_offset; /* of BT and its kin, while it is divided */
     uint64_t tsc_offset;
     struct msrs msr;
     uint32_t mode;    /* MODE_* */

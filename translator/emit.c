@@ -125,6 +125,11 @@ void emit_store(struct emit *e, const struct memref *mem, unsigned reg) {
     emit_mem_op(e, 0x89, reg, mem, false);
 }
 
+void emit_store64(struct emit *e, const struct memref *mem, unsigned reg) {
+    struct encoding enc = {.opcode = 0x89, .rex_w = true, .has_modrm = true, .reg = (uint8_t)reg, .mem = mem};
+    emit_insn(e, &enc);
+}
+
 void emit_store_imm(struct emit *e, const struct memref *mem, uint32_t imm) {
     emit_mem_op(e, 0xc7, 0, mem, false);
     emit32(e, imm);

@@ -68,6 +68,7 @@ void emit_mov_reg_reg(struct emit *e, unsigned to, unsigned from); /* 32-bit */
 void emit_load(struct emit *e, unsigned reg, const struct memref *mem); /* 32-bit */
 void emit_load64(struct emit *e, unsigned reg, const struct memref *mem);
 void emit_store(struct emit *e, const struct memref *mem, unsigned reg);
+void emit_store64(struct emit *e, const struct memref *mem, unsigned reg);
 void emit_store_imm(struct emit *e, const struct memref *mem, uint32_t imm);
 void emit_lea(struct emit *e, unsigned reg, const struct memref *mem);   /* 32-bit result */
 void emit_lea64(struct emit *e, unsigned reg, const struct memref *mem); /* 64-bit result */

@@ -152,58 +152,6 @@ static struct memref gather_operand(const struct block *b, const struct insn *in
     return m;
 }
 
-static void emit_sized(struct block *b, const struct insn *in, struct encoding enc) {
-    enc.has_modrm = true;
-    if (in->opsize16)
-        enc.legacy[enc.legacy_count++] = 0x66;
-    emit_insn(&b->e, &enc);
-}
-
-/* BT, BTS, BTR and BTC with a register reach far from their operand. */
-static bool is_bit_string(const struct insn *in) {
-    return in->z.opcode_map == ZYDIS_OPCODE_MAP_0F && !in->row->vex &&
-           (in->z.opcode & 0xe7) == 0xa3 && in->z.raw.modrm.mod != 3;
-}
-
-/* Where the offset of the word itself counts, because it is checked or wraps at 64 KiB, it is
- * computed: shifting right is storing, and loading from one byte on. The word is then changed in
- * a register, which takes the bit's number modulo its size; the first store finds what faults. */
-static void emit_bit_string(struct block *b, const struct insn *in) {
-    bool reads = in->z.opcode == 0xa3;
-    unsigned bit = host_gpr(in->z.raw.modrm.reg);
-    struct memref shifted = CPU_FIELD(result), above = shifted;
-    struct memref times8 = {.base = NO_REG, .index = R10, .scale = 3};
-    struct memref times2 = {.base = NO_REG, .index = R10, .scale = 1};
-    struct memref word = {.base = R11, .index = R10, .scale = in->opsize16 ? 1 : 2};
-    struct encoding movsx = {.map = in->opsize16 ? MAP_0F : MAP_PRIMARY,
-                             .opcode = in->opsize16 ? 0xbf : 0x63, .rex_w = true,
-                             .has_modrm = true, .reg = R10, .rm = (uint8_t)bit};
-    struct encoding store = {.opcode = 0x89, .rex_w = true, .has_modrm = true, .reg = R10,
-                             .mem = &shifted};
-    struct memref ea = operand_effective(b, in, 0);
-    emit_lea(&b->e, R11, &ea);
-    emit_insn(&b->e, &movsx);
-    emit_lea64(&b->e, R10, &times8);
-    if (in->opsize16)
-        emit_lea64(&b->e, R10, &times2);
-    emit_insn(&b->e, &store);
-    above.disp += 1;
-    emit_load(&b->e, R10, &above);
-    emit_lea(&b->e, R11, &word);
-    ea = (struct memref){.base = R11, .index = NO_REG};
-    if (in->addr16)
-        ea = operand_cut16(b, ea);
-    struct memref m = operand_sum(b, in, ea, in->opsize16 ? 2 : 4,
-                                  reads ? ACCESS_READ : ACCESS_WRITE, in->addr16);
-    emit_sized(b, in, (struct encoding){.opcode = 0x8b, .reg = R9, .mem = &m});
-    if (!reads)
-        emit_sized(b, in, (struct encoding){.opcode = 0x89, .reg = R9, .mem = &m});
-    emit_sized(b, in, (struct encoding){.map = MAP_0F, .opcode = in->z.opcode, .reg = (uint8_t)bit,
-                                        .rm = R9});
-    if (!reads)
-        emit_sized(b, in, (struct encoding){.opcode = 0x89, .reg = R9, .mem = &m});
-}
-
 void emit_identical(struct block *b, const struct insn *in) {
     const ZydisDecodedInstruction *z = &in->z;
     const struct operand_kinds *kinds = in->kinds;
@@ -250,10 +198,7 @@ void emit_identical(struct block *b, const struct insn *in) {
 void e_ident(struct block *b, const struct insn *in) {
     if (block_unit_off(b, in))
         return;
-    if (is_bit_string(in) && (in->addr16 || block_calls_out(b, in->segment)))
-        emit_bit_string(b, in);
-    else
-        emit_identical(b, in);
+    emit_identical(b, in);
 }
 
 /* 40-4F are REX prefixes in 64-bit mode. */

@@ -67,14 +67,15 @@ void e_push_rm(struct block *b, const struct insn *in) {
 void e_push_seg(struct block *b, const struct insn *in) {
     unsigned segment = in->z.opcode_map == ZYDIS_OPCODE_MAP_0F ? (in->z.opcode == 0xa0 ? SEG_FS : SEG_GS)
                                                                : in->z.opcode >> 3 & 3u;
+    /* Two bytes of the slot are written, as recent processors do it (SDM vol. 2B, PUSH). */
     unsigned size = slot_size(in);
-    struct memref m = operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE);
+    struct memref m = operand_stack(b, in, -(int32_t)size, 2, ACCESS_WRITE);
     struct memref selector = mem_cpu((uint32_t)(__builtin_offsetof(struct cpu, seg) +
                                                 segment * sizeof(struct segment)));
     struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R9,
                              .mem = &selector};
     emit_insn(&b->e, &movzx);
-    store_sized(b, &m, R9, size);
+    store_sized(b, &m, R9, 2);
     block_add_esp(b, -(int32_t)size);
 }
 
@@ -134,7 +135,7 @@ void e_pop_rm(struct block *b, const struct insn *in) {
     block_add_esp(b, (int32_t)size);
 }
 
-/* Where slots wrap or are checked one by one, C code does it: all of it or nothing. */
+/* Where slots wrap or are checked one by one, C code does it. */
 static bool frame_calls_out(const struct block *b) {
     return b->req->mode & MODE_STACK16 || block_segment_class(b, SEG_SS) >= SEGMENT_GENERAL;
 }
@@ -153,24 +154,18 @@ void e_pusha(struct block *b, const struct insn *in) {
     block_add_esp(b, -(int32_t)(8 * size));
 }
 
-/* EDI first; a fault on a later slot must leave the registers alone, so the last slot is read
- * before any register changes (the slots span at most two pages). */
+/* EDI first. A fault on a later slot leaves what was popped in the registers and ESP as it was, as
+ * on processors: POPA can then be done again. */
 void e_popa(struct block *b, const struct insn *in) {
     if (frame_calls_out(b)) {
         block_callout(b, in, CALLOUT_popa, in->opsize16 ? CALLOUT_ARG16 : 0);
         return;
     }
     unsigned size = slot_size(in);
-    struct memref first = operand_stack(b, in, 0, size, ACCESS_READ);
-    load_sized(b, R9, &first, size);
-    struct memref last = operand_stack(b, in, (int32_t)(7 * size), size, ACCESS_READ);
-    load_sized(b, R9, &last, size);
     for (unsigned i = 0; i < 8; i++) {
-        unsigned gpr = 7 - i;
-        if (gpr == ESP)
-            continue;
+        unsigned gpr = 7 - i; /* ESP's slot is read for nothing */
         struct memref m = operand_stack(b, in, (int32_t)(size * i), size, ACCESS_READ);
-        load_sized(b, host_gpr(gpr), &m, size);
+        load_sized(b, gpr == ESP ? R9 : gpr, &m, size);
     }
     block_add_esp(b, (int32_t)(8 * size));
 }
@@ -233,8 +228,9 @@ void e_enter(struct block *b, const struct insn *in) {
     store_sized(b, &m, RBP, 4);
     if (bytes) { /* a write where ESP will stand must not fault (SDM vol. 2A, ENTER) */
         struct memref last = operand_stack(b, in, -4 - (int32_t)bytes, 4, ACCESS_WRITE);
-        load_sized(b, R9, &last, 4);
-        store_sized(b, &last, R9, 4);
+        struct encoding xchg = {.opcode = 0x87, .has_modrm = true, .reg = R9, .mem = &last};
+        emit_insn(&b->e, &xchg); /* twice: a write that leaves what was there, and no read before it */
+        emit_insn(&b->e, &xchg);
     }
     emit_lea(&b->e, RBP, &frame);
     block_add_esp(b, -4 - (int32_t)bytes);

@@ -64,24 +64,25 @@ static void take_base_off(struct block *b, const struct insn *in, unsigned point
 }
 
 static void linear_pointer(struct block *b, const struct insn *in, unsigned pointer,
-                           unsigned segment, unsigned size, enum access_kind kind) {
+                           uint32_t check) {
     struct memref ea = {.base = (uint8_t)pointer, .index = NO_REG};
     if (in->addr16)
         ea = operand_cut16(b, ea);
-    operand_linear_sum(b, in, segment, ea, size, kind, in->addr16);
+    operand_linear_sum(b, in, check, ea, in->addr16);
 }
 
 /* One element through segments with a base. */
 static void based_string(struct block *b, const struct insn *in, unsigned operands) {
     unsigned size = !(in->z.opcode & 1) ? 1 : in->opsize16 ? 2 : 4;
     bool writes = (in->z.opcode & 0xfe) == 0xa4 || (in->z.opcode & 0xfe) == 0xaa;
+    enum access_kind to = writes ? ACCESS_WRITE : ACCESS_READ;
     struct memref keep = CPU_FIELD(result);
     if (operands & SOURCE)
-        linear_pointer(b, in, RSI, in->segment, size, ACCESS_READ);
+        linear_pointer(b, in, RSI, CHECK_ARG(size, ACCESS_READ, in->segment));
     if (operands == (SOURCE | DESTINATION))
         emit_store(&b->e, &keep, R11);
     if (operands & DESTINATION)
-        linear_pointer(b, in, RDI, SEG_ES, size, writes ? ACCESS_WRITE : ACCESS_READ);
+        linear_pointer(b, in, RDI, CHECK_ARG(size, to, SEG_ES));
     keep_pointers(b);
     if (operands & DESTINATION)
         point_into_window(b, RDI, R11, HINT_SECOND(in->hint));
@@ -147,7 +148,8 @@ void e_string(struct block *b, const struct insn *in) {
         emit_mov_reg_reg(&b->e, RDI, RDI);
 }
 
-/* MASKMOVQ, MASKMOVDQU, VMASKMOVDQU store to DS:[EDI]. All the bytes are checked, masked or not. */
+/* MASKMOVQ, MASKMOVDQU, VMASKMOVDQU store to DS:[EDI]. All the bytes are checked, masked or not, and
+ * alignment to eight. */
 void e_maskmov(struct block *b, const struct insn *in) {
     struct insn plain = *in;
     plain.addr16 = false;
@@ -159,7 +161,8 @@ void e_maskmov(struct block *b, const struct insn *in) {
     }
     if (block_unit_off(b, in))
         return;
-    linear_pointer(b, in, RDI, in->segment, in->row->unit == UNIT_MMX ? 8 : 16, ACCESS_WRITE);
+    unsigned size = in->row->unit == UNIT_MMX ? 8 : 16;
+    linear_pointer(b, in, RDI, CHECK_ARG(size, ACCESS_WRITE, in->segment) | CHECK_QWORDS);
     keep_pointers(b);
     point_into_window(b, RDI, R11, HINT_OPERAND(in->hint));
     e_ident(b, &plain);

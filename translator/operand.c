@@ -95,12 +95,35 @@ static struct memref add_base(struct block *b, unsigned segment, struct memref e
     return ea;
 }
 
+static bool waits_for_x87(const struct insn *in) {
+    bool d9 = in->z.opcode == 0xd9, dd = in->z.opcode == 0xdd;
+    if (in->row->unit == UNIT_X87) /* all but FNSTENV, FNSTCW, FNSAVE, FNSTSW */
+        return !((d9 || dd) && in->z.raw.modrm.reg >= 6);
+    bool plain = !in->prefix66 && !in->rep && !in->repne; /* PSHUFW, PINSRW of MMX */
+    bool mmx = in->row->unit == UNIT_SSE && in->row->map == 1 &&
+               ((plain && (in->z.opcode == 0x70 || in->z.opcode == 0xc4)) ||
+                (!in->rep && !in->repne && (in->z.opcode & 0xfeu) == 0x2c)); /* CVT(T)Px2PI */
+    return in->row->unit == UNIT_MMX || mmx;
+}
+
+/* A pending x87 exception comes before the operand's faults. */
+static void wait_for_x87(struct block *b, const struct insn *in) {
+    if (waits_for_x87(in))
+        emit8(&b->e, 0x9b);
+}
+
+static bool is_far_pointer(const struct insn *in) {
+    return in->row->emit == e_load_far || in->row->callout == CALLOUT_call_far_mem ||
+           in->row->callout == CALLOUT_jmp_far_mem;
+}
+
 /* The checking callout: limits, rights, alignment, data breakpoints. The linear address comes back in result2, and
  * from there in r11d. */
 static struct memref checked(struct block *b, const struct insn *in, uint32_t arg,
                              struct memref ea) {
     struct pending_check check = {.eip = in->eip, .next_eip = in->next_eip, .arg = arg};
     emit_lea(&b->e, R11, &ea);
+    wait_for_x87(b, in);
     block_check_access(&b->e, &check);
     return (struct memref){.base = R11, .index = NO_REG};
 }
@@ -109,13 +132,14 @@ static struct memref checked(struct block *b, const struct insn *in, uint32_t ar
  * when the access reaches beyond: BSWAP brings it to where MOVZX reads it, and no flag changes. */
 static struct memref inside_64k(struct block *b, const struct insn *in, uint32_t arg,
                                 struct memref ea) {
-    unsigned segment = arg >> 16, size = arg & CHECK_SIZE_MAX;
+    unsigned segment = CHECK_SEGMENT(arg), size = CHECK_SIZE(arg);
     struct pending_check check = {.eip = in->eip, .next_eip = in->next_eip, .arg = arg};
     bool is_constant = ea.base == NO_REG;
     if (size == 1 || (is_constant && (uint32_t)ea.disp + (size - 1) <= 0xffff))
         return add_base(b, segment, ea);
     struct memref last = {.base = R11, .index = NO_REG, .disp = (int32_t)size - 1};
     struct memref base = mem_cpu(segment_field(segment));
+    wait_for_x87(b, in);
     if (is_constant)
         emit_lea(&b->e, R11, &ea);
     emit_mov_reg_reg(&b->e, R8, RCX);
@@ -142,28 +166,55 @@ static struct memref inside_64k(struct block *b, const struct insn *in, uint32_t
     return (struct memref){.base = R10, .index = R11};
 }
 
+/* What the state-saving instructions reach; 0: another instruction. */
+static unsigned state_area(const struct insn *in, enum access_kind *kind) {
+    *kind = ACCESS_WRITE;
+    switch (in->row->callout) {
+    case CALLOUT_fxrstor: *kind = ACCESS_READ; return 512;
+    case CALLOUT_fxsave: return 512;
+    case CALLOUT_xrstor: *kind = ACCESS_READ; return 576;
+    case CALLOUT_xsave: return 576;
+    case CALLOUT_fnsave: return in->opsize16 ? 94 : 108;
+    case CALLOUT_fnstenv: return in->opsize16 ? 14 : 28;
+    default: return 0;
+    }
+}
+
+/* CLFLUSH and CLFLUSHOPT read a byte of their line. */
+static bool is_flush(const struct insn *in) {
+    return in->row->emit == e_ident && in->row->map == 1 && in->z.opcode == 0xae &&
+           in->z.raw.modrm.reg == 7;
+}
+
 /* Size and kind of the explicit memory operand: only the checked path asks. */
 static uint32_t explicit_access(const struct block *b, const struct insn *in) {
     ZydisDecodedInstruction z;
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     const ZydisDecoder *decoder = insn_decoder(b->req->mode);
-    unsigned size = 1;
-    enum access_kind kind = ACCESS_READ;
+    enum access_kind kind;
+    unsigned size = state_area(in, &kind);
+    if (size)
+        return CHECK_ARG(size, kind, in->segment);
+    kind = ACCESS_READ;
+    size = 1;
+    if (is_flush(in))
+        return CHECK_ARG(size, kind, in->segment) | CHECK_FLUSH;
+    if (in->row->emit == e_bound) /* the lower bound; the handler looks at the upper one */
+        return CHECK_ARG(in->opsize16 ? 2 : 4, kind, in->segment);
     if (ZYAN_FAILED(ZydisDecoderDecodeFull(decoder, in->bytes, in->len, &z, operands)))
         return CHECK_ARG(size, kind, in->segment);
     for (unsigned i = 0; i < z.operand_count; i++) {
         if (operands[i].type != ZYDIS_OPERAND_TYPE_MEMORY ||
             operands[i].visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
             continue;
-        if (z.mnemonic == ZYDIS_MNEMONIC_CLFLUSH || z.mnemonic == ZYDIS_MNEMONIC_CLFLUSHOPT)
-            break; /* one byte is checked, though the line has more */
         if (operands[i].size / 8u)
             size = operands[i].size / 8u <= CHECK_SIZE_MAX ? operands[i].size / 8u : CHECK_SIZE_MAX;
-        if (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+        if (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE && !in->reads)
             kind = ACCESS_WRITE;
         break;
     }
-    return CHECK_ARG(size, kind, in->segment);
+    bool words = in->opsize16 && is_far_pointer(in); /* m16:16 */
+    return CHECK_ARG(size, kind, in->segment) | (words ? CHECK_WORDS : 0);
 }
 
 void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint) {
@@ -202,7 +253,7 @@ static struct memref to_window(struct block *b, struct memref linear, unsigned h
 /* From an offset to a linear sum. `narrow`: the offset has 16 bits. */
 static struct memref linear_sum(struct block *b, const struct insn *in, uint32_t arg,
                                 struct memref ea, bool narrow) {
-    unsigned segment = arg >> 16;
+    unsigned segment = CHECK_SEGMENT(arg);
     enum segment_class cls = block_segment_class(b, segment);
     if (block_checked(b) || cls == SEGMENT_GENERAL || (cls == SEGMENT_64K && !narrow))
         return checked(b, in, arg, ea);
@@ -218,7 +269,73 @@ static struct memref linear_operand(struct block *b, const struct insn *in, int3
     return linear_sum(b, in, arg, ea, in->addr16);
 }
 
+/* BT, BTS, BTR and BTC with a register: an offset of any size, in bits. */
+static bool is_bit_string(const struct insn *in) {
+    return in->row->emit == e_ident && !in->row->vex && in->row->map == 1 &&
+           (in->z.opcode & 0xe7u) == 0xa3;
+}
+
+/* r10 = which 16 or 32 bits after the operand's address the offset selects. Without flags a shift
+ * to the right is one to the left, by way of memory, and a byte forwards. */
+static void load_bit_element(struct block *b, const struct insn *in) {
+    struct memref scratch = CPU_FIELD(bit_offset), after = scratch;
+    struct memref times8 = {.base = NO_REG, .index = R10, .scale = 3};
+    struct memref times2 = {.base = R10, .index = R10};
+    struct encoding movsx = {.opcode = 0x63, .has_modrm = true, .rex_w = true, .reg = R10,
+                             .rm = (uint8_t)host_gpr(in->z.raw.modrm.reg)};
+    if (in->opsize16) {
+        movsx.map = MAP_0F;
+        movsx.opcode = 0xbf;
+    }
+    emit_insn(&b->e, &movsx);
+    emit_lea64(&b->e, R10, &times8);
+    if (in->opsize16)
+        emit_lea64(&b->e, R10, &times2);
+    emit_store64(&b->e, &scratch, R10);
+    after.disp += 1;
+    struct encoding load = {.opcode = 0x63, .has_modrm = true, .rex_w = true, .reg = R10, .mem = &after};
+    emit_insn(&b->e, &load);
+}
+
+/* Where the address must be known whole, the offset's part of it is added for the check or the
+ * cut to 16 bits, and taken away again for the instruction, which adds it itself. */
+static struct memref bit_string_operand(struct block *b, const struct insn *in) {
+    unsigned scale = in->opsize16 ? 1 : 2, size = in->opsize16 ? 2 : 4;
+    enum access_kind kind = in->z.opcode == 0xa3 ? ACCESS_READ : ACCESS_WRITE;
+    struct memref ea = operand_effective(b, in, 0);
+    struct memref sum = {.base = R11, .index = R10, .scale = (uint8_t)scale};
+    struct memref less = {.base = R11, .index = R10, .scale = (uint8_t)scale,
+                          .disp = (int32_t)size}; /* minus x is NOT x plus one */
+    emit_lea(&b->e, R11, &ea);
+    load_bit_element(b, in);
+    emit_lea(&b->e, R11, &sum);
+    ea = (struct memref){.base = R11, .index = NO_REG};
+    if (in->addr16)
+        ea = operand_cut16(b, ea);
+    ea = linear_sum(b, in, CHECK_ARG(size, kind, in->segment), ea, in->addr16);
+    emit_lea(&b->e, R11, &ea);
+    unsigned hint = HINT_OPERAND(in->hint);
+    bool gs = (b->req->mode & MODE_CPL) == 3 || hint == WINDOW_SUPER;
+    if (!gs) {
+        operand_window(b, R10, R11, hint);
+        struct memref host = {.base = R10, .index = R11};
+        emit_lea64(&b->e, R11, &host);
+    }
+    load_bit_element(b, in);
+    emit_bytes(&b->e, (const uint8_t[]){0x49, 0xf7, 0xd2}, 3); /* not r10 */
+    emit_lea64(&b->e, R11, &less);
+    return (struct memref){.base = R11, .index = NO_REG, .gs = gs, .addr32 = gs};
+}
+
+/* The plain form is right where the whole sum wraps at 4 GiB, in one window. */
+static bool is_plain_bit_string(const struct block *b, const struct insn *in) {
+    bool gs = (b->req->mode & MODE_CPL) == 3 || HINT_OPERAND(in->hint) == WINDOW_SUPER;
+    return gs && !in->addr16 && !block_calls_out(b, in->segment);
+}
+
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias) {
+    if (is_bit_string(in) && !is_plain_bit_string(b, in))
+        return bit_string_operand(b, in);
     return to_window(b, linear_operand(b, in, esp_bias), HINT_OPERAND(in->hint));
 }
 
@@ -237,9 +354,9 @@ struct memref operand_stack(struct block *b, const struct insn *in, int32_t disp
     return to_window(b, ea, HINT_SECOND(in->hint));
 }
 
-void operand_linear_sum(struct block *b, const struct insn *in, unsigned segment, struct memref ea,
-                        unsigned size, enum access_kind kind, bool narrow) {
-    struct memref linear = linear_sum(b, in, CHECK_ARG(size, kind, segment), ea, narrow);
+void operand_linear_sum(struct block *b, const struct insn *in, uint32_t check, struct memref ea,
+                        bool narrow) {
+    struct memref linear = linear_sum(b, in, check, ea, narrow);
     emit_lea(&b->e, R11, &linear);
 }
 

@@ -35,7 +35,7 @@ static bool bears_lag(const struct block *b, const struct insn *in) {
     emitter_fn emit = in->row->emit;
     bool stack = emit == e_push_reg || emit == e_push_imm || emit == e_ret ||
                  emit == e_call_rel || (emit == e_pop_reg && (z->opcode & 7u) != ESP);
-    if (b->req->mode & checked || b->esp < -96 || b->esp > 96 || in->row->unit == UNIT_AVX ||
+    if (b->req->mode & checked || b->esp < -96 || b->esp > 96 || in->row->vex ||
         block_segment_class(b, in->segment) >= SEGMENT_GENERAL)
         return false;
     if (stack)

@@ -5,6 +5,7 @@
 
 #include <Zydis/Zydis.h>
 
+#include "tests/common/insn_random.h"
 #include "tests/unit/translator_segments.h"
 #include "translator/block.h"
 
@@ -27,29 +28,11 @@ struct insn_case {
 #ifndef CASE_SEED
 #define CASE_SEED 0x9e3779b97f4a7c15ull
 #endif
-static uint64_t case_seed = CASE_SEED;
+static struct random case_random = {CASE_SEED};
 
-static inline uint32_t rnd(void) { /* xorshift64* */
-    case_seed ^= case_seed >> 12;
-    case_seed ^= case_seed << 25;
-    case_seed ^= case_seed >> 27;
-    return (uint32_t)(case_seed * 0x2545f4914f6cdd1dull >> 32);
-}
-static inline bool chance(unsigned percent) { return rnd() % 100 < percent; }
-
-static inline uint32_t rnd_value(void) {
-    static const uint32_t edges[] = {0,          1,          2,         0x7f,   0x80,
-                                     0xff,       0x7fff,     0x8000,    0xffff, 0x7fffffff,
-                                     0x80000000, 0xffffffff, 0xfffffffe};
-    switch (rnd() % 4) {
-    case 0:
-        return edges[rnd() % (sizeof edges / sizeof *edges)];
-    case 1:
-        return rnd() & 0xff;
-    default:
-        return rnd();
-    }
-}
+static inline uint32_t rnd(void) { return random_word(&case_random); }
+static inline bool chance(unsigned percent) { return random_chance(&case_random, percent); }
+static inline uint32_t rnd_value(void) { return random_value(&case_random); }
 
 /* Mostly aligned and inside, sometimes crossing the end of the area, sometimes outside. */
 static inline uint32_t rnd_place(void) {
@@ -74,9 +57,7 @@ static inline bool is_branch(const struct insn_case *c) {
             return true;
     return false;
 }
-static inline bool is_gather(const struct insn_row *row) {
-    return strcmp(row->name, "VGATHER") == 0;
-}
+static inline bool is_gather(const struct insn_row *row) { return random_is_gather(row); }
 
 /* Prefixes, opcode, ModRM and enough random bytes behind it. */
 static inline void write_bytes(struct insn_case *c, unsigned opcode, enum row_prefix prefix,
@@ -98,29 +79,7 @@ static inline void write_bytes(struct insn_case *c, unsigned opcode, enum row_pr
         *p++ = chance(50) ? 0xf2 : 0xf3;
     if (!row->vex && !mod3 && row->unit == UNIT_INT && chance(8))
         *p++ = 0xf0;
-    static const uint8_t pp[] = {0, 0, 1, 2, 3};
-    unsigned simd = row->vex ? (prefix == PFX_ANY ? rnd() & 3u : pp[prefix]) : 0;
-    unsigned tail = (rnd() & 1) << 2 | simd | (chance(40) ? 0x78u : (rnd() & 15u) << 3);
-    if (row->vex && row->map == 1 && chance(50)) {
-        *p++ = 0xc5, *p++ = (uint8_t)(0xc0 | (tail & 0x3f) | 0x40);
-    } else if (row->vex) {
-        *p++ = 0xc4, *p++ = (uint8_t)((chance(20) ? 0xc0 : 0xe0) | row->map);
-        *p++ = (uint8_t)((chance(30) ? 0x80u : 0) | tail);
-    } else if (row->map) {
-        *p++ = 0x0f;
-        if (row->map > 1)
-            *p++ = row->map == 2 ? 0x38 : 0x3a;
-    }
-    *p++ = (uint8_t)opcode;
-    unsigned reg = ext == ROW_ANY ? rnd() & 7u : ext;
-    unsigned rm = chance(30) ? 4 : rnd() & 7u;
-    if (is_gather(row))
-        rm = 4;
-    *p++ = (uint8_t)((mod3 ? 0xc0u : (rnd() % 3) << 6) | reg << 3 | rm);
-    while (p < c->bytes + 16) {
-        unsigned byte = rnd() & 0xff;
-        *p++ = (uint8_t)(is_gather(row) ? (byte & ~0x38u) | 0x38u : byte);
-    }
+    random_opcode(&case_random, row, opcode, prefix, ext, mod3, p);
 }
 
 static inline bool decode_case(struct insn_case *c) {
@@ -353,8 +312,6 @@ static inline bool make_case(struct insn_case *c, const struct insn_row *row, un
         return false;
     for (unsigned i = 0; i < DATA_BYTES; i += 4)
         memcpy(c->data + i, &(uint32_t){rnd_value()}, 4);
-    if (has_emitter(c, e_push_seg)) /* 16 or 32 bits are written: the manual allows both */
-        memset(c->data, 0, DATA_BYTES);
     c->based = segment_override(c, &fs);
     c->target = rnd_place();
     rnd_state(c);

@@ -183,7 +183,7 @@ static inline void translated_fault(greg_t *regs, struct outcome *o) {
     const struct insn_map *insn = dual.out.map;
     for (unsigned i = 1; i < dual.out.insn_count && dual.out.map[i].host <= offset; i++)
         insn = &dual.out.map[i];
-    if (insn->undo == UNDO_POINTERS) {
+    if (insn->undo == UNDO_POINTERS && (regs[REG_RSI] | regs[REG_RDI]) >> 32) {
         regs[REG_RSI] = regs[REG_R8];
         regs[REG_RDI] = regs[REG_R9];
     }
@@ -284,10 +284,10 @@ static inline unsigned stop_with(uint32_t id, uint32_t arg) {
 }
 
 static inline unsigned check_access(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    uint32_t kind = arg >> 12 & 15u, segment = arg >> 16 & 0xff;
+    uint32_t kind = CHECK_KIND(arg), segment = CHECK_SEGMENT(arg);
     bool ok = kind == ACCESS_FETCH
                   ? operand <= v->cpu.seg[segment].limit || fault_raise_gp(v, 0) != CALLOUT_FAULT
-                  : segment_access(v, segment, operand, arg & CHECK_SIZE_MAX, kind == ACCESS_WRITE,
+                  : segment_access(v, segment, operand, CHECK_SIZE(arg), kind == ACCESS_WRITE,
                                    &v->cpu.result2);
     return ok ? LEAVE_NEXT_ : stop_with(CALLOUT_raise, v->fault.vector);
 }
@@ -296,14 +296,14 @@ static inline unsigned check_access(struct vcpu *v, uint32_t arg, uint32_t opera
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
     bool write_to_code =
-        id == CALLOUT_check && (arg >> 16 & 0xff) == SEG_CS && (arg >> 12 & 15u) == ACCESS_WRITE;
+        id == CALLOUT_check && CHECK_SEGMENT(arg) == SEG_CS && CHECK_KIND(arg) == ACCESS_WRITE;
     callout_fn handler = answered_callout(id);
     if (id == CALLOUT_check && dual.limits)
         return check_access(v, arg, operand);
     if (write_to_code)
         return stop_with(CALLOUT_raise, VEC_GP);
     if (id == CALLOUT_check) {
-        cpu->result2 = cpu->seg[arg >> 16 & 0xff].base + operand;
+        cpu->result2 = cpu->seg[CHECK_SEGMENT(arg)].base + operand;
         return LEAVE_NEXT_;
     }
     enum callout_result result = handler ? handler(v, arg, operand) : CALLOUT_EXIT;
