@@ -157,8 +157,12 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     return LEAVE_NEXT_;
 }
 
+static bool is_accessed(const struct walk *walk) {
+    return walk->pde & PTE_A && (walk->large || walk->pte & PTE_A);
+}
+
 /* User code is about to touch again what it faulted on: the page is mapped now, which spares a
- * signal. A is set, as a speculative walk may; a write whose D is clear is left to the fault. */
+ * signal. Where A, or D for a write, is still to be set, that is left to the fault. */
 void memory_fault_answered(struct vcpu *v) {
     struct engine *e = v->engine;
     const struct cpu *cpu = &v->cpu;
@@ -169,8 +173,8 @@ void memory_fault_answered(struct vcpu *v) {
     if (cpu->eip != asked->eip || cpu->paging.cr3 != asked->cr3 ||
         shadow_flags(e->user, asked->gva) & SHADOW_MAPPED)
         return;
-    struct walk walk = walk_page(v->ram, &cpu->paging, asked->gva, ACCESS_READ, true, true);
-    uint64_t page = walk.ok ? ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK) : RAM_NOWHERE;
+    struct walk walk = walk_page(v->ram, &cpu->paging, asked->gva, ACCESS_READ, true, false);
+    uint64_t page = walk.ok && is_accessed(&walk) ? ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK) : RAM_NOWHERE;
     bool writable = walk.writable && walk.dirty;
     if (page == RAM_NOWHERE || (asked->write && (!writable || e->shadow.page_code[page >> PAGE_SHIFT])))
         return;
