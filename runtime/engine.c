@@ -181,7 +181,8 @@ static int step(struct vcpu *v, int last) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     uint32_t mode = cpu->mode;
-    bool shadow = cpu->interrupt_shadow;
+    uint8_t shadow = cpu->interrupt_shadow;
+    bool debug_shadow = cpu->debug_shadow;
     uint32_t generation = (uint32_t)v->counters->cache_flushes;
     if (mode & MODE_DEBUG && debug_before_instruction(v))
         return LEAVE_STOP;
@@ -208,6 +209,10 @@ static int step(struct vcpu *v, int last) {
     reason = run_special(v, reason, 0);
     if (reason == LEAVE_RETRY)
         fragments_invalidate_insn(v, e->retranslate_gpa);
+    if (reason == LEAVE_RETRY && shadow) { /* which covers one instruction, still to come */
+        cpu->interrupt_shadow = shadow;
+        cpu->debug_shadow = debug_shadow;
+    }
     if (mode & (MODE_TF | MODE_DEBUG) && (reason == LEAVE_LOOKUP_ || reason == LEAVE_STOP))
         after_step(v, mode);
     return reason;

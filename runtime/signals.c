@@ -37,7 +37,7 @@ static void save_guest(struct cpu *cpu, const greg_t *regs) {
 
 static void undo(const struct insn_map *insn, greg_t *regs) {
     bool pointing = (regs[REG_RSI] | regs[REG_RDI]) >> 32; /* into a window by now */
-    if (insn->undo == UNDO_POINTERS && pointing) {
+    if (insn->undo & UNDO_POINTERS && pointing) {
         regs[REG_RSI] = regs[REG_R8];
         regs[REG_RDI] = regs[REG_R9];
     }
@@ -199,6 +199,8 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
         e->retranslate_gpa = at;
         reason = LEAVE_RETRY;
     }
+    if (reason == LEAVE_RETRY && insn->undo & UNDO_SHADOWED)
+        v->cpu.interrupt_shadow = SHADOW_OF_STI;
     settle_returns(regs);
     if (reason == LEAVE_NEXT_ && !(insn->undo & (UNDO_SWAP_BYTES | UNDO_POINTERS)))
         return; /* the access is tried again just where it was */

@@ -138,6 +138,8 @@ enum translate_status translate_block(const struct translate_request *req, uint8
             stop_before(&b, req->eip + offset, b.check_exits && !shadowed);
             break;
         }
+        if (after_sti)
+            out->map[out->insn_count - 1].undo |= UNDO_SHADOWED;
         offset += (uint32_t)len;
     }
     exits_finish(&b);

@@ -78,7 +78,9 @@ struct insn_map {
  * tripwire behind it, is not the guest's; without the guess the instruction is translated again. */
 #define UNDO_GUESS 0x40u
 /* ESI and EDI hold host pointers; the guest's own wait in r8d and r9d. */
-#define UNDO_POINTERS 0x20u /* alone */
+#define UNDO_POINTERS 0x20u
+/* Nothing to undo: the instruction stands in the shadow of the STI before it. */
+#define UNDO_SHADOWED 0x10u
 
 struct translation_exit {
     uint32_t site;   /* offset of the rel32 to patch */

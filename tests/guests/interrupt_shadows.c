@@ -6,6 +6,7 @@ SNIPPET(sti_nops, "sti; inc %eax; inc %eax; inc %eax" DONE);
 SNIPPET(sti_cli, "sti; cli; inc %eax; inc %eax" DONE);
 SNIPPET(sti_sti, "sti; sti; inc %eax" DONE);
 SNIPPET(sti_jump, "sti; jmp 1f; ud2; 1: inc %eax" DONE);
+SNIPPET(sti_user_page, "sti; mov (%ebx), %ecx; inc %eax" DONE);
 SNIPPET(sti_halt, "sti; hlt; inc %eax" DONE);
 SNIPPET(popf_nops, "push $0x202; popf; inc %eax; inc %eax" DONE);
 SNIPPET(iret_nops, "push $0x202; push %cs; call 1f; inc %eax; int $0x81; 1: iret");

@@ -150,8 +150,8 @@ struct machine ring_at(unsigned ring, const uint8_t *code, uint32_t size) {
     struct machine m = stage_at(ring ? 3 : 0, CODE, code, size);
     m.cs = code_segments[ring];
     m.ss = m.ds = m.es = m.fs = m.gs = data_segments[ring];
-    if (ring == 0)
-        m.esp = address_of(kernel_stack + sizeof kernel_stack);
+    if (ring == 0) /* with room above, for what pops more than it has pushed */
+        m.esp = address_of(kernel_stack + sizeof kernel_stack - 64);
     return m;
 }
 
