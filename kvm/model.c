@@ -1,8 +1,8 @@
 /* CPUID for KVM, and the MSRs.
  *
  * The table is the model's own, leaf by leaf. KVM carries out what the processor has, so features
- * that KVM does not name are left out; and it answers for seven MSRs, the ones that the processor
- * itself uses. All others come to us, and are the model's or raise #GP. */
+ * that KVM does not name are left out; and it answers for the five MSRs that guests use often. All
+ * others come to us, and are the model's or raise #GP; EFER and PAT are handed on when good. */
 #include "kvm/model.h"
 
 #include <assert.h>
@@ -162,7 +162,7 @@ static int set_msr_filter(const struct kvm_vm *vm, struct error *error) {
     enum { LOW_COUNT = 0x400, HIGH_COUNT = 0x200 };
     uint8_t low[LOW_COUNT / 8] = {0}, high[HIGH_COUNT / 8] = {0};
     static const uint32_t low_msrs[] = {MSR_TSC, MSR_SYSENTER_CS, MSR_SYSENTER_ESP,
-                                        MSR_SYSENTER_EIP, MSR_PAT};
+                                        MSR_SYSENTER_EIP};
     for (unsigned i = 0; i < sizeof low_msrs / sizeof *low_msrs; i++)
         allow(low, low_msrs[i]);
     allow(high, MSR_TSC_AUX - HIGH_BASE);
@@ -235,6 +235,8 @@ static bool write_efer(struct vcpu *v, int vcpu_fd, uint64_t value) {
 bool kvm_model_write_msr(struct vcpu *v, int vcpu_fd, uint32_t index, uint64_t value) {
     assert(!v->engine);
     bool done = index == MSR_EFER ? write_efer(v, vcpu_fd, value) : msr_write(v, index, value);
+    if (done && index == MSR_PAT)
+        done = !set_msr(vcpu_fd, MSR_PAT, value);
     if (!done)
         TRACE2(v->trace, msr, "wrmsr %lx = %llx: refused", index, value);
     return done;
@@ -273,8 +275,6 @@ int kvm_model_store_msrs(struct vcpu *v, int vcpu_fd) {
         rc = get_msr(vcpu_fd, rows[i].index, &value);
         *rows[i].to = (uint32_t)value;
     }
-    if (!rc)
-        rc = get_msr(vcpu_fd, MSR_PAT, &msr->pat);
     if (!rc)
         rc = get_msr(vcpu_fd, MSR_TSC, &tsc);
     if (!rc)

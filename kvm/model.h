@@ -25,7 +25,7 @@ void kvm_cpuid_build(const struct vcpu *v, const struct kvm_cpuid_table *support
  * 0, or -1 with `error` filled. */
 int kvm_model_apply(const struct kvm_vm *vm, const struct vcpu *v, struct error *error);
 
-/* An MSR that KVM leaves to us. False: #GP. `vcpu_fd`: EFER's bits count for KVM, too. */
+/* An MSR that KVM leaves to us. False: #GP. `vcpu_fd`: EFER and PAT count for KVM, too. */
 bool kvm_model_read_msr(const struct vcpu *v, uint32_t index, uint64_t *value);
 bool kvm_model_write_msr(struct vcpu *v, int vcpu_fd, uint32_t index, uint64_t value);
 

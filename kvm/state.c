@@ -5,6 +5,7 @@
 
 #define SEG_ATTR_AVL 0x1000u
 #define SEG_ATTR_L 0x2000u
+#define APIC_BASE_ENABLE (1ull << 11)
 #define BYTE_LIMIT_MAX 0xfffffu
 #define PAGES_IN_LIMIT 0xfffu /* a limit in pages ends with these bits set */
 
@@ -87,6 +88,7 @@ void state_sregs_to_kvm(const struct cpu *cpu, struct kvm_sregs2 *sregs) {
     sregs->cr3 = paging->cr3;
     sregs->cr4 = paging->cr4;
     sregs->efer = paging->efer;
+    sregs->apic_base &= ~APIC_BASE_ENABLE; /* CPUID shows one otherwise */
     bool pae = paging->cr0 & CR0_PG && paging->cr4 & CR4_PAE;
     sregs->flags = pae ? KVM_SREGS2_FLAGS_PDPTRS_VALID : 0;
     for (unsigned i = 0; i < 4; i++)

@@ -11,7 +11,7 @@ struct kvm_segment state_segment_to_kvm(const struct segment *segment);
 struct segment state_segment_from_kvm(const struct kvm_segment *segment);
 
 struct kvm_regs state_regs_to_kvm(const struct cpu *cpu);
-/* Fills in what `cpu` has; what it has not (the local APIC's registers) stays. */
+/* Fills in what `cpu` has; what it has not stays, but that there is no local APIC. */
 void state_sregs_to_kvm(const struct cpu *cpu, struct kvm_sregs2 *sregs);
 struct kvm_debugregs state_debugregs_to_kvm(const struct cpu *cpu);
 

@@ -18,8 +18,8 @@
 #define MEMORY_BYTES (2 * PAGE_SIZE) /* one page of code, one that is a page directory */
 #define DIRECTORY PAGE_SIZE
 #define SHORT_LOOP 200u
-#define LONG_LOOP 2200u
-#define TRIES 5
+#define LONG_LOOP 10200u
+#define TRIES 3
 /* Cycles for DEC and JNZ: processors need one or two. */
 #define EMULATED_CYCLES 100u
 #define FLAT_CODE_TYPE 11
