@@ -2,7 +2,7 @@
  * and the timer, shadows, single steps. It is all that a KVM without 32-bit paging can run.
  *
  * With end=WHAT there are no checks, but an end: "off", "reset", "triple", "host" (an instruction
- * that software KVMs do not know), "value", or "echo": serial input by interrupts until a 'q'
+ * that software KVMs do not know), "value", "spin", or "echo": serial input by interrupts until a 'q'
  * comes, which powers off. */
 #include "guest/lib/guest.h"
 
@@ -260,6 +260,9 @@ static void end(const char *what) {
     case 'e':
         echo();
         break;
+    case 's':
+        for (;;)
+            ;
     default:
         break;
     }
