@@ -48,7 +48,9 @@
     X(halts, "HLT")                                                                                \
     X(halt_ns, "nanoseconds in HLT")                                                               \
     X(port_reads, "port reads")                                                                    \
-    X(port_writes, "port writes")
+    X(port_writes, "port writes")                                                                  \
+    X(kvm_exits, "returns from KVM")                                                               \
+    X(kvm_mmio, "accesses to unclaimed memory under KVM")
 
 struct counters {
 #define COUNTER_FIELD(name, text) uint64_t name;

@@ -30,7 +30,7 @@ static const char usage[] =
     "  --debugcon stdio|FILE|none where ports 0xe9 and 0x402 go (default: standard error)\n"
     "  --stats[=text|json]    print what was counted, to standard error, at the end\n"
     "  --log CHANNEL,...      trace to standard error (channels below, or all)\n"
-    "  --accel bt             how to run the guest: binary translation\n"
+    "  --accel bt|kvm         how to run the guest: binary translation (default), or /dev/kvm\n"
     "  --callout 'EVENT=library.so:function(types)'\n"
     "                         call a function of yours when the guest does EVENT (ring3(1))\n"
     "  --system-map FILE      System.map with the symbols that events may name\n"

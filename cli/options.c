@@ -137,6 +137,16 @@ static int parse_log(struct options *options, const char *text, struct error *er
     return 0;
 }
 
+static int parse_accel(struct options *options, const char *text, struct error *error) {
+    static const char *const names[] = {[ACCEL_BT] = "bt", [ACCEL_KVM] = "kvm"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(text, names[i])) {
+            options->accel = (enum accel)i;
+            return 0;
+        }
+    return error_set(error, "--accel '%s': neither bt nor kvm", text);
+}
+
 static int add_callout(struct options *options, const char *text, struct error *error) {
     if (options->callout_count == USER_CALLOUTS_MAX)
         return error_set(error, "--callout '%s': more than %d of them", text, USER_CALLOUTS_MAX);
@@ -279,7 +289,7 @@ static int apply_option(struct options *options, int option, const char *value,
     case OPTION_LOG:
         return parse_log(options, value, error);
     case OPTION_ACCEL:
-        return strcmp(value, "bt") ? error_set(error, "--accel '%s': only bt is there", value) : 0;
+        return parse_accel(options, value, error);
     case OPTION_CALLOUT:
         return add_callout(options, value, error);
     case OPTION_SYSTEM_MAP:
@@ -322,7 +332,8 @@ static int parse_command(struct options *options, const char *word, struct error
     else if (!strcmp(word, "--version") || !strcmp(word, "-version"))
         options->command = COMMAND_VERSION;
     else
-        return error_set(error, "unknown command '%s': run, demo or bench (see ring3 --help)", word);
+        return error_set(error, "unknown command '%s': run, demo or bench (see ring3 --help)",
+                         word);
     return 0;
 }
 
@@ -333,6 +344,19 @@ static int check_guest(const struct options *options, struct error *error) {
         return error_set(error, "no kernel: give --kernel FILE (or --firmware FILE)");
     if (options->firmware && (load->kernel || load->initrd || load->append))
         return error_set(error, "--firmware: goes without --kernel, --initrd and --append");
+    return 0;
+}
+
+/* What belongs to the translator has no meaning without it. */
+static int check_accel(const struct options *options, struct error *error) {
+    const struct engine_options *engine = &options->engine;
+    if (options->accel == ACCEL_BT)
+        return 0;
+    if (options->callout_count)
+        return error_set(error, "--callout '%s': only with --accel bt", options->callouts[0]);
+    if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
+        engine->no_prefault || engine->evict_always || engine->cache_bytes || options->inject)
+        return error_set(error, "--debug: with --accel kvm there is only no-sandbox");
     return 0;
 }
 
@@ -358,5 +382,7 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
     }
     if (optind < argc - 1)
         return error_set(error, "unexpected argument '%s'", argv[optind + 1]);
+    if (check_accel(options, error))
+        return -1;
     return options->command == COMMAND_RUN ? check_guest(options, error) : 0;
 }

@@ -21,6 +21,7 @@ enum command {
     COMMAND_HELP_INSTRUCTIONS,
 };
 
+enum accel { ACCEL_BT, ACCEL_KVM };
 enum output_kind { OUTPUT_STDIO, OUTPUT_STDERR, OUTPUT_FILE, OUTPUT_NONE };
 enum stats_format { STATS_NONE, STATS_TEXT, STATS_JSON };
 
@@ -41,6 +42,7 @@ struct options {
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
     const char *system_map;
+    enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */
     bool inject;                  /* engine.inject has a range */
     char rows_path[256];          /* empty: nobody asks which rows were executed */

@@ -22,6 +22,7 @@
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
+#include "kvm/kvm.h"
 #include "runtime/sandbox.h"
 
 /* What lasts over the boots of one command. */
@@ -35,8 +36,8 @@ struct session {
     int signal_fd;
     sigset_t old_mask;
     struct stats stats;
-    bool reboot; /* the last machine asked to be started again */
-    int signal;  /* the signal that ended the session, or 0 */
+    bool reboot;   /* the last machine asked to be started again */
+    int signal;    /* the signal that ended the session, or 0 */
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
 
@@ -166,9 +167,12 @@ static int conclude(struct session *session, const struct vcpu *v) {
     case EXIT_DEBUG_PORT:
         return (int)(v->exit_value << 1 | 1) & 0xff;
     case EXIT_TRIPLE_FAULT:
-        report_line("triple fault: the guest could not handle an exception (last: vector %u, "
-                    "error code %x)",
-                    v->fault.vector, v->fault.error);
+        if (session->options->accel == ACCEL_KVM) /* which does not say what it could not deliver */
+            report_line("triple fault: the guest could not handle an exception");
+        else
+            report_line("triple fault: the guest could not handle an exception (last: vector %u, "
+                        "error code %x)",
+                        v->fault.vector, v->fault.error);
         report_machine(v);
         return STATUS_TRIPLE_FAULT;
     case EXIT_HOST_FAILURE:
@@ -288,12 +292,28 @@ static void die_of(const struct session *session) {
     raise(session->signal);
 }
 
+/* Looks at /dev/kvm and says what it is. 0, or -1 with `error` filled. */
+static int prepare_kvm(struct session *session, struct error *error) {
+    struct kvm_quality quality;
+    if (kvm_try(&quality, error))
+        return -1;
+    session->engine = kvm_engine_run;
+    report_line("/dev/kvm %s: %llu cycles for two simple instructions%s",
+                quality.emulated ? "emulates" : "is hardware",
+                (unsigned long long)quality.pair_cycles,
+                quality.paging ? "" : "; it refuses 32-bit paging, which most kernels need");
+    return 0;
+}
+
 int run_machine(const struct options *options, engine_fn engine) {
     struct session session = {
         .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
     struct error error;
     int status = STATUS_BAD_INPUT;
-    if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error)) {
+    if (options->accel == ACCEL_KVM && prepare_kvm(&session, &error)) {
+        report_line("%s", error.text);
+        status = STATUS_HOST_FAILURE;
+    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);

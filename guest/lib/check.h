@@ -14,6 +14,7 @@ void check_true(const char *name, bool condition);
 /* As check, for a place where QEMU's TCG is known to differ from hardware: under TCG, and only
  * there, `tcg` is accepted too, with a note that says so. */
 void check_deviation(const char *name, uint32_t expected, uint32_t got, uint32_t tcg);
+/* By CPUID, or the option "tcg": a KVM in TCG shows a CPUID of its own. */
 bool check_under_tcg(void);
 /* Counts and prints a check whose values the caller prints: with false the line is left open for
  * " expected X got Y". Returns `good`. */
