@@ -245,7 +245,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
     return &e->scratch;
 }
 
-struct fragment *build_find(struct vcpu *v, bool indirect) {
+struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     struct fetched code;
@@ -255,6 +255,7 @@ struct fragment *build_find(struct vcpu *v, bool indirect) {
         fault_raise_gp(v, 0);
         return NULL;
     }
+    *at = 0;
     code.gpa2 = 0;
     code.beyond = bytes_to_limit(cpu);
     if (cpu->interrupt_shadow)
@@ -264,6 +265,8 @@ struct fragment *build_find(struct vcpu *v, bool indirect) {
     if (code.gpa == RAM_NOWHERE)
         return build_one_shot(v);
     struct fragment *f = fragment_find(e, code.gpa, cpu->eip, &space);
+    if (!f && !indirect)
+        f = fragment_inside(e, code.gpa, cpu->eip, &space, at);
     if (f && f->gpa2) { /* its second page must be this address space's */
         gpa_t second;
         if (!fetch_page(v, (linear | PAGE_MASK) + 1, &second))

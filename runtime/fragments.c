@@ -69,19 +69,24 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 
+static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
+    uint64_t key = (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
+    return (uint32_t)(key >> 40) & (HASH_SIZE - 1);
+}
+
 void fragments_flush_all(struct vcpu *v) {
     struct engine *e = v->engine;
     for (uint32_t i = 1; i < e->fragment_count; i++) {
         struct fragment *f = &e->fragments[i];
         if (f->dead)
             continue;
+        e->hash[hash_of(f->gpa, f->space.mode)] = NO_FRAGMENT;
         uint32_t pages[2] = {page_of(f->gpa), page_of(f->gpa2)};
         for (unsigned k = 0; k < (f->gpa2 ? 2u : 1u); k++) {
             e->page_fragments[pages[k]] = e->page2_fragments[pages[k]] = NO_FRAGMENT;
             shadow_release_code(&e->shadow, (gpa_t)pages[k] << PAGE_SHIFT);
         }
     }
-    memset(e->hash, 0, sizeof e->hash);
     empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
@@ -90,17 +95,37 @@ void fragments_flush_all(struct vcpu *v) {
     v->counters->cache_flushes++;
 }
 
-static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
-    uint64_t key = (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
-    return (uint32_t)(key >> 48) & (HASH_SIZE - 1);
-}
-
 struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
                                const struct code_space *space) {
     for (uint32_t i = e->hash[hash_of(gpa, space->mode)]; i; i = e->fragments[i].hash_next) {
         struct fragment *f = &e->fragments[i];
         if (f->gpa == gpa && f->eip == eip && code_space_equal(&f->space, space))
             return f;
+    }
+    return NULL;
+}
+
+static const struct insn_map *insn_at(const struct engine *e, const struct fragment *f, uint32_t guest) {
+    const struct insn_map *map = &e->maps[f->map];
+    for (unsigned i = 1; i < f->map_count && map[i].guest <= guest; i++)
+        if (map[i].guest == guest)
+            return &map[i];
+    return NULL;
+}
+
+struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
+                                 const struct code_space *space, uint32_t *at) {
+    for (uint32_t i = e->page_fragments[page_of(gpa)]; i; i = e->fragments[i].page_next) {
+        struct fragment *f = &e->fragments[i];
+        uint32_t guest = (uint32_t)(gpa - f->gpa); /* huge where the fragment starts behind it */
+        if (guest >= f->guest_len || f->gpa2 || f->eip + guest != eip ||
+            !code_space_equal(&f->space, space))
+            continue;
+        const struct insn_map *insn = insn_at(e, f, guest);
+        if (!insn || insn->esp)
+            continue;
+        *at = insn->host;
+        return f;
     }
     return NULL;
 }
@@ -232,7 +257,7 @@ static void link_thunk(struct engine *e, struct fragment_exit *exit) {
     patch(e, exit->site, at - (exit->site + 4));
 }
 
-void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
+void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t at) {
     struct engine *e = v->engine;
     struct fragment *from = fragment_at(e, site);
     uint32_t offset = (uint32_t)(site - (uintptr_t)e->cache_exec);
@@ -240,7 +265,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
         return; /* what it stood in is gone */
     for (unsigned i = 0; i < from->exit_count; i++) {
         struct fragment_exit *exit = &e->exits[from->exits + i];
-        if (exit->site != offset || exit->to != NO_FRAGMENT || exit->target != to->eip)
+        if (exit->site != offset || exit->to != NO_FRAGMENT || exit->target != v->cpu.eip)
             continue;
         assert(code_space_equal(&from->space, &to->space));
         /* User code: a straddling fragment's second page is the address space's own. */
@@ -251,7 +276,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
         exit->to = fragment_index(e, to);
         exit->next = to->incoming;
         to->incoming = from->exits + i;
-        patch(e, exit->site, to->code - (exit->site + 4));
+        patch(e, exit->site, to->code + at - (exit->site + 4));
         v->counters->links_made++;
         return;
     }
