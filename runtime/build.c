@@ -48,7 +48,14 @@ uint8_t build_get_hint(const struct engine *e, gpa_t gpa) {
 
 static uint8_t hint_at(void *opaque, uint32_t eip) {
     const struct hint_context *context = opaque;
-    return build_get_hint(context->engine, context->gpa + (eip - context->eip));
+    uint8_t hint = build_get_hint(context->engine, context->gpa + (eip - context->eip));
+    return context->engine->options.past_windows ? (uint8_t)(hint | WINDOW_PAST) : hint;
+}
+
+/* At CPL 3 there is one window, and what goes past it. */
+static uint8_t user_hint_at(void *opaque, uint32_t eip) {
+    uint8_t hint = hint_at(opaque, eip);
+    return HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0;
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -157,7 +164,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .no_links = alone || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
-        .hint = cpu_cpl(cpu) == 3 ? NULL : hint_at,
+        .hint = cpu_cpl(cpu) == 3 ? user_hint_at : hint_at,
         .watch = v->user_callouts ? watch_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
         .peek = e->options.no_chain ? NULL : peek_at,

@@ -73,7 +73,10 @@ struct fragment {
 
 #define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
+#define SITE_SLOTS 1024u
+#define CHURN_SLOTS 256u
 #define JUMP_CACHES 64u
+#define CODE_PART (PAGE_SIZE / 64u)
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
 
@@ -103,10 +106,24 @@ struct jump_cache {
 
 struct tlb_entry {
     uint32_t tag; /* page | 1 */
-    bool writable, global;
+    bool dirty, global; /* dirty: a write was walked */
+    bool writable;      /* and there is no translated code on the page */
     uint8_t *host;
 };
 #define TLB_SIZE 64u
+
+/* An instruction that windows serve badly (past_windows.c). */
+struct site {
+    uint32_t gpa;
+    uint32_t troubles;        /* since first_trouble */
+    uint64_t first_trouble;
+    uint32_t reaches, useful; /* past the windows, sampled; those that a window would have served badly */
+};
+
+/* A page of the supervisor's window that is mapped again and again. */
+struct churn {
+    uint32_t page, count;
+};
 
 struct engine {
     struct engine_options options;
@@ -124,6 +141,7 @@ struct engine {
     uint32_t cold_start, cold_used; /* the cache's last third: stubs */
     uint32_t hash[HASH_SIZE];
     uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
+    uint64_t *page_parts; /* by RAM page: a bit for each CODE_PART bytes that fragments depend on */
     struct fragment scratch; /* what the scratch area holds */
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
@@ -136,6 +154,9 @@ struct engine {
     uint32_t fixed_count;
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
+    struct site sites[SITE_SLOTS];
+    uint32_t reaches;
+    struct churn churn[CHURN_SLOTS];
     bool granule_user[256];
     uint32_t rights[3]; /* CR0, CR4, EFER bits that mappings were made under */
 
@@ -207,6 +228,11 @@ const struct insn_map *fragment_insn(const struct engine *e, const struct fragme
 void fragment_forget(struct vcpu *v, struct fragment *f);
 /* Every fragment with code on the page goes; `counter` counts them. */
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
+/* Every fragment that a write to these bytes may change goes; they lie on one page. */
+void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_t *counter);
+/* May a write to these bytes change a fragment? */
+bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
+bool fragment_covers(const struct fragment *f, gpa_t gpa, uint32_t len);
 /* Fragments that hold the instruction at `gpa` go: it is to be translated otherwise. */
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa);
 /* The mapping of `gva` to the page at `gpa` is gone from a window: nothing may go from there to
@@ -258,6 +284,14 @@ struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at);
 struct fragment *build_one_shot(struct vcpu *v);
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);
 uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
+
+/* past_windows.c: operands that are looked up instead of being reached through a window. */
+/* The site at `gpa` wrote to a page with code, or met a page that churns. True: it has got the hint to go past the windows from now on. */
+bool past_windows_trouble(struct engine *e, gpa_t gpa);
+/* Would the fragment that has called out change what it does itself by a write to these bytes? */
+bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len);
+/* A hidden fault at `gva` in the supervisor's window: is that page mapped again and again? */
+bool past_windows_churns(struct engine *e, gva_t gva);
 
 /* signals.c, memory_fault.c */
 int signals_init(struct vcpu *v);

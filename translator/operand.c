@@ -218,7 +218,29 @@ static struct memref linear_operand(struct block *b, const struct insn *in, int3
     return linear_sum(b, in, arg, ea, in->addr16);
 }
 
+/* Instructions whose one access is known in place and size. */
+bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *arg) {
+    const ZydisDecodedInstruction *z = &in->z;
+    bool has_operand = z->attributes & ZYDIS_ATTRIB_HAS_MODRM && z->raw.modrm.mod != 3;
+    bool bit_string = z->opcode_map == ZYDIS_OPCODE_MAP_0F && (z->opcode & 0xe7) == 0xa3;
+    if (HINT_OPERAND(in->hint) != WINDOW_PAST || in->row->emit != e_ident || !has_operand || bit_string ||
+        in->row->unit == UNIT_X87 || in->row->vex || block_calls_out(b, in->segment) ||
+        block_segment_class(b, in->segment) == SEGMENT_64K)
+        return false;
+    *arg = explicit_access(b, in);
+    uint32_t size = *arg & CHECK_SIZE_MAX;
+    *arg &= 0xffffu;
+    return size == 1 || size == 2 || size == 4 || size == 8 || size == 16;
+}
+
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias) {
+    uint32_t arg;
+    if (operand_can_reach(b, in, &arg)) {
+        struct memref linear = linear_operand(b, in, esp_bias);
+        emit_lea(&b->e, R11, &linear);
+        block_reach(b, in, arg);
+        return (struct memref){.base = R11, .index = NO_REG};
+    }
     return to_window(b, linear_operand(b, in, esp_bias), HINT_OPERAND(in->hint));
 }
 

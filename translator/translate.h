@@ -26,8 +26,9 @@
 #define NO_FIXED_SLOT UINT32_MAX
 
 /* How a site reaches memory at CPL < 3: two bits for the explicit operand (for strings: the
- * source), two for the stack (for strings: the destination). */
-enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH };
+ * source), two for the stack (for strings: the destination). The explicit operand may go past the
+ * windows, at any CPL: a callout looks up where it lies; sites that cannot do that take BOTH for it. */
+enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH, WINDOW_PAST };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
 
