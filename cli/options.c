@@ -217,6 +217,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         {"flush-always", &engine->flush_always, true},
         {"evict-always", &engine->evict_always, true},
         {"no-prefault", &engine->no_prefault, true},
+        {"past-windows", &engine->past_windows, true},
         {"no-sandbox", &engine->sandbox, false},
     };
     char word[sizeof options->rows_path];
@@ -234,7 +235,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         return status;
     return error_set(error,
                      "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
-                     "flush-always evict-always no-prefault cache=BYTES inject=START-END "
+                     "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
                      "rows=FILE no-sandbox)",
                      word);
 }

@@ -48,7 +48,14 @@ uint8_t build_get_hint(const struct engine *e, gpa_t gpa) {
 
 static uint8_t hint_at(void *opaque, uint32_t eip) {
     const struct hint_context *context = opaque;
-    return build_get_hint(context->engine, context->gpa + (eip - context->eip));
+    uint8_t hint = build_get_hint(context->engine, context->gpa + (eip - context->eip));
+    return context->engine->options.past_windows ? (uint8_t)(hint | WINDOW_PAST) : hint;
+}
+
+/* At CPL 3 there is one window, and what goes past it. */
+static uint8_t user_hint_at(void *opaque, uint32_t eip) {
+    uint8_t hint = hint_at(opaque, eip);
+    return HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0;
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -157,7 +164,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .no_links = alone || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
-        .hint = cpu_cpl(cpu) == 3 ? NULL : hint_at,
+        .hint = cpu_cpl(cpu) == 3 ? user_hint_at : hint_at,
         .watch = v->user_callouts ? watch_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
         .peek = e->options.no_chain ? NULL : peek_at,
@@ -245,7 +252,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
     return &e->scratch;
 }
 
-struct fragment *build_find(struct vcpu *v, bool indirect) {
+struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     struct fetched code;
@@ -255,6 +262,7 @@ struct fragment *build_find(struct vcpu *v, bool indirect) {
         fault_raise_gp(v, 0);
         return NULL;
     }
+    *at = 0;
     code.gpa2 = 0;
     code.beyond = bytes_to_limit(cpu);
     if (cpu->interrupt_shadow)
@@ -264,6 +272,8 @@ struct fragment *build_find(struct vcpu *v, bool indirect) {
     if (code.gpa == RAM_NOWHERE)
         return build_one_shot(v);
     struct fragment *f = fragment_find(e, code.gpa, cpu->eip, &space);
+    if (!f && !indirect)
+        f = fragment_inside(e, code.gpa, cpu->eip, &space, at);
     if (f && f->gpa2) { /* its second page must be this address space's */
         gpa_t second;
         if (!fetch_page(v, (linear | PAGE_MASK) + 1, &second))

@@ -18,8 +18,9 @@
 #define CPU_CHAIN_SITE 96
 #define CPU_HOST_RSP 104
 #define CPU_RETURN_RSP 112
+#define CPU_VICTIMS 120
 
-#define JUMP_CACHE_SLOT_BYTES 524288
+#define JUMP_CACHE_NAME 524288 /* offset in a jump cache */
 
 #define LEAVE_CHAIN 3
 #define LEAVE_LOOKUP 4

@@ -64,7 +64,7 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     if (!status)
         status = fragments_init(v, options->cache_bytes);
     if (!status)
-        status = jump_caches_init(e);
+        status = jump_caches_init(v);
     if (!status)
         status = return_stacks_init(v);
     if (!status)
@@ -186,20 +186,21 @@ static int step(struct vcpu *v, int last) {
     uint32_t generation = (uint32_t)v->counters->cache_flushes;
     if (mode & MODE_DEBUG && debug_before_instruction(v))
         return LEAVE_STOP;
-    struct fragment *f = build_find(v, last == LEAVE_LOOKUP_ && !e->options.no_jump_cache);
+    uint32_t at;
+    struct fragment *f = build_find(v, last == LEAVE_LOOKUP_ && !e->options.no_jump_cache, &at);
     if (!f)
         return LEAVE_FAULT;
     bool chainable = !e->options.no_chain && !inject_covers(v) && f != &e->scratch &&
                      generation == v->counters->cache_flushes;
     if (chainable && last == LEAVE_CHAIN_)
-        fragment_link(v, (uintptr_t)cpu->chain_site, f);
+        fragment_link(v, (uintptr_t)cpu->chain_site, f, at);
     else if (chainable && last == LEAVE_LOOKUP_)
         jump_cache_set(v, f);
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;
     if (!(mode & MODE_DEBUG))
         cpu->sys_flags &= ~FL_RF;
-    int reason = engine_enter(cpu, e->cache_exec + f->code);
+    int reason = engine_enter(cpu, e->cache_exec + f->code + at);
     if (e->options.no_reuse && ++e->uses % e->options.no_reuse == 0)
         fragment_forget(v, f);
     if (shadow && (cpu->irq_pending || cpu->nmi_pending))

@@ -29,6 +29,7 @@ struct engine_options {
     bool one_insn;              /* one guest instruction a fragment */
     bool no_jump_cache;         /* indirect transfers always miss */
     bool flush_always;          /* every shadow entry is dropped at every flush */
+    bool past_windows;          /* every operand that can be looked up is */
     bool no_prefault;           /* hidden faults map one page */
     unsigned no_reuse;          /* N: the Nth translation used is thrown away then; with no_chain */
     bool evict_always;          /* every flush evicts every user window and clears the supervisor's */

@@ -78,16 +78,23 @@ struct fragment {
     bool dead;
 };
 
-#define HASH_SIZE 65536u
+#define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
+#define SITE_SLOTS 1024u
+#define CHURN_SLOTS 256u
 #define JUMP_CACHES 64u
+#define CODE_PART (PAGE_SIZE / 64u)
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
 
+/* One table for all jump caches, since their names are in the key. A victim stands in one of
+ * VICTIM_WAYS places, from the one that its hash names. */
 struct jump_victim {
-    uint32_t minus_eip, unused;
+    uint64_t minus_key; /* of name and target; 0: nothing here */
     uint64_t pad;
 };
+#define VICTIMS 65536u
+#define VICTIM_WAYS 4u
 
 #define FIXED_INDEX 16384u
 struct fixed_entry {
@@ -97,7 +104,7 @@ struct fixed_entry {
 };
 
 struct jump_cache {
-    uint64_t *slots; /* JUMP_CACHE_VICTIMS victims and JUMP_CACHE_FIXED fixed slots behind them */
+    uint64_t *slots; /* the name and JUMP_CACHE_FIXED fixed slots behind them */
     struct code_space space;
     uint16_t window;
     bool used;
@@ -106,10 +113,24 @@ struct jump_cache {
 
 struct tlb_entry {
     uint32_t tag; /* page | 1 */
-    bool writable, global;
+    bool dirty, global; /* dirty: a write was walked */
+    bool writable;      /* and there is no translated code on the page */
     uint8_t *host;
 };
 #define TLB_SIZE 64u
+
+/* An instruction that windows serve badly (past_windows.c). */
+struct site {
+    uint32_t gpa;
+    uint32_t troubles;        /* since first_trouble */
+    uint64_t first_trouble;
+    uint32_t reaches, useful; /* past the windows, sampled; those that a window would have served badly */
+};
+
+/* A page of the supervisor's window that is mapped again and again. */
+struct churn {
+    uint32_t page, count;
+};
 
 struct engine {
     struct engine_options options;
@@ -127,15 +148,22 @@ struct engine {
     uint32_t cold_start, cold_used; /* the cache's last third: stubs */
     uint32_t hash[HASH_SIZE];
     uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
+    uint64_t *page_parts; /* by RAM page: a bit for each CODE_PART bytes that fragments depend on */
     struct fragment scratch; /* what the scratch area holds */
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
     struct jump_cache jump_caches[JUMP_CACHES];
+    uint8_t *jump_tables; /* what their slots point into */
+    uint32_t jump_generation; /* of the last name given */
+    struct jump_victim victims[VICTIMS + VICTIM_WAYS];
     uint64_t use_clock;
     struct fixed_entry fixed[FIXED_INDEX]; /* target -> fixed slot, the same in all tables */
     uint32_t fixed_count;
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
+    struct site sites[SITE_SLOTS];
+    uint32_t reaches;
+    struct churn churn[CHURN_SLOTS];
     bool granule_user[256];
     uint32_t rights[3]; /* CR0, CR4, EFER bits that mappings were made under */
 
@@ -200,19 +228,29 @@ struct fragment *fragment_new(struct vcpu *v); /* NULL: the cache is full */
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t);
 struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
                                const struct code_space *space);
+/* A fragment that has the instruction at `gpa` further on, and may be entered there: `*at` bytes behind the
+ * start of its code. */
+struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
+                                 const struct code_space *space, uint32_t *at);
 struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fragment */
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
 /* A fragment goes; its code stays as long as the others'. */
 void fragment_forget(struct vcpu *v, struct fragment *f);
 /* Every fragment with code on the page goes; `counter` counts them. */
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
+/* Every fragment that a write to these bytes may change goes; they lie on one page. */
+void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_t *counter);
+/* May a write to these bytes change a fragment? */
+bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
+bool fragment_covers(const struct fragment *f, gpa_t gpa, uint32_t len);
 /* Fragments that hold the instruction at `gpa` go: it is to be translated otherwise. */
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa);
 /* The mapping of `gva` to the page at `gpa` is gone from a window: nothing may go from there to
  * the page's fragments without a fresh look-up. */
 void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva);
-/* Patches the exit whose rel32 is at host address `site` to go to `to`. */
-void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to);
+/* Patches the exit whose rel32 is at host address `site` to go to `to`, `at` bytes behind the start of its
+ * code. */
+void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t at);
 /* The landing pad's host address, made when first asked for; 0: the cache is full. */
 uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
 /* The landing at cache offset `at`, where a return to elsewhere has arrived, compares from now on
@@ -238,7 +276,7 @@ uint64_t return_stack_overflow(const struct vcpu *v, uintptr_t address);
 uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp);
 
 /* jump_cache.c */
-int jump_caches_init(struct engine *e);
+int jump_caches_init(struct vcpu *v);
 uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_space *space);
 void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_cache_contend(struct vcpu *v, uint32_t target);
@@ -249,12 +287,21 @@ uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
 
 /* build.c: the fragment for cpu->eip in the current mode, translated if need be. NULL with
- * v->fault set: an instruction fetch fault. `indirect`: it was reached through the jump cache. */
-struct fragment *build_find(struct vcpu *v, bool indirect);
+ * v->fault set: an instruction fetch fault. `indirect`: it was reached through the jump cache, and needs a
+ * landing pad; otherwise it may be one that is to be entered `*at` bytes behind its start. */
+struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at);
 /* The same instruction alone, translated into the scratch area and registered nowhere. */
 struct fragment *build_one_shot(struct vcpu *v);
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);
 uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
+
+/* past_windows.c: operands that are looked up instead of being reached through a window. */
+/* The site at `gpa` wrote to a page with code, or met a page that churns. True: it has got the hint to go past the windows from now on. */
+bool past_windows_trouble(struct engine *e, gpa_t gpa);
+/* Would the fragment that has called out change what it does itself by a write to these bytes? */
+bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len);
+/* A hidden fault at `gva` in the supervisor's window: is that page mapped again and again? */
+bool past_windows_churns(struct engine *e, gva_t gva);
 
 /* signals.c, memory_fault.c */
 int signals_init(struct vcpu *v);

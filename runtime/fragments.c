@@ -61,7 +61,8 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
     e->maps = reserve(e->map_max * sizeof *e->maps);
     e->page_fragments = reserve(pages * sizeof(uint32_t));
     e->page2_fragments = reserve(pages * sizeof(uint32_t));
-    if (!e->fragments || !e->maps || !e->exits || !e->page_fragments || !e->page2_fragments)
+    e->page_parts = reserve(pages * sizeof(uint64_t));
+    if (!e->page_parts || !e->fragments || !e->maps || !e->exits || !e->page_fragments || !e->page2_fragments)
         return -ENOMEM;
     empty(e);
     return 0;
@@ -69,19 +70,25 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 
+static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
+    uint64_t key = (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
+    return (uint32_t)(key >> 40) & (HASH_SIZE - 1);
+}
+
 void fragments_flush_all(struct vcpu *v) {
     struct engine *e = v->engine;
     for (uint32_t i = 1; i < e->fragment_count; i++) {
         struct fragment *f = &e->fragments[i];
         if (f->dead)
             continue;
+        e->hash[hash_of(f->gpa, f->space.mode)] = NO_FRAGMENT;
         uint32_t pages[2] = {page_of(f->gpa), page_of(f->gpa2)};
         for (unsigned k = 0; k < (f->gpa2 ? 2u : 1u); k++) {
             e->page_fragments[pages[k]] = e->page2_fragments[pages[k]] = NO_FRAGMENT;
+            e->page_parts[pages[k]] = 0;
             shadow_release_code(&e->shadow, (gpa_t)pages[k] << PAGE_SHIFT);
         }
     }
-    memset(e->hash, 0, sizeof e->hash);
     empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
@@ -90,17 +97,37 @@ void fragments_flush_all(struct vcpu *v) {
     v->counters->cache_flushes++;
 }
 
-static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
-    uint64_t key = (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
-    return (uint32_t)(key >> 48) & (HASH_SIZE - 1);
-}
-
 struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
                                const struct code_space *space) {
     for (uint32_t i = e->hash[hash_of(gpa, space->mode)]; i; i = e->fragments[i].hash_next) {
         struct fragment *f = &e->fragments[i];
         if (f->gpa == gpa && f->eip == eip && code_space_equal(&f->space, space))
             return f;
+    }
+    return NULL;
+}
+
+static const struct insn_map *insn_at(const struct engine *e, const struct fragment *f, uint32_t guest) {
+    const struct insn_map *map = &e->maps[f->map];
+    for (unsigned i = 1; i < f->map_count && map[i].guest <= guest; i++)
+        if (map[i].guest == guest)
+            return &map[i];
+    return NULL;
+}
+
+struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
+                                 const struct code_space *space, uint32_t *at) {
+    for (uint32_t i = e->page_fragments[page_of(gpa)]; i; i = e->fragments[i].page_next) {
+        struct fragment *f = &e->fragments[i];
+        uint32_t guest = (uint32_t)(gpa - f->gpa); /* huge where the fragment starts behind it */
+        if (guest >= f->guest_len || f->gpa2 || f->eip + guest != eip ||
+            !code_space_equal(&f->space, space))
+            continue;
+        const struct insn_map *insn = insn_at(e, f, guest);
+        if (!insn || insn->esp)
+            continue;
+        *at = insn->host;
+        return f;
     }
     return NULL;
 }
@@ -119,6 +146,21 @@ struct fragment *fragment_new(struct vcpu *v) {
     f->map = e->map_count;
     f->exits = e->exit_count;
     return f;
+}
+
+/* Bits for the parts of a page that a fragment depends on. */
+static uint64_t parts(gpa_t from, uint32_t len) {
+    unsigned first = (unsigned)(from & PAGE_MASK) / CODE_PART;
+    unsigned last = (unsigned)((from + len - 1) & PAGE_MASK) / CODE_PART;
+    return ~0ull << first & ~0ull >> (63 - last);
+}
+
+static void note_parts(struct engine *e, const struct fragment *f) {
+    uint32_t bytes = f->guest_len + 14, left = PAGE_SIZE - (uint32_t)(f->gpa & PAGE_MASK);
+    uint32_t first = bytes < left ? bytes : left;
+    e->page_parts[page_of(f->gpa)] |= parts(f->gpa, first);
+    if (f->gpa2 && bytes > first)
+        e->page_parts[page_of(f->gpa2)] |= parts(f->gpa2 & ~(gpa_t)PAGE_MASK, bytes - first);
 }
 
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
@@ -151,6 +193,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         f->page2_next = e->page2_fragments[page_of(f->gpa2)];
         e->page2_fragments[page_of(f->gpa2)] = index;
     }
+    note_parts(e, f);
     v->counters->fragments++;
     v->counters->fragment_bytes += t->code_len;
     v->counters->guest_bytes += t->guest_len;
@@ -232,7 +275,7 @@ static void link_thunk(struct engine *e, struct fragment_exit *exit) {
     patch(e, exit->site, at - (exit->site + 4));
 }
 
-void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
+void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t at) {
     struct engine *e = v->engine;
     struct fragment *from = fragment_at(e, site);
     uint32_t offset = (uint32_t)(site - (uintptr_t)e->cache_exec);
@@ -240,7 +283,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
         return; /* what it stood in is gone */
     for (unsigned i = 0; i < from->exit_count; i++) {
         struct fragment_exit *exit = &e->exits[from->exits + i];
-        if (exit->site != offset || exit->to != NO_FRAGMENT || exit->target != to->eip)
+        if (exit->site != offset || exit->to != NO_FRAGMENT || exit->target != v->cpu.eip)
             continue;
         assert(code_space_equal(&from->space, &to->space));
         /* User code: a straddling fragment's second page is the address space's own. */
@@ -251,7 +294,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to) {
         exit->to = fragment_index(e, to);
         exit->next = to->incoming;
         to->incoming = from->exits + i;
-        patch(e, exit->site, to->code - (exit->site + 4));
+        patch(e, exit->site, to->code + at - (exit->site + 4));
         v->counters->links_made++;
         return;
     }
@@ -328,7 +371,53 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
         kill_fragment(v, &e->fragments[e->page2_fragments[page]]);
         ++*counter;
     }
+    e->page_parts[page] = 0;
     shadow_release_code(&e->shadow, gpa);
+}
+
+/* Do the bytes decide what the fragment does? What does not decode may depend on as many as an
+ * instruction has. */
+bool fragment_covers(const struct fragment *f, gpa_t gpa, uint32_t len) {
+    uint32_t bytes = f->guest_len + 14;
+    uint32_t left = PAGE_SIZE - (uint32_t)(f->gpa & PAGE_MASK);
+    uint32_t first = bytes < left ? bytes : left;
+    if (f->gpa < gpa + len && gpa < f->gpa + first)
+        return true;
+    gpa_t second = f->gpa2 & ~(gpa_t)PAGE_MASK;
+    return f->gpa2 && second < gpa + len && gpa < second + (bytes - first);
+}
+
+static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa, uint32_t len,
+                          uint64_t *counter) {
+    struct engine *e = v->engine;
+    for (uint32_t i = *list, next; i; i = next) {
+        struct fragment *f = &e->fragments[i];
+        next = second ? f->page2_next : f->page_next;
+        if (!fragment_covers(f, gpa, len))
+            continue;
+        kill_fragment(v, f);
+        ++*counter;
+        return_stacks_forget(e); /* a landing behind a call must not go on in what was there */
+    }
+}
+
+bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len) {
+    return e->page_parts[page_of(gpa)] & parts(gpa, len);
+}
+
+void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_t *counter) {
+    struct engine *e = v->engine;
+    uint32_t page = page_of(gpa);
+    if (!fragments_on(e, gpa, len))
+        return;
+    TRACE2(v->trace, code, "invalidate %lld bytes at %llx", len, gpa);
+    kill_covering(v, &e->page_fragments[page], false, gpa, len, counter);
+    kill_covering(v, &e->page2_fragments[page], true, gpa, len, counter);
+    e->page_parts[page] = 0;
+    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next)
+        note_parts(e, &e->fragments[i]);
+    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
+        note_parts(e, &e->fragments[i]);
 }
 
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {

@@ -28,8 +28,7 @@ void guest_tlb_drop_writable(struct engine *e) {
     if (!e->tlb_has_writable)
         return;
     for (unsigned i = 0; i < 2 * TLB_SIZE; i++)
-        if (e->tlb[i / TLB_SIZE][i % TLB_SIZE].writable)
-            e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
+        e->tlb[i / TLB_SIZE][i % TLB_SIZE].writable = false;
     e->tlb_has_writable = false;
 }
 
@@ -39,7 +38,7 @@ struct place {
     bool fault;
 };
 
-static struct place walk_place(struct vcpu *v, gva_t gva, bool write, bool user) {
+static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool write, bool user) {
     struct engine *e = v->engine;
     struct walk walk =
         walk_page(v->ram, &v->cpu.paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
@@ -55,22 +54,22 @@ static struct place walk_place(struct vcpu *v, gva_t gva, bool write, bool user)
         engine_host_failure(v, "guest memory", ENOMEM);
         return (struct place){0};
     }
-    if (write && e->shadow.page_code[page >> PAGE_SHIFT])
-        fragments_invalidate_page(v, page, &v->counters->invalidate_device);
     struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
-    bool writable = write;
-    *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .writable = writable,
+    bool writable = write && !e->shadow.page_code[page >> PAGE_SHIFT];
+    *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .dirty = write, .writable = writable,
                                 .global = walk.global, .host = v->ram->base + page};
     e->tlb_has_writable |= writable;
+    if (write && !writable && len)
+        fragments_invalidate_range(v, page + (gva & PAGE_MASK), len, &v->counters->invalidate_device);
     return (struct place){.host = v->ram->base + page + (gva & PAGE_MASK)};
 }
 
-static struct place find_place(struct vcpu *v, gva_t gva, bool write, bool system) {
+static struct place find_place(struct vcpu *v, gva_t gva, uint32_t len, bool write, bool system) {
     bool user = !system && cpu_cpl(&v->cpu) == 3;
     const struct tlb_entry *entry = &v->engine->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
     if (entry->tag == ((gva & ~PAGE_MASK) | 1) && (!write || entry->writable))
         return (struct place){.host = entry->host + (gva & PAGE_MASK)};
-    return walk_place(v, gva, write, user);
+    return walk_place(v, gva, len, write, user);
 }
 
 static uint32_t room(gva_t gva, uint32_t len) {
@@ -92,7 +91,7 @@ static void copy_out(uint8_t *to, const uint8_t *host, uint32_t len) {
 
 bool guest_read(struct vcpu *v, gva_t gva, void *to, uint32_t len, bool system) {
     uint32_t first = room(gva, len);
-    struct place place = find_place(v, gva, false, system);
+    struct place place = find_place(v, gva, first, false, system);
     if (place.fault)
         return false;
     if (first == len) {
@@ -101,11 +100,11 @@ bool guest_read(struct vcpu *v, gva_t gva, void *to, uint32_t len, bool system) 
     }
     /* Every page must allow it before anything is reported as read. */
     for (uint32_t done = first; done < len; done += room(gva + done, len - done))
-        if (find_place(v, gva + done, false, system).fault)
+        if (find_place(v, gva + done, 1, false, system).fault)
             return false;
     for (uint32_t done = 0; done < len;) {
         uint32_t part = room(gva + done, len - done);
-        place = find_place(v, gva + done, false, system);
+        place = find_place(v, gva + done, part, false, system);
         copy_out((uint8_t *)to + done, place.host, part);
         done += part;
     }
@@ -114,7 +113,7 @@ bool guest_read(struct vcpu *v, gva_t gva, void *to, uint32_t len, bool system) 
 
 bool guest_probe_write(struct vcpu *v, gva_t gva, uint32_t len, bool system) {
     for (uint32_t done = 0; done < len; done += room(gva + done, len - done))
-        if (find_place(v, gva + done, true, system).fault)
+        if (find_place(v, gva + done, room(gva + done, len - done), true, system).fault)
             return false;
     return true;
 }
@@ -124,12 +123,39 @@ bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool
         return false;
     for (uint32_t done = 0; done < len;) {
         uint32_t part = room(gva + done, len - done);
-        struct place place = find_place(v, gva + done, true, system);
+        struct place place = find_place(v, gva + done, part, true, system);
         if (place.fault)
             return false;
         if (place.host)
             memcpy(place.host, (const uint8_t *)from + done, part);
         done += part;
     }
+    return true;
+}
+
+/* Where a window would fault: the page is not known yet, or has code on it. */
+bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **host, bool *useful) {
+    struct engine *e = v->engine;
+    bool user = cpu_cpl(&v->cpu) == 3;
+    const struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
+    *useful = false;
+    *host = entry->host + (gva & PAGE_MASK);
+    bool known = entry->tag == ((gva & ~PAGE_MASK) | 1);
+    if (known && (!write || entry->writable))
+        return true;
+    *useful = true;
+    if (!known || !entry->dirty) {
+        struct place place = walk_place(v, gva, 0, write, user);
+        *host = place.host;
+        if (!place.host || !write)
+            return !place.fault;
+    }
+    gpa_t place = (gpa_t)(*host - v->ram->base);
+    if (!fragments_on(e, place, len))
+        return true;
+    if (past_windows_writes_self(v, place, len))
+        *host = NULL;
+    else
+        fragments_invalidate_range(v, place, len, &v->counters->invalidate_write);
     return true;
 }

@@ -19,6 +19,11 @@ bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool
 /* Would a write of `len` bytes succeed? Sets A and D as the write would. */
 bool guest_probe_write(struct vcpu *v, gva_t gva, uint32_t len, bool system);
 
+/* The host address of an access of translated code that lies on one page, A and D set as by that access; NULL:
+ * there is no RAM, or the fragment that makes it would change itself. What else it would change is
+ * invalidated. `*useful`: the page was not at hand, or holds translated code. */
+bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **host, bool *useful);
+
 static inline bool guest_read16(struct vcpu *v, gva_t gva, uint16_t *to, bool system) {
     return guest_read(v, gva, to, 2, system);
 }

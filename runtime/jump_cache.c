@@ -2,9 +2,11 @@
  *
  * One table a code space and window (a linear address means nothing without its address space). A slot,
  * chosen by the target's low bits, holds the landing pad of one fragment, which checks the whole
- * address; empty slots hold STUB_MISS. A table remembers which of its pages were written, so that
- * emptying one costs what it was used. The shadow's entry diff keeps them true: when a page with
- * translated code is dropped from a window, its fragments' pads go from that window's tables. */
+ * address; empty slots hold STUB_MISS. Targets that share their slot with others are found among the
+ * victims, by the table's name and the target: a table that is emptied gets a new name, and nothing is
+ * found by the old one. A table remembers which of its pages were written, so that emptying
+ * one costs what it was used. The shadow's entry diff keeps them true: when a page with translated
+ * code is dropped from a window, its fragments' pads go from that window's tables. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -14,30 +16,28 @@
 
 #define PAGE_SLOTS (PAGE_SIZE / sizeof(uint64_t))
 #define SLOT_PAGES (JUMP_CACHE_SLOTS / PAGE_SLOTS)
-#define PAGE_VICTIMS (PAGE_SIZE / sizeof(struct jump_victim))
-#define VICTIM_PAGES (JUMP_CACHE_VICTIMS / PAGE_VICTIMS)
 #define FIXED_PROBES 8u
 
 /* At a table's end. */
 struct table_use {
-    uint64_t written[(SLOT_PAGES + VICTIM_PAGES + 63) / 64]; /* pages that are not all misses */
+    uint64_t written[(SLOT_PAGES + 63) / 64]; /* pages that are not all misses */
     bool filled;
 };
 #define USE_OFFSET (JUMP_CACHE_FIXED_OFFSET + JUMP_CACHE_FIXED * sizeof(uint64_t))
-#define TABLE_BYTES (USE_OFFSET + PAGE_SIZE)
+#define TABLE_BYTES ((USE_OFFSET + sizeof(struct table_use) + PAGE_MASK) & ~(uint64_t)PAGE_MASK)
+#define NAME_TABLE(name) ((name) >> 32 & (JUMP_CACHES - 1)) /* the table that has or had a name */
 
-int jump_caches_init(struct engine *e) {
+int jump_caches_init(struct vcpu *v) {
+    struct engine *e = v->engine;
     uint8_t *pool = mmap(NULL, JUMP_CACHES * TABLE_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pool == MAP_FAILED)
         return -errno;
+    e->jump_tables = pool;
+    v->cpu.victims = (uint64_t)(uintptr_t)e->victims;
     for (unsigned i = 0; i < JUMP_CACHES; i++)
         e->jump_caches[i].slots = (uint64_t *)(void *)(pool + i * TABLE_BYTES);
     return 0;
-}
-
-static struct jump_victim *victims(uint64_t *slots) {
-    return (struct jump_victim *)(void *)(slots + JUMP_CACHE_SLOTS);
 }
 
 static uint64_t *fixed_slots(uint64_t *slots) { return slots + JUMP_CACHE_FIXED_OFFSET / 8; }
@@ -55,21 +55,62 @@ static void mark(uint64_t *slots, unsigned page) {
     use_of(slots)->written[page / 64] |= 1ull << page % 64;
 }
 
-static void empty_page(uint64_t *slots, unsigned page) {
-    if (page < SLOT_PAGES) {
-        fill_slots(slots + page * PAGE_SLOTS, PAGE_SLOTS);
-        return;
+static uint64_t *name_of(uint64_t *slots) { return slots + JUMP_CACHE_NAME_OFFSET / 8; }
+
+/* Names are in the upper half of a key. They come round after 2^26 tables were emptied: then every
+ * victim goes. */
+static void rename_table(struct engine *e, uint64_t *slots) {
+    uint64_t table = (uint64_t)((uint8_t *)slots - e->jump_tables) / TABLE_BYTES;
+    e->jump_generation = (e->jump_generation + 1) % (1u << 26);
+    if (e->jump_generation == 0)
+        memset(e->victims, 0, sizeof e->victims);
+    *name_of(slots) = ((uint64_t)e->jump_generation * JUMP_CACHES | table) << 32;
+}
+
+static uint64_t victim_key(uint64_t *slots, uint32_t target) { return *name_of(slots) | target; }
+
+/* The first of the places where a victim may stand; as in stub_miss. */
+static struct jump_victim *victim_places(struct engine *e, uint64_t key) {
+    uint64_t crc = 0;
+    __asm__("crc32q %1, %0" : "+r"(crc) : "rm"(key));
+    return &e->victims[crc % VICTIMS];
+}
+
+static bool is_old(const struct engine *e, const struct jump_victim *victim) {
+    uint64_t name = -victim->minus_key & ~(uint64_t)UINT32_MAX;
+    const uint8_t *table = e->jump_tables + NAME_TABLE(name) * TABLE_BYTES;
+    return *(const uint64_t *)(const void *)(table + JUMP_CACHE_NAME_OFFSET) != name;
+}
+
+/* Where it stands already, else a free place, else one that is taken from another. */
+static void victim_set(struct engine *e, uint64_t key, uint64_t pad) {
+    struct jump_victim *at = victim_places(e, key), *to = NULL;
+    for (unsigned i = 0; i < VICTIM_WAYS; i++) {
+        if (at[i].minus_key == -key) {
+            to = &at[i];
+            break;
+        }
+        if (!to && (!at[i].minus_key || is_old(e, &at[i])))
+            to = &at[i];
     }
-    struct jump_victim *at = victims(slots) + (page - SLOT_PAGES) * PAGE_VICTIMS;
-    for (unsigned i = 0; i < PAGE_VICTIMS; i++)
-        at[i] = (struct jump_victim){.pad = (uint64_t)(uintptr_t)stub_leave_miss};
+    if (!to)
+        to = &at[e->use_clock++ % VICTIM_WAYS];
+    *to = (struct jump_victim){.minus_key = -key, .pad = pad};
+}
+
+static void victim_forget(struct engine *e, uint64_t key) {
+    struct jump_victim *at = victim_places(e, key);
+    for (unsigned i = 0; i < VICTIM_WAYS; i++)
+        if (at[i].minus_key == -key)
+            at[i] = (struct jump_victim){0};
 }
 
 static void clear(struct engine *e, struct jump_cache *jc) {
     struct table_use *use = use_of(jc->slots);
-    for (unsigned page = 0; page < SLOT_PAGES + VICTIM_PAGES; page++)
+    for (unsigned page = 0; page < SLOT_PAGES; page++)
         if (!use->filled || use->written[page / 64] >> page % 64 & 1)
-            empty_page(jc->slots, page);
+            fill_slots(jc->slots + page * PAGE_SLOTS, PAGE_SLOTS);
+    rename_table(e, jc->slots);
     fill_slots(fixed_slots(jc->slots), use->filled ? e->fixed_count : JUMP_CACHE_FIXED);
     *use = (struct table_use){.filled = true};
 }
@@ -135,12 +176,10 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     if (!pad)
         return;
     uint64_t *slot = &slots[jump_cache_slot(f->eip)];
-    uint32_t victim = jump_cache_victim(f->eip);
     if (*slot != (uint64_t)(uintptr_t)stub_contended)
         *slot = pad;
-    victims(slots)[victim] = (struct jump_victim){.minus_eip = -f->eip, .pad = pad};
+    victim_set(v->engine, victim_key(slots, f->eip), pad);
     mark(slots, (unsigned)(jump_cache_slot(f->eip) / PAGE_SLOTS));
-    mark(slots, (unsigned)(SLOT_PAGES + victim / PAGE_VICTIMS));
 }
 
 /* A pad has been reached on the way to another target: its slot leads to the victims from now on, as
@@ -167,11 +206,9 @@ static void forget_in(struct engine *e, uint64_t *slots, const struct fragment *
     if (!f->pad)
         return;
     uint64_t *slot = &slots[jump_cache_slot(f->eip)];
-    struct jump_victim *victim = &victims(slots)[jump_cache_victim(f->eip)];
     if (*slot == pad)
         fill_slots(slot, 1);
-    if (victim->pad == pad)
-        *victim = (struct jump_victim){.pad = (uint64_t)(uintptr_t)stub_leave_miss};
+    victim_forget(e, victim_key(slots, f->eip));
 }
 
 void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f) {

@@ -29,7 +29,7 @@ static void change_hint(struct vcpu *v, gpa_t insn, gva_t gva, bool to_user) {
                   page == ebp >> PAGE_SHIFT;
     if (second && HINT_SECOND(hint) == WINDOW_BOTH)
         second = false; /* that operand is settled: it was the other one */
-    else if (!second && HINT_OPERAND(hint) == WINDOW_BOTH)
+    else if (!second && HINT_OPERAND(hint) >= WINDOW_BOTH)
         second = true;
     unsigned shift = second ? 2 : 0;
     unsigned old = (unsigned)hint >> shift & 3u;
@@ -42,7 +42,7 @@ static void change_hint(struct vcpu *v, gpa_t insn, gva_t gva, bool to_user) {
 
 static bool uses_both(const struct vcpu *v, gpa_t insn) {
     uint8_t hint = build_get_hint(v->engine, insn);
-    return HINT_OPERAND(hint) == WINDOW_BOTH || HINT_SECOND(hint) == WINDOW_BOTH;
+    return HINT_OPERAND(hint) >= WINDOW_BOTH || HINT_SECOND(hint) == WINDOW_BOTH;
 }
 
 /* The same access faults again and again with nothing else in between: say so, do not spin. */
@@ -57,7 +57,7 @@ static bool repeats(struct engine *e, gva_t gva, gpa_t insn) {
 
 static bool is_settled(const struct vcpu *v, gpa_t insn) {
     uint8_t hint = build_get_hint(v->engine, insn);
-    return HINT_OPERAND(hint) == WINDOW_BOTH && HINT_SECOND(hint) == WINDOW_BOTH;
+    return HINT_OPERAND(hint) >= WINDOW_BOTH && HINT_SECOND(hint) == WINDOW_BOTH;
 }
 
 /* One instruction that needs both windows at neighbouring pages, or in one granule: no choice by
@@ -109,6 +109,13 @@ static enum leave wrong_window(struct vcpu *v, gva_t gva, gpa_t insn, const stru
     return LEAVE_RETRY;
 }
 
+/* Its operand is looked up from now on. */
+static enum leave go_past(struct vcpu *v, gpa_t insn) {
+    v->counters->retranslations++;
+    v->engine->retranslate_gpa = insn;
+    return LEAVE_RETRY;
+}
+
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
@@ -145,9 +152,12 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */
     if (write && e->shadow.page_code[page >> PAGE_SHIFT]) {
         e->written_gpa = page;
-        return LEAVE_CODE_WRITE;
+        return past_windows_trouble(e, insn) ? go_past(v, insn) : LEAVE_CODE_WRITE;
     }
     v->counters->hidden_faults++;
+    if (!user && w->number == WINDOW_SUPERVISOR && !walk.large && past_windows_churns(e, gva) &&
+        past_windows_trouble(e, insn))
+        return go_past(v, insn);
     TRACE4(v->trace, shadow, "fill window %lld %llx -> %llx write %lld", w->number, gva, walk.gpa,
            write);
     if (shadow_fill(&e->shadow, w, &cpu->paging, gva, &walk, write) != FILL_OK) {

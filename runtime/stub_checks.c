@@ -13,10 +13,12 @@ CHECK(CPU_FLAGS, flags);
 CHECK(CPU_ATTENTION, attention);
 CHECK(CPU_USER_WINDOW, user_window);
 CHECK(CPU_JUMP_CACHE, jump_cache);
+CHECK(CPU_VICTIMS, victims);
 CHECK(CPU_CHAIN_SITE, chain_site);
 CHECK(CPU_HOST_RSP, host_rsp);
 CHECK(CPU_RETURN_RSP, return_rsp);
 _Static_assert(LEAVE_CHAIN == LEAVE_CHAIN_ && LEAVE_LOOKUP == LEAVE_LOOKUP_ &&
                    LEAVE_ATTENTION == LEAVE_ATTENTION_,
                "cpu_offsets.h: reasons");
-_Static_assert(JUMP_CACHE_SLOT_BYTES == JUMP_CACHE_SLOTS * 8, "cpu_offsets.h: jump cache");
+_Static_assert(JUMP_CACHE_NAME == JUMP_CACHE_NAME_OFFSET, "cpu_offsets.h: jump cache");
+_Static_assert(sizeof(struct jump_victim) == 16 && VICTIM_WAYS == 4, "stubs.S: victims");

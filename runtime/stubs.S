@@ -57,13 +57,6 @@
 2:  mov eax, [r15 + CPU_EAX]
     .endm
 
-/* Times 16, to 16 bits: LEA scales by 8 at most. */
-    .macro shl_index reg
-    lea \reg, [\reg * 2]
-    lea \reg, [\reg * 8]
-    movzx r10d, r10w
-    .endm
-
 /* r11d: eip. Through the jump cache, as every indirect transfer. */
     .macro jump_guest
     mov r11d, [r15 + CPU_EIP]
@@ -147,8 +140,16 @@ stub_chain: /* r10 site, r11d target */
     mov eax, LEAVE_CHAIN
     jmp engine_leave_saved
 
+/* Goes on when the victim at r9 is not the one for the name and target in r10. */
+    .macro try_victim
+    mov rcx, [r9]
+    lea rcx, [rcx + r10]
+    jrcxz 5f
+    lea r9, [r9 + 16]
+    .endm
+
 /* r11d target. Another target may hold its slot: the victims are looked at before C is. Neither
- * flags nor ecx change on the way to a landing pad, which checks everything once more. */
+ * flags nor ecx change on the way to a landing pad, which checks the target once more. */
     .globl stub_contended
 stub_contended: /* a slot that several targets want: as stub_miss, but to be told from it */
     nop
@@ -159,17 +160,23 @@ stub_miss:
     jecxz 4f
     mov ecx, r8d
     jmp stub_leave_miss
-4:  mov r10d, 0
-    crc32 r10d, r11d
-    bswap r10d
-    shl_index r10
-    mov ecx, [r13 + r10 + JUMP_CACHE_SLOT_BYTES]
-    lea ecx, [rcx + r11]
-    jecxz 5f
+4:  mov r10, [r13 + JUMP_CACHE_NAME]
+    lea r10, [r10 + r11]
+    mov r9d, 0
+    crc32 r9, r10
+    movzx r9d, r9w
+    lea r9, [r9 * 8]
+    lea r9, [r9 * 2]
+    mov rcx, [r15 + CPU_VICTIMS]
+    lea r9, [r9 + rcx]
+    try_victim
+    try_victim
+    try_victim
+    try_victim
     mov ecx, r8d
     jmp stub_leave_miss
 5:  mov ecx, r8d
-    jmp [r13 + r10 + JUMP_CACHE_SLOT_BYTES + 8]
+    jmp [r9 + 8]
 
     .globl stub_leave_miss
 stub_leave_miss:

@@ -97,6 +97,8 @@ struct memref operand_sum(struct block *b, const struct insn *in, struct memref 
 /* The same through any segment, by the argument of `check`; the linear address goes to r11d. */
 void operand_linear_sum(struct block *b, const struct insn *in, uint32_t check, struct memref ea,
                         bool narrow);
+/* Can the explicit operand go past the windows (WINDOW_PAST)? Then size and kind for the callout. */
+bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *arg);
 /* Loads the linear address of the memory operand into r11d. */
 void operand_linear(struct block *b, const struct insn *in);
 /* 64-bit base of the window that linear addresses in `reg` go through, by hint, into `to`. */
@@ -143,6 +145,8 @@ void exits_finish(struct block *b);
 void emit_jump_stub(struct emit *e, enum stub stub);
 void block_callout(struct block *b, const struct insn *in, unsigned id, uint32_t arg);
 void block_raise(struct block *b, uint32_t eip, uint32_t next_eip, uint32_t vector);
+/* The callout `reach` of a memory operand at linear address r11d: its host address comes back in r11. */
+void block_reach(struct block *b, const struct insn *in, uint32_t arg);
 /* The callout `check` of a memory operand at offset r11d: its linear address comes back in r11d. */
 void block_check_access(struct emit *e, const struct pending_check *check);
 

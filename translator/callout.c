@@ -39,6 +39,12 @@ void block_check_access(struct emit *e, const struct pending_check *check) {
     emit_load(e, R11, &result);
 }
 
+void block_reach(struct block *b, const struct insn *in, uint32_t arg) {
+    struct memref reached = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, reached));
+    call_stub(&b->e, in->eip, in->next_eip, CALLOUT_reach, arg);
+    emit_load64(&b->e, R11, &reached);
+}
+
 static uint32_t size_arg(const struct insn *in) { return in->opsize16 ? CALLOUT_ARG16 : 0; }
 
 /* A callout that may change the mode or the mapping of code is followed by a fresh look-up. */

@@ -140,6 +140,8 @@ struct cpu {
     uint64_t chain_site; /* STUB_CHAIN: host address of the rel32 to patch */
     uint64_t host_rsp;   /* of the run loop's frame, while translated code runs */
     uint64_t return_rsp; /* translated code's RSP: its stack of host return addresses */
+    uint64_t victims;    /* jump targets that share their slot with another */
+    uint64_t reached;    /* host address that the callout `reach` hands back */
 
     /* Reached with a 32-bit displacement. */
     struct segment seg[SEG_COUNT];

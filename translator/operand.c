@@ -333,9 +333,30 @@ static bool is_plain_bit_string(const struct block *b, const struct insn *in) {
     return gs && !in->addr16 && !block_calls_out(b, in->segment);
 }
 
+/* Instructions whose one access is known in place and size. */
+bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *arg) {
+    const ZydisDecodedInstruction *z = &in->z;
+    bool has_operand = z->attributes & ZYDIS_ATTRIB_HAS_MODRM && z->raw.modrm.mod != 3;
+    if (HINT_OPERAND(in->hint) != WINDOW_PAST || in->row->emit != e_ident || !has_operand || is_bit_string(in) ||
+        in->row->unit == UNIT_X87 || in->row->vex || block_calls_out(b, in->segment) ||
+        block_segment_class(b, in->segment) == SEGMENT_64K)
+        return false;
+    *arg = explicit_access(b, in);
+    uint32_t size = *arg & CHECK_SIZE_MAX;
+    *arg &= 0xffffu;
+    return size == 1 || size == 2 || size == 4 || size == 8 || size == 16;
+}
+
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias) {
+    uint32_t arg;
     if (is_bit_string(in) && !is_plain_bit_string(b, in))
         return bit_string_operand(b, in);
+    if (operand_can_reach(b, in, &arg)) {
+        struct memref linear = linear_operand(b, in, esp_bias);
+        emit_lea(&b->e, R11, &linear);
+        block_reach(b, in, arg);
+        return (struct memref){.base = R11, .index = NO_REG};
+    }
     return to_window(b, linear_operand(b, in, esp_bias), HINT_OPERAND(in->hint));
 }
 

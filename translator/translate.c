@@ -33,10 +33,11 @@ static bool bears_lag(const struct block *b, const struct insn *in) {
                              MODE_ALIGN | MODE_DEBUG | MODE_STACK16 | MODE_NO_FPU | MODE_NO_SSE;
     const ZydisDecodedInstruction *z = &in->z;
     emitter_fn emit = in->row->emit;
+    uint32_t arg;
     bool stack = emit == e_push_reg || emit == e_push_imm || emit == e_ret ||
                  emit == e_call_rel || (emit == e_pop_reg && (z->opcode & 7u) != ESP);
     if (b->req->mode & checked || b->esp < -96 || b->esp > 96 || in->row->vex ||
-        block_segment_class(b, in->segment) >= SEGMENT_GENERAL)
+        block_segment_class(b, in->segment) >= SEGMENT_GENERAL || operand_can_reach(b, in, &arg))
         return false;
     if (stack)
         return (emit != e_push_reg || (z->opcode & 7u) != ESP) && !in->opsize16;
@@ -70,6 +71,7 @@ static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
         return -1;
     b->pc = b->req->eip + offset;
     b->undo = UNDO_NONE;
+    in.hint = b->req->hint ? b->req->hint(b->req->opaque, b->pc) : 0;
     bool watched = b->req->watch && b->req->watch(b->req->opaque, b->req->linear + offset) >= 0;
     if (verdict || watched || !bears_lag(b, &in))
         block_settle_esp(b);
@@ -82,7 +84,6 @@ static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
         return 1;
     }
     b->out->guest_len = offset + in.len;
-    in.hint = b->req->hint ? b->req->hint(b->req->opaque, b->pc) : 0;
     if (b->req->rows)
         insn_row_mark(b->req->rows, in.row);
     in.row->emit(b, &in);

@@ -17,18 +17,18 @@
 #define TRANSLATION_EXITS_MAX 16u
 #define TRANSLATION_CODE_MAX 8192u
 #define JUMP_CACHE_SLOTS 65536u
-/* Behind the slots stand, by a hash, pairs of (-target, landing pad) for those that share their slot
- * with another target: STUB_MISS looks there first. */
-#define JUMP_CACHE_VICTIMS 4096u
-/* Behind those, slots that belong to one target each: exits to a known target in another page of
- * user code go through them, to the fragment's body and without a check. */
+/* Behind the slots stands the table's name (runtime/jump_cache.c), and behind it slots that belong to one
+ * target each: exits to a known target in another page of user code go through them, to the
+ * fragment's body and without a check. */
+#define JUMP_CACHE_NAME_OFFSET (JUMP_CACHE_SLOTS * 8u)
 #define JUMP_CACHE_FIXED 8192u
-#define JUMP_CACHE_FIXED_OFFSET (JUMP_CACHE_SLOTS * 8u + JUMP_CACHE_VICTIMS * 16u)
+#define JUMP_CACHE_FIXED_OFFSET (JUMP_CACHE_NAME_OFFSET + 64u)
 #define NO_FIXED_SLOT UINT32_MAX
 
 /* How a site reaches memory at CPL < 3: two bits for the explicit operand (for strings: the
- * source), two for the stack (for strings: the destination). */
-enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH };
+ * source), two for the stack (for strings: the destination). The explicit operand may go past the
+ * windows, at any CPL: a callout looks up where it lies; sites that cannot do that take BOTH for it. */
+enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH, WINDOW_PAST };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
 
@@ -114,10 +114,6 @@ static inline uint32_t jump_cache_hash(uint32_t target) {
     uint32_t crc = 0;
     __asm__("crc32l %1, %0" : "+r"(crc) : "rm"(target));
     return crc;
-}
-
-static inline uint32_t jump_cache_victim(uint32_t target) {
-    return __builtin_bswap32(jump_cache_hash(target)) % JUMP_CACHE_VICTIMS;
 }
 
 /* The landing pad through which indirect transfers enter a fragment: trips if r11d is not `eip` or

@@ -124,6 +124,7 @@ uint32_t engine_guest_fip(struct vcpu *v, uint64_t host_ip) {
         abort();                                                                                   \
     }
 FAKE_HANDLER(check)
+FAKE_HANDLER(reach)
 FAKE_HANDLER(probe)
 
 static inline void put16(gva_t gva, uint32_t value) {

@@ -115,7 +115,7 @@ static struct {
     struct vcpu v;
     struct {
         uint64_t slots[JUMP_CACHE_SLOTS];
-        struct jump_victim victims[JUMP_CACHE_VICTIMS];
+        uint64_t name[(JUMP_CACHE_FIXED_OFFSET - JUMP_CACHE_NAME_OFFSET) / 8];
     } jump_cache;
     uint64_t returns[1024]; /* host return addresses */
     uint8_t *emitted;       /* writable and executable: tests only */
@@ -343,8 +343,7 @@ static inline void set_up_cpu(void) {
     dual.v.engine = &engine;
     for (unsigned i = 0; i < JUMP_CACHE_SLOTS; i++)
         dual.jump_cache.slots[i] = (uint64_t)(uintptr_t)stub_miss;
-    for (unsigned i = 0; i < JUMP_CACHE_VICTIMS; i++)
-        dual.jump_cache.victims[i].pad = (uint64_t)(uintptr_t)stub_leave_miss;
+    cpu->victims = (uint64_t)(uintptr_t)engine.victims;
     cpu->stubs[STUB_CALLOUT] = (uint64_t)(uintptr_t)stub_callout;
     cpu->stubs[STUB_CHAIN] = (uint64_t)(uintptr_t)stub_chain;
     cpu->stubs[STUB_MISS] = (uint64_t)(uintptr_t)stub_miss;

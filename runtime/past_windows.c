@@ -1,0 +1,104 @@
+/* Operands that go past the windows.
+ *
+ * A window serves pages well that stay what they are. Sites that meet others again and again have their
+ * memory operand looked up instead (WINDOW_PAST, the callout `reach`), which costs no signal and no change
+ * of mappings: those that write to pages with translated code (a compiler at run time), and those that
+ * use pages that the guest's kernel maps for a moment (kmap of high memory). Such an operand stands in
+ * the linear mapping of RAM. What cannot be had there goes through a window after all: accesses that
+ * cross pages or meet no RAM, and writes to the very code that makes them. */
+#include "base/clock.h"
+#include "runtime/engine_private.h"
+#include "runtime/guest_access.h"
+#include "runtime/system.h"
+
+#define TROUBLES 8u                 /* of a site, in */
+#define TROUBLE_CYCLES (100u << 20) /* so many cycles */
+#define CHURN_COUNT 8u
+/* A site that goes past the windows for nothing goes back. One access of SAMPLE is looked at. */
+#define SAMPLE 64u
+#define REACHES 1024u
+
+static struct site *site_of(struct engine *e, gpa_t gpa) {
+    struct site *site = &e->sites[((uint32_t)gpa * 0x9e3779b1u) >> 16 & (SITE_SLOTS - 1)];
+    if (site->gpa != (uint32_t)gpa)
+        *site = (struct site){.gpa = (uint32_t)gpa};
+    return site;
+}
+
+static void set_operand(struct engine *e, gpa_t gpa, enum window_hint hint) {
+    build_hint(e, gpa, (uint8_t)((build_get_hint(e, gpa) & ~3u) | hint));
+}
+
+bool past_windows_trouble(struct engine *e, gpa_t gpa) {
+    struct site *site = site_of(e, gpa);
+    uint64_t now = clock_host_tsc();
+    if (HINT_OPERAND(build_get_hint(e, gpa)) == WINDOW_PAST)
+        return false; /* its emitter cannot do it */
+    if (!site->troubles || now - site->first_trouble > TROUBLE_CYCLES)
+        *site = (struct site){.gpa = (uint32_t)gpa, .first_trouble = now};
+    if (++site->troubles < TROUBLES)
+        return false;
+    *site = (struct site){.gpa = (uint32_t)gpa};
+    set_operand(e, gpa, WINDOW_PAST);
+    return true;
+}
+
+bool past_windows_churns(struct engine *e, gva_t gva) {
+    uint32_t page = gva >> PAGE_SHIFT;
+    struct churn *churn = &e->churn[page % CHURN_SLOTS];
+    if (churn->page != page)
+        *churn = (struct churn){.page = page};
+    return ++churn->count >= CHURN_COUNT;
+}
+
+static const struct fragment *running(const struct vcpu *v) {
+    uint64_t return_address = *(const uint64_t *)(uintptr_t)(v->cpu.return_rsp - 8);
+    return fragment_at(v->engine, (uintptr_t)return_address);
+}
+
+static void sample(struct vcpu *v, bool useful) {
+    struct engine *e = v->engine;
+    const struct fragment *f = running(v);
+    if (!f)
+        return;
+    gpa_t gpa = f->gpa + (v->cpu.eip - f->eip);
+    struct site *site = site_of(e, gpa);
+    site->useful += useful;
+    if (++site->reaches < REACHES)
+        return;
+    if (!site->useful && HINT_OPERAND(build_get_hint(e, gpa)) == WINDOW_PAST) {
+        set_operand(e, gpa, WINDOW_BOTH);
+        fragments_invalidate_insn(v, gpa);
+    }
+    site->reaches = site->useful = 0;
+}
+
+bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len) {
+    const struct fragment *f = running(v);
+    return !f || fragment_covers(f, gpa, len);
+}
+
+/* Through the window that was right for the address last time; where it is not, the fault tells. */
+static void take_window(struct vcpu *v, uint32_t linear) {
+    struct cpu *cpu = &v->cpu;
+    uint64_t base = cpu_cpl(cpu) == 3 ? cpu->user_window : cpu->granule_window[linear >> 24];
+    cpu->reached = base + linear;
+}
+
+enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    struct engine *e = v->engine;
+    uint32_t size = arg & CHECK_SIZE_MAX;
+    bool write = (arg >> 12 & 15u) == ACCESS_WRITE, useful;
+    uint8_t *host = NULL;
+    if ((operand & PAGE_MASK) + size <= PAGE_SIZE &&
+        !guest_reach(v, operand, size, write, &host, &useful))
+        return CALLOUT_FAULT;
+    if (!host) {
+        take_window(v, operand);
+        return CALLOUT_NEXT;
+    }
+    v->cpu.reached = (uint64_t)(uintptr_t)host;
+    if (++e->reaches % SAMPLE == 0)
+        sample(v, useful);
+    return CALLOUT_NEXT;
+}
