@@ -217,13 +217,15 @@ static bool check_segment(struct vcpu *v, enum segment_index index, uint32_t sel
     if (index == SEG_CS)
         good = descriptor_is_code(d) && (conforming ? dpl <= rpl : dpl == rpl);
     else if (index == SEG_SS)
-        good = descriptor_is_writable(d) && dpl == cpl && rpl == cpl;
+        good = descriptor_is_writable(d);
     else
         good = descriptor_is_readable(d) && (conforming || (dpl >= cpl && dpl >= rpl));
     if (!good)
         return raise(v, VEC_TS, selector, ext);
     if (!descriptor_present(d))
         return raise(v, index == SEG_SS ? VEC_SS : VEC_NP, selector, ext);
+    if (index == SEG_SS && (dpl != cpl || rpl != cpl)) /* in this order: table 7-1 */
+        return raise(v, VEC_TS, selector, ext);
     return true;
 }
 
@@ -281,6 +283,11 @@ static enum callout_result complete(struct vcpu *v, const struct task_switch *s,
     return v86_interrupt_waits(cpu) ? fault_raise_gp(v, 0) : CALLOUT_JUMP;
 }
 
+static bool overlaps(const struct segment *tr, const struct descriptor *tss) {
+    uint32_t distance = descriptor_base(tss) - tr->base;
+    return distance + TSS_SIZE_MAX < 2 * TSS_SIZE_MAX;
+}
+
 enum callout_result task_switch(struct vcpu *v, const struct task_switch *s) {
     struct descriptor tss;
     struct task task;
@@ -292,6 +299,11 @@ enum callout_result task_switch(struct vcpu *v, const struct task_switch *s) {
     TRACE4(v->trace, run, "task %lx -> %lx at %lx, eip %lx", v->cpu.tr.selector, s->selector,
            s->return_eip, task.eip);
     save_task(v, s);
+    if (overlaps(&v->cpu.tr, &tss)) { /* a task may switch to itself: the saved state is loaded */
+        bool readable = read_task(v, &tss, &task);
+        assert(readable);
+        (void)readable;
+    }
     mark_tasks(v, s, &marks);
     return complete(v, s, &task, load_registers(v, s, &tss, &task));
 }

@@ -157,6 +157,18 @@ static void narrow_task(void) {
     become_main();
 }
 
+/* The state that a task has saved is what it gets back, if it switches to itself. */
+SNIPPET(return_to_itself, "pushf; orl $0x4000, (%esp); popf; iret; inc %ecx" DONE);
+static void itself(void) {
+    prepare();
+    main_tss.link = MAIN;
+    struct machine m = RUN(0, return_to_itself, nothing);
+    check("itself.vector", VECTOR_DONE, m.vector);
+    check("itself.ecx", 1, m.ecx);
+    check("itself.eip", CODE + SNIPPET_SIZE(return_to_itself), m.eip);
+    become_main();
+}
+
 static void events(void) {
     prepare();
     set_idt_task(VECTOR_FREE, OTHER);
@@ -271,6 +283,7 @@ void guest_main(void) {
     calls();
     jumps();
     narrow_task();
+    itself();
     events();
     faults_in_the_new_task();
     debug_traps();
