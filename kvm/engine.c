@@ -145,9 +145,11 @@ static void run(struct kvm_engine *e) {
 int kvm_engine_run(struct vcpu *v, const struct engine_options *options) {
     struct kvm_engine engine = {.v = v, .options = *options};
     int rc = set_up(&engine);
+    if (!rc)
+        run(&engine);
+    kvm_attention_end();
     if (rc)
         return rc;
-    run(&engine);
     rc = kvm_store_state(&engine);
     if (rc)
         kvm_host_failure(&engine, "KVM does not hand over the registers: %s", strerrordesc_np(-rc));
