@@ -13,7 +13,7 @@
 
 static const char usage[] =
     "ring3 runs unmodified x86 operating-system kernels in an ordinary process, by binary\n"
-    "translation.\n"
+    "translation, or on KVM.\n"
     "\n"
     "  ring3 run --kernel FILE [options]   boot FILE: Linux bzImage, Multiboot 1 or ELF32\n"
     "  ring3 run --firmware FILE [options] start a BIOS at its reset vector\n"

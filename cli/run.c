@@ -154,6 +154,16 @@ static int report_death(const struct vcpu *v, const struct monitor *monitor) {
     return STATUS_HOST_FAILURE;
 }
 
+/* KVM does not tell what it could not deliver. */
+static void report_triple_fault(const struct session *session, const struct vcpu *v) {
+    if (session->options->accel == ACCEL_KVM)
+        report_line("triple fault: the guest could not handle an exception%s", v->exit_text);
+    else
+        report_line("triple fault: the guest could not handle an exception (last: vector %u, "
+                    "error code %x)",
+                    v->fault.vector, v->fault.error);
+}
+
 /* What the vCPU said, printed and turned into an exit status. */
 static int conclude(struct session *session, const struct vcpu *v) {
     assert(v->exit != EXIT_NONE);
@@ -167,12 +177,7 @@ static int conclude(struct session *session, const struct vcpu *v) {
     case EXIT_DEBUG_PORT:
         return (int)(v->exit_value << 1 | 1) & 0xff;
     case EXIT_TRIPLE_FAULT:
-        if (session->options->accel == ACCEL_KVM) /* which does not say what it could not deliver */
-            report_line("triple fault: the guest could not handle an exception");
-        else
-            report_line("triple fault: the guest could not handle an exception (last: vector %u, "
-                        "error code %x)",
-                        v->fault.vector, v->fault.error);
+        report_triple_fault(session, v);
         report_machine(v);
         return STATUS_TRIPLE_FAULT;
     case EXIT_HOST_FAILURE:

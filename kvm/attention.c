@@ -40,6 +40,12 @@ int kvm_attention_init(struct kvm_engine *e) {
     return sigprocmask(SIG_SETMASK, &none, NULL) ? -errno : 0;
 }
 
+void kvm_attention_end(void) {
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+}
+
 static struct timespec to_timespec(uint64_t ns) {
     return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_SECOND),
                              .tv_nsec = (long)(ns % NS_PER_SECOND)};

@@ -83,6 +83,15 @@ static void close_spare_fds(struct kvm_engine *e) {
     close(e->v->ram->fd); /* the monitor has its own */
 }
 
+/* On processors with SVM, KVM resets a vCPU that has shut down. */
+static void explain_shutdown(struct vcpu *v) {
+    static const char text[] = "; KVM has reset the processor: its registers are lost";
+    const struct segment *cs = &v->cpu.seg[SEG_CS];
+    _Static_assert(sizeof text <= sizeof v->exit_text, "it fits");
+    if (v->exit == EXIT_TRIPLE_FAULT && v->cpu.eip == 0xfff0 && cs->base == 0xffff0000)
+        memcpy(v->exit_text, text, sizeof text);
+}
+
 static int set_up(struct kvm_engine *e) {
     struct error error;
     if (kvm_vm_open(&e->vm, &error) || kvm_model_apply(&e->vm, e->v, &error)) {
@@ -136,11 +145,14 @@ static void run(struct kvm_engine *e) {
 int kvm_engine_run(struct vcpu *v, const struct engine_options *options) {
     struct kvm_engine engine = {.v = v, .options = *options};
     int rc = set_up(&engine);
+    if (!rc)
+        run(&engine);
+    kvm_attention_end();
     if (rc)
         return rc;
-    run(&engine);
     rc = kvm_store_state(&engine);
     if (rc)
         kvm_host_failure(&engine, "KVM does not hand over the registers: %s", strerrordesc_np(-rc));
+    explain_shutdown(v);
     return v->exit == EXIT_HOST_FAILURE ? -EIO : 0;
 }

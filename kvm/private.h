@@ -25,6 +25,8 @@ struct kvm_engine {
 
 /* attention.c: signals, timers, HLT and interrupts. */
 int kvm_attention_init(struct kvm_engine *e);
+/* From here on no signal is handled: the engine may go. */
+void kvm_attention_end(void);
 /* Before KVM is entered: runs the devices if they ask, sleeps while the CPU is halted, and hands
  * KVM an interrupt, or asks it to come back when it can take one. */
 void kvm_attention_pay(struct kvm_engine *e);

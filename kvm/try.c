@@ -15,7 +15,7 @@
 #include "kvm/kvm.h"
 #include "memory/walk.h"
 
-#define MEMORY_BYTES (2 * PAGE_SIZE) /* one page of code, one that is a page directory */
+#define MEMORY_BYTES (2ul * PAGE_SIZE) /* one page of code, one that is a page directory */
 #define DIRECTORY PAGE_SIZE
 #define SHORT_LOOP 200u
 #define LONG_LOOP 10200u

@@ -71,13 +71,22 @@ static bool copy_line(char *to, size_t size, const char *from, size_t len) {
     return visible;
 }
 
+/* Lines that say why a child ended are worth more than what comes behind them. */
+static bool is_reason(const char *line) {
+    static const char *const starts[] = {"FAIL", "ring3: host failure", "ring3: triple fault"};
+    for (unsigned i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (!strncmp(line, starts[i], strlen(starts[i])))
+            return true;
+    return strstr(line, "refuses 32-bit paging") != NULL;
+}
+
 /* Takes a line out of what has been read. False: there is no whole one. */
 static bool take_line(struct child *child, char *line, size_t size, bool ended) {
     char *end = memchr(child->pending, '\n', child->pending_len);
     size_t len = end ? (size_t)(end - child->pending) : child->pending_len;
     if (!end && !(ended && len) && len < sizeof child->pending)
         return false;
-    if (copy_line(line, size, child->pending, len) && strncmp(child->last, "FAIL", 4) != 0)
+    if (copy_line(line, size, child->pending, len) && !is_reason(child->last))
         copy_line(child->last, sizeof child->last, line, strlen(line));
     len += end != NULL;
     child->pending_len -= len;

@@ -14,7 +14,7 @@ struct child {
     int input, output;
     char pending[CHILD_LINE_MAX];
     size_t pending_len;
-    char last[CHILD_LINE_MAX]; /* for reports: the last line with something in it, or the first FAIL
+    char last[CHILD_LINE_MAX]; /* for reports: the last line with something in it, or the first reason
                                 */
 };
 

@@ -64,7 +64,12 @@ for value in "${hostile[@]}" 1 3 4095K 3585 3585M 4G 5G 1T 64MB 64m8 +64 " 64" "
     4097K 18446744073709551615 18446744073709551616 17592186044416M 18014398509481984K; do
     refuse run --kernel "$good" --memory "$value"
 done
-for value in "${hostile[@]}" kvm tcg BT "bt," ",bt"; do refuse run --kernel "$good" --accel "$value"; done
+for value in "${hostile[@]}" KVM tcg BT "bt," ",bt"; do refuse run --kernel "$good" --accel "$value"; done
+for switch in no-chain one-insn no-jump-cache no-reuse flush-always evict-always no-prefault cache=1M \
+    inject=0-1 "rows=$work/rows"; do
+    refuse run --kernel "$good" --accel kvm --debug "$switch"
+done
+refuse run --kernel "$good" --accel kvm --callout 'hlt=libc.so.6:getpid()'
 for value in "${hostile[@]}" "," "run," ",run" "run,,fault" RUN "run,nothing" allx; do
     refuse run --kernel "$good" --log "$value"
 done

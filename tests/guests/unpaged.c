@@ -2,8 +2,8 @@
  * and the timer, shadows, single steps. It is all that a KVM without 32-bit paging can run.
  *
  * With end=WHAT there are no checks, but an end: "off", "reset", "triple", "host" (an instruction
- * that software KVMs do not know), "value", "spin", or "echo": serial input by interrupts until a 'q'
- * comes, which powers off. */
+ * that software KVMs do not know), "value", "spin", or "echo": serial input by interrupts until a
+ * 'q' comes, which powers off. */
 #include "guest/lib/guest.h"
 
 enum {
