@@ -79,26 +79,50 @@ bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len) {
 }
 
 /* Through the window that was right for the address last time; where it is not, the fault tells. */
-static void take_window(struct vcpu *v, uint32_t linear) {
-    struct cpu *cpu = &v->cpu;
-    uint64_t base = cpu_cpl(cpu) == 3 ? cpu->user_window : cpu->granule_window[linear >> 24];
-    cpu->reached = base + linear;
+static uint64_t in_window(const struct cpu *cpu, uint32_t linear) {
+    return (cpu_cpl(cpu) == 3 ? cpu->user_window : cpu->granule_window[linear >> 24]) + linear;
 }
+
+static bool on_one_page(uint32_t linear, uint64_t len) { return (linear & PAGE_MASK) + len <= PAGE_SIZE; }
 
 enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand) {
     struct engine *e = v->engine;
     uint32_t size = arg & CHECK_SIZE_MAX;
     bool write = (arg >> 12 & 15u) == ACCESS_WRITE, useful;
     uint8_t *host = NULL;
-    if ((operand & PAGE_MASK) + size <= PAGE_SIZE &&
-        !guest_reach(v, operand, size, write, &host, &useful))
+    if (on_one_page(operand, size) && !guest_reach(v, operand, size, write, &host, &useful))
         return CALLOUT_FAULT;
-    if (!host) {
-        take_window(v, operand);
-        return CALLOUT_NEXT;
-    }
-    v->cpu.reached = (uint64_t)(uintptr_t)host;
-    if (++e->reaches % SAMPLE == 0)
+    v->cpu.reached = host ? (uint64_t)(uintptr_t)host : in_window(&v->cpu, operand);
+    if (host && ++e->reaches % SAMPLE == 0)
         sample(v, useful);
+    return CALLOUT_NEXT;
+}
+
+/* Both operands lie in RAM's mapping or both in windows: there a fault in the middle finds ESI and EDI in
+ * the pointers' low halves, and in RAM's mapping there is none. */
+enum callout_result callout_reach_string(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    struct cpu *cpu = &v->cpu;
+    bool source = (arg & 0xfeu) == 0xa4, down = cpu->flags & FL_DF, useful = false, useful_too = false;
+    uint32_t size = !(arg & 1) ? 1 : arg & CALLOUT_ARG16 ? 2 : 4;
+    uint64_t len = arg & CALLOUT_STRING_REPE ? (uint64_t)cpu->gpr[ECX] * size : size;
+    uint32_t from = cpu->gpr[ESI], to = cpu->gpr[EDI], bytes = (uint32_t)len;
+    uint8_t *from_host = NULL, *to_host = NULL;
+    (void)operand;
+    if (len && !down && on_one_page(to, len) && (!source || on_one_page(from, len))) {
+        if ((source && !guest_reach(v, from, bytes, false, &from_host, &useful)) ||
+            !guest_reach(v, to, bytes, true, &to_host, &useful_too))
+            return CALLOUT_FAULT;
+    }
+    if (!to_host || (source && !from_host)) {
+        cpu->reached = in_window(cpu, from);
+        cpu->reached2 = in_window(cpu, to);
+    } else {
+        cpu->reached = (uint64_t)(uintptr_t)from_host;
+        cpu->reached2 = (uint64_t)(uintptr_t)to_host;
+        if (++v->engine->reaches % SAMPLE == 0)
+            sample(v, useful || useful_too);
+    }
+    cpu->result = down ? from - bytes : from + bytes;
+    cpu->result2 = down ? to - bytes : to + bytes;
     return CALLOUT_NEXT;
 }

@@ -87,6 +87,8 @@
       "memory operands through a segment that is not flat, or under alignment checks; branches in a code segment with a limit") \
     X(reach, "size | access kind << 12", "linear address (cpu->reached: host address)",               \
       "memory operands of sites that go past the windows")                                            \
+    X(reach_string, "opcode | bit 16 REP | ARG16", "- (cpu->reached, reached2: host addresses; result, result2: ESI, EDI behind it)", \
+      "MOVS and STOS of sites that go past the windows")                                              \
     X(string, "opcode | segment << 8 | bit 16 REPE | 17 REPNE | 18 16-bit address | ARG16", "-",       \
       "MOVS CMPS STOS LODS SCAS through segments that are not flat, with 16-bit addresses, or stepped") \
     X(probe, "index of the user callout", "-", "entry to a watched guest address")                \

@@ -141,7 +141,7 @@ struct cpu {
     uint64_t host_rsp;   /* of the run loop's frame, while translated code runs */
     uint64_t return_rsp; /* translated code's RSP: its stack of host return addresses */
     uint64_t victims;    /* jump targets that share their slot with another */
-    uint64_t reached;    /* host address that the callout `reach` hands back */
+    uint64_t reached, reached2; /* host addresses that the callouts `reach` and `reach_string` hand back */
 
     /* Reached with a 32-bit displacement. */
     struct segment seg[SEG_COUNT];

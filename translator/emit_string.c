@@ -118,6 +118,36 @@ static enum segment_class string_class(const struct block *b, const struct insn 
     return source > to ? source : to;
 }
 
+static void plain_string(struct block *b, const struct insn *in) {
+    struct encoding enc = {.opcode = in->z.opcode};
+    if (in->opsize16)
+        enc.legacy[enc.legacy_count++] = 0x66;
+    if (in->rep || in->repne)
+        enc.legacy[enc.legacy_count++] = in->rep ? 0xf3 : 0xf2;
+    emit_insn(&b->e, &enc);
+}
+
+/* MOVS and STOS past the windows (WINDOW_PAST), with host pointers that a callout finds. */
+static bool string_past_windows(struct block *b, const struct insn *in, unsigned operands) {
+    struct memref from = CPU_FIELD(result), to = CPU_FIELD(result2);
+    struct memref from_host = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, reached));
+    struct memref to_host = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, reached2));
+    unsigned family = in->z.opcode & 0xfeu;
+    bool repeats = in->rep || in->repne;
+    if (HINT_OPERAND(in->hint) != WINDOW_PAST || (family != 0xa4 && family != 0xaa))
+        return false;
+    block_callout(b, in, CALLOUT_reach_string,
+                  in->z.opcode | (repeats ? CALLOUT_STRING_REPE : 0) | (in->opsize16 ? CALLOUT_ARG16 : 0));
+    if (operands & SOURCE)
+        emit_load64(&b->e, RSI, &from_host);
+    emit_load64(&b->e, RDI, &to_host);
+    plain_string(b, in);
+    if (operands & SOURCE)
+        emit_load(&b->e, RSI, &from);
+    emit_load(&b->e, RDI, &to);
+    return true;
+}
+
 void e_string(struct block *b, const struct insn *in) {
     unsigned operands = string_operands(in->z.opcode);
     bool repeats = in->rep || in->repne;
@@ -132,16 +162,13 @@ void e_string(struct block *b, const struct insn *in) {
         checked_string(b, in);
         return;
     }
+    if (string_past_windows(b, in, operands))
+        return;
     if (operands & SOURCE)
         rebase(b, RSI, HINT_OPERAND(in->hint));
     if (operands & DESTINATION)
         rebase(b, RDI, HINT_SECOND(in->hint));
-    struct encoding enc = {.opcode = in->z.opcode};
-    if (in->opsize16)
-        enc.legacy[enc.legacy_count++] = 0x66;
-    if (repeats)
-        enc.legacy[enc.legacy_count++] = in->rep ? 0xf3 : 0xf2;
-    emit_insn(&b->e, &enc);
+    plain_string(b, in);
     if (operands & SOURCE)
         emit_mov_reg_reg(&b->e, RSI, RSI);
     if (operands & DESTINATION)

@@ -125,6 +125,7 @@ uint32_t engine_guest_fip(struct vcpu *v, uint64_t host_ip) {
     }
 FAKE_HANDLER(check)
 FAKE_HANDLER(reach)
+FAKE_HANDLER(reach_string)
 FAKE_HANDLER(probe)
 
 static inline void put16(gva_t gva, uint32_t value) {
