@@ -196,6 +196,7 @@ static int step(struct vcpu *v, int last) {
         fragment_link(v, (uintptr_t)cpu->chain_site, f, at);
     else if (chainable && last == LEAVE_LOOKUP_)
         jump_cache_set(v, f);
+    v->behind_mov_ss = cpu->debug_shadow;
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;
     if (!(mode & MODE_DEBUG))

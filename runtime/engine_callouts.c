@@ -87,9 +87,8 @@ enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand
         return operand <= v->cpu.seg[segment].limit ? CALLOUT_NEXT : fault_raise_gp(v, 0);
     if (arg & CHECK_FLUSH)
         ok = segment_flush(v, segment, operand, linear);
-    else if (arg & (CHECK_WORDS | CHECK_QWORDS))
-        ok = segment_access_aligned(v, segment, operand, size, arg & CHECK_WORDS ? 2 : 8, write,
-                                    linear);
+    else if (arg & CHECK_QWORDS)
+        ok = segment_access_aligned(v, segment, operand, size, 8, write, linear);
     else
         ok = segment_access(v, segment, operand, size ? size : 1, write, linear);
     return ok ? CALLOUT_NEXT : CALLOUT_FAULT;

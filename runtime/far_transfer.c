@@ -10,6 +10,7 @@
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
 #include "runtime/real_mode.h"
+#include "runtime/segment_access.h"
 #include "runtime/stack.h"
 #include "runtime/task_switch.h"
 #include "runtime/transfer.h"
@@ -188,15 +189,11 @@ static enum callout_result transfer(struct vcpu *v, enum far_kind kind, uint32_t
 /* The pointer is copied once, then used. */
 static enum callout_result transfer_through_memory(struct vcpu *v, enum far_kind kind, uint32_t arg,
                                                    gva_t gva) {
-    uint32_t words[2] = {0, 0};
-    if (callout_is_16bit(arg)) {
-        if (!guest_read32(v, gva, words, false))
-            return CALLOUT_FAULT;
-        return transfer(v, kind, words[0] >> 16, words[0] & 0xffffu, 2);
-    }
-    if (!guest_read(v, gva, words, 6, false))
+    uint32_t offset, unit = callout_unit(arg);
+    uint16_t selector;
+    if (!segment_read_pointer(v, CALLOUT_POINTER_SEGMENT(arg), gva, unit, &offset, &selector))
         return CALLOUT_FAULT;
-    return transfer(v, kind, words[1], words[0], 4);
+    return transfer(v, kind, selector, offset, unit);
 }
 
 enum callout_result callout_call_far(struct vcpu *v, uint32_t arg, uint32_t operand) {

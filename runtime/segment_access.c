@@ -4,9 +4,10 @@
 #include <assert.h>
 
 #include "runtime/descriptor.h"
+#include "runtime/guest_access.h"
 #include "runtime/stepping.h"
 
-/* SDM vol. 3A, table 6-7, by the size of the access: far pointers, x87 environments and images
+/* SDM vol. 3A, table 6-7, by the size of the access: pseudo-descriptors, x87 environments and images
  * among them. */
 static uint32_t alignment(uint32_t size) {
     switch (size) {
@@ -66,4 +67,12 @@ bool segment_flush(struct vcpu *v, unsigned segment, uint32_t offset, gva_t *lin
     }
     *linear = s->base + offset;
     return true;
+}
+
+bool segment_read_pointer(struct vcpu *v, unsigned segment, gva_t at, uint32_t unit,
+                          uint32_t *offset, uint16_t *selector) {
+    *offset = 0;
+    return guest_read(v, at, offset, unit, false) &&
+           segment_access(v, segment, at - v->cpu.seg[segment].base + unit, 2, false, &at) &&
+           guest_read16(v, at, selector, false);
 }

@@ -14,4 +14,9 @@ bool segment_access_aligned(struct vcpu *v, unsigned segment, uint32_t offset, u
 /* CLFLUSH and CLFLUSHOPT: a byte, in execute-only code, too. */
 bool segment_flush(struct vcpu *v, unsigned segment, uint32_t offset, gva_t *linear);
 
+/* A far pointer whose offset, of `unit` bytes at `at`, was checked; its selector comes behind and
+ * is checked when the offset has been read. */
+bool segment_read_pointer(struct vcpu *v, unsigned segment, gva_t at, uint32_t unit,
+                          uint32_t *offset, uint16_t *selector);
+
 #endif

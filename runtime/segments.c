@@ -4,6 +4,7 @@
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
+#include "runtime/segment_access.h"
 #include "runtime/stack.h"
 
 /* SS takes a writable data segment of exactly the current privilege level. */
@@ -78,13 +79,19 @@ static bool load(struct vcpu *v, enum segment_index index, uint32_t selector) {
     return true;
 }
 
+/* So that MOV ESP may follow undisturbed. Of consecutive loads of SS the first does it (SDM vol. 3A,
+ * 6.8.3). */
+static void cast_shadow(struct vcpu *v) {
+    v->cpu.interrupt_shadow = v->cpu.debug_shadow = !v->behind_mov_ss;
+}
+
 enum callout_result callout_mov_to_seg(struct vcpu *v, uint32_t arg, uint32_t operand) {
     if (arg == SEG_CS || arg >= SEG_COUNT)
         return fault_raise(v, VEC_UD);
     if (!load(v, (enum segment_index)arg, operand & 0xffffu))
         return CALLOUT_FAULT;
-    if (arg == SEG_SS) /* so that MOV ESP may follow undisturbed */
-        v->cpu.interrupt_shadow = v->cpu.debug_shadow = true;
+    if (arg == SEG_SS)
+        cast_shadow(v);
     return callout_continue_if_clean(v);
 }
 
@@ -101,7 +108,7 @@ enum callout_result callout_pop_seg(struct vcpu *v, uint32_t arg, uint32_t opera
         return CALLOUT_FAULT;
     cpu->gpr[ESP] = (cpu->gpr[ESP] & ~mask) | ((cpu->gpr[ESP] + unit) & mask);
     if (index == SEG_SS)
-        cpu->interrupt_shadow = cpu->debug_shadow = true;
+        cast_shadow(v);
     return callout_continue_if_clean(v);
 }
 
@@ -109,15 +116,13 @@ enum callout_result callout_load_far(struct vcpu *v, uint32_t arg, uint32_t oper
     enum segment_index index = (enum segment_index)(arg & 0xffu);
     unsigned gpr = arg >> 8 & 7u;
     bool narrow = callout_is_16bit(arg);
-    uint8_t pointer[6];
-    uint32_t offset = 0, selector = 0;
+    uint32_t offset;
+    uint16_t selector;
     if (index == SEG_CS || index >= SEG_COUNT)
         return fault_raise(v, VEC_UD);
-    if (!guest_read(v, operand, pointer, narrow ? 4 : 6, false))
+    if (!segment_read_pointer(v, CALLOUT_POINTER_SEGMENT(arg), operand, callout_unit(arg), &offset,
+                              &selector))
         return CALLOUT_FAULT;
-    for (unsigned i = 0; i < (narrow ? 2u : 4u); i++)
-        offset |= (uint32_t)pointer[i] << 8 * i;
-    selector = pointer[narrow ? 2 : 4] | (uint32_t)pointer[narrow ? 3 : 5] << 8;
     if (!load(v, index, selector))
         return CALLOUT_FAULT;
     uint32_t *to = &v->cpu.gpr[gpr];

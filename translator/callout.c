@@ -107,6 +107,8 @@ void e_callout_mem(struct block *b, const struct insn *in) {
         return;
     if (in->row->callout == CALLOUT_xsave)
         arg = in->z.raw.modrm.reg == 6;
+    if (in->row->callout == CALLOUT_call_far_mem || in->row->callout == CALLOUT_jmp_far_mem)
+        arg |= (uint32_t)in->segment << 16;
     struct memref ea;
     bool flat = block_segment_class(b, in->segment) == SEGMENT_FLAT && !block_checked(b);
     if (in->row->callout == CALLOUT_invlpg || flat) {
@@ -251,7 +253,8 @@ void e_load_far(struct block *b, const struct insn *in) {
                            : (in->z.opcode == 0xc4 ? SEG_ES : SEG_DS);
     operand_linear(b, in);
     block_callout(b, in, CALLOUT_load_far,
-                  segment | (uint32_t)in->z.raw.modrm.reg << 8 | size_arg(in));
+                  segment | (uint32_t)in->z.raw.modrm.reg << 8 | (uint32_t)in->segment << 16 |
+                      size_arg(in));
     after(b, in);
 }
 

@@ -23,13 +23,13 @@
     X(sysenter, "-", "-", "SYSENTER")                                                             \
     X(sysexit, "-", "-", "SYSEXIT")                                                               \
     X(call_far, "selector | ARG16", "offset", "CALL ptr16:32, ptr16:16")                          \
-    X(call_far_mem, "ARG16", "linear address of the pointer", "CALL m16:32, m16:16")              \
+    X(call_far_mem, "segment << 16 | ARG16", "linear address of the pointer", "CALL m16:32, m16:16")              \
     X(jmp_far, "selector | ARG16", "offset", "JMP ptr16:32, ptr16:16")                            \
-    X(jmp_far_mem, "ARG16", "linear address of the pointer", "JMP m16:32, m16:16")                \
+    X(jmp_far_mem, "segment << 16 | ARG16", "linear address of the pointer", "JMP m16:32, m16:16")                \
     X(ret_far, "bytes to release | ARG16", "-", "RETF, RETF imm16")                               \
     X(mov_to_seg, "segment", "selector", "MOV Sreg, r/m16")                                       \
     X(pop_seg, "segment | ARG16", "-", "POP Sreg")                                                \
-    X(load_far, "segment | gpr << 8 | ARG16", "linear address of the pointer", "LDS LES LSS LFS LGS") \
+    X(load_far, "segment | gpr << 8 | pointer's segment << 16 | ARG16", "linear address of the pointer", "LDS LES LSS LFS LGS") \
     X(pushf, "ARG16", "-", "PUSHF, PUSHFD in virtual-8086 mode")                                  \
     X(popf, "ARG16", "-", "POPF, POPFD")                                                          \
     X(cli, "-", "-", "CLI above CPL 0")                                                           \
@@ -112,9 +112,9 @@ enum callout_id {
 #define CHECK_SIZE(arg) ((arg) & CHECK_SIZE_MAX)
 #define CHECK_KIND(arg) ((arg) >> 12 & 3u)
 #define CHECK_SEGMENT(arg) ((arg) >> 16 & 7u)
-#define CHECK_WORDS 0x01000000u  /* aligned to two bytes, whatever the size */
-#define CHECK_QWORDS 0x02000000u /* to eight */
-#define CHECK_FLUSH 0x04000000u  /* CLFLUSH and its kin */
+#define CHECK_QWORDS 0x01000000u /* aligned to eight bytes, whatever the size */
+#define CHECK_FLUSH 0x02000000u  /* CLFLUSH and its kin */
+#define CALLOUT_POINTER_SEGMENT(arg) ((arg) >> 16 & 7u)
 #define CALLOUT_ARPL_MEMORY 0x100u
 #define CALLOUT_STRING_REPE 0x10000u
 #define CALLOUT_STRING_REPNE 0x20000u

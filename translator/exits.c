@@ -258,11 +258,11 @@ void exit_counted16(struct block *b, unsigned opcode, uint32_t target, uint32_t 
     emit_mov_reg_reg(&b->e, RCX, R8);
     if (opcode == 0xe0 || opcode == 0xe1) /* LOOPNE ends with ZF, LOOPE without */
         other = emit_short_jump(&b->e, opcode == 0xe0 ? 0x74 : 0x75);
-    leave_to(b, jcxz ? fall : target, false);
+    leave_to(b, jcxz ? fall : target, LOOK_ONCE);
     emit_short_land(&b->e, zero);
     emit_mov_reg_reg(&b->e, RCX, R8);
     emit_short_land(&b->e, other);
-    leave_to(b, jcxz ? target : fall, false);
+    leave_to(b, jcxz ? target : fall, LOOK_ONCE);
 }
 
 static void point_at(uint8_t *site, const uint8_t *at) {

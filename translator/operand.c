@@ -199,7 +199,7 @@ static uint32_t explicit_access(const struct block *b, const struct insn *in) {
     size = 1;
     if (is_flush(in))
         return CHECK_ARG(size, kind, in->segment) | CHECK_FLUSH;
-    if (in->row->emit == e_bound) /* the lower bound; the handler looks at the upper one */
+    if (in->row->emit == e_bound || is_far_pointer(in)) /* the handler looks at the second item */
         return CHECK_ARG(in->opsize16 ? 2 : 4, kind, in->segment);
     if (ZYAN_FAILED(ZydisDecoderDecodeFull(decoder, in->bytes, in->len, &z, operands)))
         return CHECK_ARG(size, kind, in->segment);
@@ -213,8 +213,7 @@ static uint32_t explicit_access(const struct block *b, const struct insn *in) {
             kind = ACCESS_WRITE;
         break;
     }
-    bool words = in->opsize16 && is_far_pointer(in); /* m16:16 */
-    return CHECK_ARG(size, kind, in->segment) | (words ? CHECK_WORDS : 0);
+    return CHECK_ARG(size, kind, in->segment);
 }
 
 void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint) {

@@ -12,6 +12,7 @@
 #define ABSENT DATA_PAGE(4)
 #define LIMITED LDT_SELECTOR(2) /* base RW, limit two pages */
 #define BASED LDT_SELECTOR(1)   /* RW less 0x4560, no limit */
+#define ENDING LDT_SELECTOR(12) /* at RO, four bytes into ABSENT */
 #define EXECUTE_ONLY LDT_SELECTOR(8)
 #define CODE(...) .code = {__VA_ARGS__}, .len = sizeof((uint8_t[]){__VA_ARGS__})
 #define SET(r, v)                                                                                  \
@@ -110,6 +111,26 @@ static const struct fixed_case cases[] = {
     {"BOUND is aligned to its items", CODE(0x62, 0x03), .set = {SET(EBX, RW + 4)}, .eflags = FL_AC},
     {"PEXT of ESP behind a push", CODE(0x50, 0xc4, 0xe2, 0x5a, 0xf5, 0xf1),
      .set = {SET(ECX, 0xfff)}},
+    {"a single step behind MOV SS", CODE(0x8e, 0xd0, 0x90, 0x90), .set = {SET(EAX, 0x2b)},
+     .eflags = FL_TF},
+    {"a single step behind two MOV SS", CODE(0x8e, 0xd0, 0x8e, 0xd0, 0x90, 0x90),
+     .set = {SET(EAX, 0x2b)}, .eflags = FL_TF},
+    {"a single step behind two POP SS", CODE(0x8e, 0xd0, 0x17, 0x90, 0x90), .set = {SET(EAX, 0x2b)},
+     .memory = {{TOP, 0x2b}}, .eflags = FL_TF},
+    {"a single step behind three MOV SS", CODE(0x8e, 0xd0, 0x8e, 0xd0, 0x8e, 0xd0, 0x90, 0x90),
+     .set = {SET(EAX, 0x2b)}, .eflags = FL_TF},
+    {"a LOOP of CX that never ends", CODE(0xb9, 0, 0, 0, 0, 0x67, 0xe2, 0xf8)},
+    {"a LOOPE of CX that never ends", CODE(0x31, 0xc9, 0x67, 0xe1, 0xfb)},
+    {"a far pointer's offset comes first", CODE(0xc4, 0x0b), .set = {SET(EBX, ABSENT)}},
+    {"a far pointer across pages", CODE(0xc4, 0x0b), .set = {SET(EBX, ABSENT - 2)}},
+    {"a far pointer's selector across pages", CODE(0xc4, 0x0b), .set = {SET(EBX, ABSENT - 5)}},
+    {"a far pointer on a page before its limit", CODE(0xc4, 0x0b), .set = {SET(EBX, 0x1000)},
+     .ds = ENDING},
+    {"a far JMP's pointer on a page before its limit", CODE(0xff, 0x2b), .set = {SET(EBX, 0x1000)},
+     .ds = ENDING},
+    {"a far pointer of words on a misaligned operand", CODE(0x66, 0xff, 0x2b),
+     .set = {SET(EBX, RW + 1)}, .eflags = FL_AC},
+    {"a far pointer behind its limit", CODE(0xc4, 0x0b), .set = {SET(EBX, 0xffe)}, .ds = ENDING},
     {"MASKMOVDQU is aligned to eight bytes", CODE(0x66, 0x0f, 0xf7, 0xd1),
      .set = {SET(EDI, RW + 4)}, .eflags = FL_AC},
     {"a gather's mask is widened at a fault", CODE(0x2e, 0xc4, 0xe2, 0x75, 0x90, 0x14, 0x3b),

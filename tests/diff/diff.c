@@ -197,8 +197,9 @@ static void check_fixed(void) {
     for (unsigned i = 0; i < fixed_case_count; i++) {
         const char *name = generate_fixed(&s, i), *what = run_alone(&s, &native, &guest);
         const char *why = what ? NULL : outcome_left_out(&s, &native, &guest);
+        bool endless = native.ending == ENDED_TIMEOUT && guest.ending == ENDED_TIMEOUT;
         session.compared++;
-        if (!what && !why)
+        if (!what && (!why || endless))
             continue;
         session.failed++;
         printf("%s: %s\n", name, what ? what : why);

@@ -4,7 +4,8 @@
 const uint8_t writable_page[WRITABLE_PAGES] = {1, 2, 5};
 
 /* Flat ones, such with a base and a limit inside the data pages (16-bit addresses reach these), one
- * that expands down, read-only and execute-only ones, and one that is not there. */
+ * that expands down, read-only and execute-only ones, one that is not there, and one that ends in a
+ * page that is not there. */
 const struct ldt_entry ldt_entries[] = {
     {.limit = 0},
     {.base = DATA_PAGE(1) - 0x4560, .limit = 0xfffff, .pages = true},
@@ -18,6 +19,7 @@ const struct ldt_entry ldt_entries[] = {
     {.base = CODE_AT, .limit = CODE_BYTES - 0x11, .kind = LDT_CODE},
     {.base = 0, .limit = 0xfffff, .pages = true, .absent = true},
     {.base = 0, .limit = 0xfffff, .pages = true},
+    {.base = DATA_PAGE(3), .limit = 0x1003},
 };
 const unsigned ldt_count = sizeof ldt_entries / sizeof *ldt_entries;
 

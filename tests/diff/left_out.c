@@ -51,6 +51,13 @@ static bool is_state_area(const struct insn *in) {
            id == CALLOUT_fxrstor;
 }
 
+/* FNSTENV, FNSAVE, FLDENV, FRSTOR. */
+static bool is_x87_area(const struct insn *in) {
+    unsigned reg = in->z.raw.modrm.reg;
+    return in->row->unit == UNIT_X87 && (in->z.opcode == 0xd9 || in->z.opcode == 0xdd) &&
+           in->z.raw.modrm.mod != 3 && (reg == 4 || reg == 6);
+}
+
 static bool is_masked_move(const struct insn *in) {
     if (in->row->emit == e_maskmov)
         return true;
@@ -118,9 +125,8 @@ static const char *open_by_manual(const struct sequence *s, const struct outcome
         return "#GP by alignment or #SS by limit (SDM vol. 3A, 6.9)";
     if (native->trap == VEC_PF && in.row->callout == CALLOUT_xrstor)
         return "#GP by contents or #PF by extent of XRSTOR's area (SDM vol. 1, 13.8)";
-    bool saves_x87 = in.row->callout == CALLOUT_fnsave || in.row->callout == CALLOUT_fnstenv;
-    if (native->trap == VEC_PF && saves_x87)
-        return "the limit or the page of an x87 state area, which is stored item by item";
+    if (native->trap == VEC_PF && is_x87_area(&in))
+        return "the limit or the page of an x87 state area, which is touched item by item";
     if (converts_half(&in) && (guest->trap == VEC_AC || native->trap == VEC_XM))
         return "VCVTPS2PH, which converts before it stores and is not checked for alignment";
     if (is_far_transfer(&in) && native->trap == VEC_PF && guest->trap == VEC_SS)

@@ -98,6 +98,16 @@ START_TEST(pop_segment) {
 }
 END_TEST
 
+START_TEST(consecutive_loads_of_ss_cast_one_shadow) {
+    V->behind_mov_ss = true;
+    ck_assert_int_eq(callout_mov_to_seg(V, SEG_SS, SEL_KDATA), CALLOUT_NEXT);
+    ck_assert(!CPU->interrupt_shadow && !CPU->debug_shadow);
+    V->behind_mov_ss = false;
+    ck_assert_int_eq(callout_mov_to_seg(V, SEG_SS, SEL_KDATA), CALLOUT_NEXT);
+    ck_assert(CPU->interrupt_shadow && CPU->debug_shadow);
+}
+END_TEST
+
 START_TEST(far_pointer_load) {
     put32(SCRATCH, 0xcafe1234);
     put16(SCRATCH + 4, SEL_KDATA);
@@ -285,6 +295,7 @@ int main(void) {
     tcase_add_test(tc, conforming_code_is_data_for_everybody);
     tcase_add_test(tc, local_table);
     tcase_add_test(tc, pop_segment);
+    tcase_add_test(tc, consecutive_loads_of_ss_cast_one_shadow);
     tcase_add_test(tc, far_pointer_load);
     tcase_add_test(tc, accessed_bit_can_fault);
     tcase_add_test(tc, load_ldtr);
