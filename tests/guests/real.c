@@ -5,7 +5,7 @@
 
 enum {
     BRIDGE = 0x30000,
-    IMAGE = BRIDGE + 0x800,
+    IMAGE = BRIDGE + 0x3800, /* in a page without code */
     STUBS = BRIDGE + 0x1000, /* 16 bytes a vector */
     CODE_SELECTOR = 0xe0,    /* 16-bit, base BRIDGE */
     DATA_SELECTOR = 0xe8,    /* 16-bit, base 0 */
@@ -21,7 +21,7 @@ __asm__(".text\n"
         "  sidt real_idt\n"
         "  lidt real_ivt\n"
         "  ljmp $0xe0, $0\n"
-        "real_back:\n"
+        "real_back: cld\n"
         "  mov $0x10, %eax\n"
         "  mov %eax, %ds; mov %eax, %es; mov %eax, %ss; mov %eax, %fs; mov %eax, %gs\n"
         "  mov real_stack, %esp\n"
@@ -33,7 +33,7 @@ __asm__(".text\n"
         "  mov $0xe8, %ax\n"
         "  mov %ax, %ds; mov %ax, %es; mov %ax, %ss; mov %ax, %fs; mov %ax, %gs\n"
         "  mov $0x10, %ax\n"
-        "  testw $1, %cs:(0x800+50)\n"
+        "  testw $1, %cs:(0x3800+50)\n"
         "  jz 1f\n"
         "  mov %ax, %ds\n"
         "1: mov %cr0, %eax\n"
@@ -41,19 +41,19 @@ __asm__(".text\n"
         "  mov %eax, %cr0\n"
         "  ljmp $0x3000, $2f-bridge\n"
         "2: lss %cs:(bridge_stack-bridge), %sp\n"
-        "  mov %cs:(0x800), %eax; mov %cs:(0x804), %ecx; mov %cs:(0x808), %edx\n"
-        "  mov %cs:(0x80c), %ebx; mov %cs:(0x814), %ebp; mov %cs:(0x818), %esi\n"
-        "  mov %cs:(0x81c), %edi; mov %cs:(0x822), %es; mov %cs:(0x826), %fs\n"
-        "  mov %cs:(0x828), %gs; mov %cs:(0x820), %ds\n"
-        "  mov %cs:(0x824), %ss; mov %cs:(0x810), %esp\n"
-        "  ljmp *%cs:(0x82a)\n"
+        "  mov %cs:(0x3800), %eax; mov %cs:(0x3804), %ecx; mov %cs:(0x3808), %edx\n"
+        "  mov %cs:(0x380c), %ebx; mov %cs:(0x3814), %ebp; mov %cs:(0x3818), %esi\n"
+        "  mov %cs:(0x381c), %edi; mov %cs:(0x3822), %es; mov %cs:(0x3826), %fs\n"
+        "  mov %cs:(0x3828), %gs; mov %cs:(0x3820), %ds\n"
+        "  mov %cs:(0x3824), %ss; mov %cs:(0x3810), %esp\n"
+        "  ljmp *%cs:(0x382a)\n"
         "bridge_stack: .word 0x7f0, 0x3000\n"
         "bridge_out:\n" /* the vector is noted; FLAGS, CS and IP are on the stack */
-        "  mov %eax, %cs:(0x800); mov %ecx, %cs:(0x804); mov %edx, %cs:(0x808)\n"
-        "  mov %ebx, %cs:(0x80c); mov %ebp, %cs:(0x814); mov %esi, %cs:(0x818)\n"
-        "  mov %edi, %cs:(0x81c); mov %ds, %cs:(0x820); mov %es, %cs:(0x822)\n"
-        "  mov %ss, %cs:(0x824); mov %fs, %cs:(0x826); mov %gs, %cs:(0x828)\n"
-        "  popw %cs:(0x82a); popw %cs:(0x82c); popw %cs:(0x82e); mov %esp, %cs:(0x810)\n"
+        "  mov %eax, %cs:(0x3800); mov %ecx, %cs:(0x3804); mov %edx, %cs:(0x3808)\n"
+        "  mov %ebx, %cs:(0x380c); mov %ebp, %cs:(0x3814); mov %esi, %cs:(0x3818)\n"
+        "  mov %edi, %cs:(0x381c); mov %ds, %cs:(0x3820); mov %es, %cs:(0x3822)\n"
+        "  mov %ss, %cs:(0x3824); mov %fs, %cs:(0x3826); mov %gs, %cs:(0x3828)\n"
+        "  popw %cs:(0x382a); popw %cs:(0x382c); popw %cs:(0x382e); mov %esp, %cs:(0x3810)\n"
         "  mov %cr0, %eax\n"
         "  or $1, %al\n"
         "  mov %eax, %cr0\n"
@@ -69,10 +69,10 @@ __asm__(".text\n"
 void real_enter(void);
 extern const uint8_t bridge[], bridge_out[], bridge_end[];
 
-/* movw $vector, %cs:(830h); jmp bridge_out */
+/* movw $vector, %cs:(3830h); jmp bridge_out */
 static void put_stub(unsigned vector) {
     volatile uint8_t *at = (volatile uint8_t *)(STUBS + vector * 16);
-    const uint8_t note[] = {0x2e, 0xc7, 0x06, 0x30, 0x08, (uint8_t)vector, 0, 0xe9};
+    const uint8_t note[] = {0x2e, 0xc7, 0x06, 0x30, 0x38, (uint8_t)vector, 0, 0xe9};
     for (unsigned i = 0; i < sizeof note; i++)
         at[i] = note[i];
     uint32_t target = BRIDGE + (uint32_t)(bridge_out - bridge);

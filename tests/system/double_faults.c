@@ -8,7 +8,7 @@
 
 enum {
     LANDING = 0x180,
-    BAD = TASKS_FREE,      /* a segment or a TSS, made bad as the case wants it */
+    BAD = TASKS_FREE, /* a segment or a TSS, made bad as the case wants it */
     ABSENT = TASKS_FREE + 8,
     SOFT = 0x90,
     MASTER = 0x20,
@@ -29,8 +29,8 @@ SNIPPET(general, "mov $0xfff8, %eax; mov %eax, %fs" DONE);
 SNIPPET(page_fault, "mov 0x1000(%ebx), %eax" DONE);
 SNIPPET(x87_error, "fninit; movw $0x033b, (%ebx); fldcw (%ebx); fld1; fldz; fdivrp; wait" DONE);
 SNIPPET(alignment, "mov 1(%ebx), %eax" DONE);
-SNIPPET(sse_error, "movl $0x1d80, (%ebx); ldmxcsr (%ebx); xorps %xmm0, %xmm0; divps %xmm0, %xmm0"
-                   DONE);
+SNIPPET(sse_error,
+        "movl $0x1d80, (%ebx); ldmxcsr (%ebx); xorps %xmm0, %xmm0; divps %xmm0, %xmm0" DONE);
 SNIPPET(soft, "int $0x90" DONE);
 SNIPPET(waits, "nop; nop" DONE);
 SNIPPET(landing, "int $0x81");
@@ -44,43 +44,50 @@ static const struct first {
 } firsts[] = {
 #define FIRST(name, vector, flags, user_only)                                                      \
     { #name, name, name##_end, vector, flags, user_only }
-    FIRST(divide, 0, 0, false),       FIRST(step, 1, FLAG_TF, false),
-    FIRST(int3_, 3, 0, false),        FIRST(into_, 4, 0, false),
-    FIRST(bound_, 5, 0, false),       FIRST(undefined, 6, 0, false),
-    FIRST(no_device, 7, 0, false),    FIRST(bad_tss, 10, 0, false),
-    FIRST(not_present, 11, 0, false), FIRST(stack_fault, 12, 0, false),
-    FIRST(general, 13, 0, false),     FIRST(page_fault, 14, 0, false),
-    FIRST(x87_error, 16, 0, false),   FIRST(alignment, 17, FLAG_AC, true),
-    FIRST(sse_error, 19, 0, false),   FIRST(soft, SOFT, 0, false),
+    FIRST(divide, 0, 0, false),
+    FIRST(step, 1, FLAG_TF, false),
+    FIRST(int3_, 3, 0, false),
+    FIRST(into_, 4, 0, false),
+    FIRST(bound_, 5, 0, false),
+    FIRST(undefined, 6, 0, false),
+    FIRST(no_device, 7, 0, false),
+    FIRST(bad_tss, 10, 0, false),
+    FIRST(not_present, 11, 0, false),
+    FIRST(stack_fault, 12, 0, false),
+    FIRST(general, 13, 0, false),
+    FIRST(page_fault, 14, 0, false),
+    FIRST(x87_error, 16, 0, false),
+    FIRST(alignment, 17, FLAG_AC, true),
+    FIRST(sse_error, 19, 0, false),
+    FIRST(soft, SOFT, 0, false),
     FIRST(waits, VECTOR_IRQ0, FLAG_IF, false),
 };
 
 /* How the delivery of a vector fails. */
 enum failure {
-    GATE_ABSENT,     /* #NP */
-    GATE_WRONG,      /* #GP */
-    TARGET_NULL,     /* #GP(EXT) */
-    TARGET_BEYOND,   /* #GP */
-    TARGET_ABSENT,   /* #NP */
-    TARGET_DATA,     /* #GP */
-    OFFSET_BEYOND,   /* #GP */
-    STACK_NULL,      /* #TS, from ring 3 to ring 1 */
-    STACK_ABSENT,    /* #SS */
-    STACK_WRONG,     /* #TS */
-    STACK_PAGE,      /* #PF */
-    STACK_LIMIT,     /* #SS */
-    TASK_WRONG,      /* a task gate: #GP */
-    TASK_ABSENT,     /* #NP */
-    TASK_SHORT,      /* #TS */
-    TASK_BUSY,       /* #GP */
-    TASK_BAD_STACK,  /* in the new task: #TS */
+    GATE_ABSENT,    /* #NP */
+    GATE_WRONG,     /* #GP */
+    TARGET_NULL,    /* #GP(EXT) */
+    TARGET_BEYOND,  /* #GP */
+    TARGET_ABSENT,  /* #NP */
+    TARGET_DATA,    /* #GP */
+    OFFSET_BEYOND,  /* #GP */
+    STACK_NULL,     /* #TS, from ring 3 to ring 1 */
+    STACK_ABSENT,   /* #SS */
+    STACK_WRONG,    /* #TS */
+    STACK_PAGE,     /* #PF */
+    STACK_LIMIT,    /* #SS */
+    TASK_WRONG,     /* a task gate: #GP */
+    TASK_ABSENT,    /* #NP */
+    TASK_SHORT,     /* #TS */
+    TASK_BUSY,      /* #GP */
+    TASK_BAD_STACK, /* in the new task: #TS */
     FAILURES,
 };
 static const char *const failure_names[FAILURES] = {
-    "gate-absent",   "gate-wrong",    "target-null",  "target-beyond", "target-absent",
-    "target-data",   "offset-beyond", "stack-null",   "stack-absent",  "stack-wrong",
-    "stack-page",    "stack-limit",   "task-wrong",   "task-absent",   "task-short",
-    "task-busy",     "task-bad-stack"};
+    "gate-absent",   "gate-wrong",  "target-null",  "target-beyond", "target-absent", "target-data",
+    "offset-beyond", "stack-null",  "stack-absent", "stack-wrong",   "stack-page",    "stack-limit",
+    "task-wrong",    "task-absent", "task-short",   "task-busy",     "task-bad-stack"};
 
 static struct task32 victim __attribute__((aligned(128)));
 static uint8_t victim_stack[512] __attribute__((aligned(16)));
@@ -102,11 +109,13 @@ static void break_delivery(unsigned vector, enum failure failure) {
     uint8_t access = failure == GATE_ABSENT ? 0x6e : failure == GATE_WRONG ? 0xec : 0xee;
     gdt_set(ABSENT, 0, 0xfffff, 0x1b, 12);
     gdt_set(BAD, 0, 0xff, failure == STACK_ABSENT ? 0x33 : failure == STACK_LIMIT ? 0xb3 : 0x9b, 4);
-    set_stack1(failure == STACK_NULL                                   ? 0
+    set_stack1(failure == STACK_NULL                               ? 0
                : failure == STACK_ABSENT || failure == STACK_LIMIT ? (uint32_t)BAD | 1
-               : failure == STACK_WRONG                                ? (uint32_t)KERNEL_DS
-                                                                       : (uint32_t)RING1_DS,
-               failure == STACK_PAGE ? AFTER : failure == STACK_LIMIT ? 0x200 : STACK_TOP - 0x400);
+               : failure == STACK_WRONG                            ? (uint32_t)KERNEL_DS
+                                                                   : (uint32_t)RING1_DS,
+               failure == STACK_PAGE    ? AFTER
+               : failure == STACK_LIMIT ? 0x200
+                                        : STACK_TOP - 0x400);
     task_reset(&victim, CODE + LANDING, address_of(victim_stack + sizeof victim_stack));
     if (failure >= TASK_WRONG) {
         target = BAD;

@@ -12,8 +12,8 @@ enum {
     SHORT_TSS = TEST_SELECTOR + 32,
     INNER = TEST_SELECTOR + 40, /* stacks of inner rings */
     VECTOR = 0x90,
-    LANDING = 0x280,      /* 32-bit, in the code page */
-    LANDING16 = 0x2c0,    /* 16-bit */
+    LANDING = 0x280,   /* 32-bit, in the code page */
+    LANDING16 = 0x2c0, /* 16-bit */
     INNER_TOP = STACK + 0x800,
     BITS_32 = 4,
     PAGES = 8,
@@ -32,9 +32,7 @@ SNIPPET(landing16, ".code16\npushfl; pop %ecx; mov %cs, %dx; mov %ss, %ax; int $
 
 static const uint16_t data_of_ring[] = {KERNEL_DS, RING1_DS, RING2_DS, USER_DS};
 
-static struct {
-    uint16_t link, sp0, ss0, sp1, ss1, sp2, ss2, rest[15];
-} tss16;
+static struct { uint16_t link, sp0, ss0, sp1, ss1, sp2, ss2, rest[15]; } tss16;
 
 static uint8_t dpl_bits(unsigned dpl) { return (uint8_t)(dpl << 5); }
 
@@ -97,8 +95,7 @@ static void parameters(void) {
                     gdt_set(INNER, STACK, 0xfff, (uint8_t)(0x93 | dpl_bits(to)), BITS_32);
                     gdt_set(STACK16, STACK, 0xffff, 0xf3, narrow_stack ? 0 : BITS_32);
                     gdt_set(CODE16, CODE, 0xffff, (uint8_t)(0x9b | dpl_bits(to)), 0);
-                    set_call_gate(GATE, CODE16 | to, LANDING16, wide ? 0xec : 0xe4,
-                                  (uint8_t)count);
+                    set_call_gate(GATE, CODE16 | to, LANDING16, wide ? 0xec : 0xe4, (uint8_t)count);
                     struct machine m = IMAGE(3, call_gate);
                     far_pointer(GATE | 3);
                     m.ss = STACK16 | 3;
@@ -197,8 +194,7 @@ static void returns(void) {
         const char *name;
         const uint8_t *code, *end;
     } ways[] = {
-#define WAY(name)                                                                                  \
-    { #name, name, name##_end }
+#define WAY(name) {#name, name, name##_end}
         WAY(return_narrow),   WAY(return_narrow_pop), WAY(return_wide),
         WAY(return_wide_pop), WAY(iret_narrow),       WAY(iret_wide)};
     static const uint32_t pointers[] = {0, 2, 0x800, 0xffff, 0x10800, 0x5aa50800, 0xfffffffe};
@@ -278,17 +274,18 @@ static void stack_ends(void) {
         const char *name;
         uint32_t limit;
         uint8_t access, flags;
-    } shapes[] = {{"up-bytes", 0x7ff, 0xb3, BITS_32},       {"up-bytes-16", 0x7ff, 0xb3, 0},
-                  {"up-page", 0, 0xb3, BITS_32 | PAGES},    {"up-page-16", 0, 0xb3, PAGES},
-                  {"up-64k-16", 0xffff, 0xb3, 0},           {"down-bytes", 0x7ff, 0xb7, BITS_32},
-                  {"down-bytes-16", 0x7ff, 0xb7, 0},        {"down-page", 0, 0xb7, BITS_32 | PAGES},
-                  {"down-page-16", 0, 0xb7, PAGES},         {"down-all", 0xfffff, 0xb7, BITS_32 | PAGES},
-                  {"down-none-16", 0xffff, 0xb7, 0},        {"read-only", 0x7ff, 0xb1, BITS_32}};
-    static const uint32_t pointers[] = {0,     1,     2,     4,     8,      9,      10,     12,
-                                        16,    18,    20,    24,    0x7fe,  0x7ff,  0x800,  0x801,
-                                        0x802, 0x808, 0x80a, 0x80c, 0x810,  0x812,  0x814,  0x818,
-                                        0xffe, 0xfff, 0x1000, 0x1001, 0x1014, 0xffff, 0x10000, 0x10008,
-                                        0x5aa50800, 0x5aa50814, 0xfffffffe, 0xffffffff};
+    } shapes[] = {
+        {"up-bytes", 0x7ff, 0xb3, BITS_32},    {"up-bytes-16", 0x7ff, 0xb3, 0},
+        {"up-page", 0, 0xb3, BITS_32 | PAGES}, {"up-page-16", 0, 0xb3, PAGES},
+        {"up-64k-16", 0xffff, 0xb3, 0},        {"down-bytes", 0x7ff, 0xb7, BITS_32},
+        {"down-bytes-16", 0x7ff, 0xb7, 0},     {"down-page", 0, 0xb7, BITS_32 | PAGES},
+        {"down-page-16", 0, 0xb7, PAGES},      {"down-all", 0xfffff, 0xb7, BITS_32 | PAGES},
+        {"down-none-16", 0xffff, 0xb7, 0},     {"read-only", 0x7ff, 0xb1, BITS_32}};
+    static const uint32_t pointers[] = {
+        0,      1,      2,      4,       8,       9,          10,         12,         16,
+        18,     20,     24,     0x7fe,   0x7ff,   0x800,      0x801,      0x802,      0x808,
+        0x80a,  0x80c,  0x810,  0x812,   0x814,   0x818,      0xffe,      0xfff,      0x1000,
+        0x1001, 0x1014, 0xffff, 0x10000, 0x10008, 0x5aa50800, 0x5aa50814, 0xfffffffe, 0xffffffff};
     record_section("stack-end");
     for (unsigned s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (unsigned way = 0; way < 6; way++) {
@@ -371,8 +368,8 @@ static void branches(void) {
     static const struct {
         const char *name;
         const uint8_t *code, *end;
-    } ways[] = {WAY(b_jump),        WAY(b_jump_wide), WAY(b_back),        WAY(b_back_wide),
-                WAY(b_call),        WAY(b_call_wide), WAY(b_branch),      WAY(b_branch_wide),
+    } ways[] = {WAY(b_jump),        WAY(b_jump_wide), WAY(b_back),          WAY(b_back_wide),
+                WAY(b_call),        WAY(b_call_wide), WAY(b_branch),        WAY(b_branch_wide),
                 WAY(b_loop),        WAY(b_indirect),  WAY(b_indirect_wide), WAY(b_return),
                 WAY(b_return_wide), WAY(b_fall),      WAY(b_long)};
     static const struct {

@@ -18,7 +18,7 @@ enum {
     EVENTS = 24,
     TRAP_GATE = 0x90,
     INTERRUPT_GATE = 0x91,
-    LANDING = 0x180, /* in the code page */
+    LANDING = 0x180,    /* in the code page */
     FAR_POINTER = 0x20, /* in the data page */
     DR6_CLEAR = (int)0xffff0ff0,
 };
@@ -46,8 +46,7 @@ SNIPPET(f_push_pop_ss, "push %ss; pop %ss");
 SNIPPET(f_mov_ds, "mov %ds, %ecx; mov %ecx, %ds");
 SNIPPET(f_popf_on, "pushf; popf");
 SNIPPET(f_popf_off, "pushf; andl $~0x200, (%esp); popf");
-SNIPPET(f_iret,
-        "pushf; push %cs; call 1f; 1: addl $(2f-1b), (%esp); iret; 2:");
+SNIPPET(f_iret, "pushf; push %cs; call 1f; 1: addl $(2f-1b), (%esp); iret; 2:");
 SNIPPET(f_jump, "jmp 1f; nop; 1:");
 SNIPPET(f_branch, "jz 1f; nop; 1:");
 SNIPPET(f_call, "call 1f; 1: pop %ecx");
@@ -97,18 +96,18 @@ static const struct part openers[] = {
     PART(o_sti_mov_ss), PART(o_sti_lss), PART(o_sti_pop_ss), PART(o_mov_ss), PART(o_sti_cli_sti),
 };
 static const struct part followers[] = {
-    PART(f_nop),       PART(f_inc),        PART(f_load),     PART(f_store),
-    PART(f_cli),       PART(f_sti),        PART(f_mov_ss),   PART(f_push_pop_ss),
-    PART(f_mov_ds),    PART(f_popf_on),    PART(f_popf_off), PART(f_iret),
-    PART(f_jump),      PART(f_branch),     PART(f_call),     PART(f_ret),
-    PART(f_loop),      PART(f_far_call),   PART(f_int3),     PART(f_trap_gate),
-    PART(f_into),      PART(f_ud2),        PART(f_general),  PART(f_interrupt_gate),
-    PART(f_divide),    PART(f_page_fault), PART(f_hlt),      PART(f_movs),
-    PART(f_rep_movs),  PART(f_rep_none),   PART(f_port),     PART(f_cpuid),
-    PART(f_cr0),       PART(f_cr3),        PART(f_dr7),      PART(f_invlpg),
-    PART(f_clts),      PART(f_lidt),       PART(f_lldt),     PART(f_wbinvd),
-    PART(f_smsw),      PART(f_x87),        PART(f_locked),   PART(f_exchange),
-    PART(f_pusha),     PART(f_enter),      PART(f_xlat),
+    PART(f_nop),      PART(f_inc),        PART(f_load),     PART(f_store),
+    PART(f_cli),      PART(f_sti),        PART(f_mov_ss),   PART(f_push_pop_ss),
+    PART(f_mov_ds),   PART(f_popf_on),    PART(f_popf_off), PART(f_iret),
+    PART(f_jump),     PART(f_branch),     PART(f_call),     PART(f_ret),
+    PART(f_loop),     PART(f_far_call),   PART(f_int3),     PART(f_trap_gate),
+    PART(f_into),     PART(f_ud2),        PART(f_general),  PART(f_interrupt_gate),
+    PART(f_divide),   PART(f_page_fault), PART(f_hlt),      PART(f_movs),
+    PART(f_rep_movs), PART(f_rep_none),   PART(f_port),     PART(f_cpuid),
+    PART(f_cr0),      PART(f_cr3),        PART(f_dr7),      PART(f_invlpg),
+    PART(f_clts),     PART(f_lidt),       PART(f_lldt),     PART(f_wbinvd),
+    PART(f_smsw),     PART(f_x87),        PART(f_locked),   PART(f_exchange),
+    PART(f_pusha),    PART(f_enter),      PART(f_xlat),
 };
 
 static uint32_t size_of(const struct part *part) { return (uint32_t)(part->end - part->code); }

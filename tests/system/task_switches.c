@@ -238,8 +238,8 @@ static void segments(void) {
 }
 
 static void odd_segments(void) {
-    static const uint32_t selectors[] = {0, 3, 4, 7, 0xfff8, KERNEL_CS, KERNEL_DS, USER_CS, USER_DS,
-                                         MAIN_TASK, LDT, 0x14, 0x0c};
+    static const uint32_t selectors[] = {
+        0, 3, 4, 7, 0xfff8, KERNEL_CS, KERNEL_DS, USER_CS, USER_DS, MAIN_TASK, LDT, 0x14, 0x0c};
     record_section("odd");
     for (unsigned at = 72; at <= 96; at += 4) /* ES to GS, and the LDT */
         for (unsigned i = 0; i < sizeof selectors / sizeof *selectors; i++)
@@ -266,9 +266,9 @@ static void odd_segments(void) {
 
 /* Flags, T bit, CR3, EIP, and 16-bit tasks: what the new task runs with. */
 static void states(void) {
-    static const uint32_t flags[] = {0,       FLAG_TF,   FLAG_IF,   FLAG_DF,  FLAG_IOPL, FLAG_NT,
-                                     FLAG_RF, FLAG_AC,   FLAG_VIF,  FLAG_VIP, FLAG_ID,   FLAG_CF,
-                                     0x8028,  0xffc00000};
+    static const uint32_t flags[] = {0,       FLAG_TF, FLAG_IF, FLAG_DF,   FLAG_IOPL,
+                                     FLAG_NT, FLAG_RF, FLAG_AC, FLAG_VIF,  FLAG_VIP,
+                                     FLAG_ID, FLAG_CF, 0x8028,  0xffc00000};
     record_section("state");
     for (enum way way = 0; way < WAYS; way++)
         for (unsigned wide = 0; wide < 2; wide++) {

@@ -98,27 +98,24 @@ static const struct way {
 } ways[] = {
 #define WAY(name)                                                                                  \
     { #name, name, name##_end }
-    WAY(cli_),         WAY(sti_),         WAY(pushf_),       WAY(pushfd_),
-    WAY(popf_),        WAY(popfd_),       WAY(iret_),        WAY(iretd_),
-    WAY(int_n),        WAY(int3_),        WAY(into_),        WAY(int1_),
-    WAY(bound_),       WAY(in8),          WAY(out8),         WAY(in16),
-    WAY(out32),        WAY(insb_),        WAY(outsb_),
-    WAY(smsw_),        WAY(sgdt_),        WAY(sidt_),        WAY(sldt_),
-    WAY(str_),         WAY(lldt_),        WAY(ltr_),         WAY(lar_),
-    WAY(lsl_),         WAY(verr_),        WAY(verw_),        WAY(arpl_),
-    WAY(lgdt_),        WAY(lidt_),        WAY(lmsw_),        WAY(clts_),
-    WAY(mov_from_cr0), WAY(mov_to_cr3),   WAY(mov_from_cr1), WAY(mov_from_dr7),
-    WAY(invlpg_),      WAY(invd_),        WAY(wbinvd_),      WAY(rdmsr_),
-    WAY(wrmsr_),       WAY(rdtsc_),       WAY(sysenter_),    WAY(sysexit_),
-    WAY(vex),          WAY(les_),         WAY(lss_),         WAY(mov_ss_),
-    WAY(pop_ss_),      WAY(far_call),     WAY(far_jump),     WAY(far_jump32),
-    WAY(far_return),   WAY(far_return32), WAY(ud2_),         WAY(divide),
-    WAY(beyond),       WAY(page_fault),   WAY(stack_beyond),
+    WAY(cli_),         WAY(sti_),         WAY(pushf_),       WAY(pushfd_),      WAY(popf_),
+    WAY(popfd_),       WAY(iret_),        WAY(iretd_),       WAY(int_n),        WAY(int3_),
+    WAY(into_),        WAY(int1_),        WAY(bound_),       WAY(in8),          WAY(out8),
+    WAY(in16),         WAY(out32),        WAY(insb_),        WAY(outsb_),       WAY(smsw_),
+    WAY(sgdt_),        WAY(sidt_),        WAY(sldt_),        WAY(str_),         WAY(lldt_),
+    WAY(ltr_),         WAY(lar_),         WAY(lsl_),         WAY(verr_),        WAY(verw_),
+    WAY(arpl_),        WAY(lgdt_),        WAY(lidt_),        WAY(lmsw_),        WAY(clts_),
+    WAY(mov_from_cr0), WAY(mov_to_cr3),   WAY(mov_from_cr1), WAY(mov_from_dr7), WAY(invlpg_),
+    WAY(invd_),        WAY(wbinvd_),      WAY(rdmsr_),       WAY(wrmsr_),       WAY(rdtsc_),
+    WAY(sysenter_),    WAY(sysexit_),     WAY(vex),          WAY(les_),         WAY(lss_),
+    WAY(mov_ss_),      WAY(pop_ss_),      WAY(far_call),     WAY(far_jump),     WAY(far_jump32),
+    WAY(far_return),   WAY(far_return32), WAY(ud2_),         WAY(divide),       WAY(beyond),
+    WAY(page_fault),   WAY(stack_beyond),
 };
 
 static struct machine image(const struct way *way, unsigned iopl, uint32_t flags) {
     static const uint8_t *there;
-    if (way->code != there) { /* writing code costs simulators dear */
+    if (way->code != there) {               /* writing code costs simulators dear */
         memset((void *)PROGRAM, 0xf4, 128); /* HLT wherever it goes */
         memcpy((void *)PROGRAM, way->code, (uint32_t)(way->end - way->code));
         there = way->code;
@@ -207,9 +204,9 @@ static void software_interrupts(void) {
 
 /* Flag images for POPF and IRET of both sizes. */
 static void flag_images(void) {
-    static const uint32_t bits[] = {0,         FLAG_TF, FLAG_IF,  FLAG_DF, 0x3000,   FLAG_NT,
-                                    FLAG_RF,   FLAG_VM, FLAG_AC,  FLAG_ID, FLAG_VIF, FLAG_VIP,
-                                    0xffc08028};
+    static const uint32_t bits[] = {0,        FLAG_TF,  FLAG_IF,   FLAG_DF, 0x3000,
+                                    FLAG_NT,  FLAG_RF,  FLAG_VM,   FLAG_AC, FLAG_ID,
+                                    FLAG_VIF, FLAG_VIP, 0xffc08028};
     const struct way all[] = {WAY(popf_), WAY(popfd_), WAY(iret_), WAY(iretd_)};
     record_section("flags");
     for (unsigned w = 0; w < 4; w++)
@@ -242,9 +239,10 @@ static void load_tss(uint32_t limit, uint8_t access) {
 /* The two maps against the limit, and what they hold. */
 static void maps(void) {
     static const uint16_t bases[] = {0x60, 0x68, 0x7f, 0x80, 0x88, 0x100, 0x1f0, 0xffff};
-    static const uint16_t limits[] = {0x67, 0x6c, 0x87, 0x97, 0x98, 0x99, 0x10f, 0x110, 0x111, 0x1ff};
-    const struct way io[] = {WAY(in8), WAY(out8), WAY(in16), WAY(out32), WAY(insb_), WAY(outsb_),
-                             WAY(int_n)};
+    static const uint16_t limits[] = {0x67, 0x6c,  0x87,  0x97,  0x98,
+                                      0x99, 0x10f, 0x110, 0x111, 0x1ff};
+    const struct way io[] = {WAY(in8),   WAY(out8),   WAY(in16), WAY(out32),
+                             WAY(insb_), WAY(outsb_), WAY(int_n)};
     record_section("map");
     set_vme(1);
     set_idt_gate(VECTOR, KERNEL_CS, CODE + LANDING, 0x8e);
