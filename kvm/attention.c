@@ -3,6 +3,7 @@
  * A signal sets two flags: ours, and the one in KVM's page that makes KVM_RUN return at once. Ours
  * is looked at after KVM's was cleared, so that no signal is lost between the look and the entry.
  */
+#include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -27,6 +28,7 @@ int kvm_attention_init(struct kvm_engine *e) {
     struct sigaction action = {.sa_handler = on_attention};
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
     sigset_t none;
+    assert(e->vm.run && !handled);
     handled = e;
     sigfillset(&action.sa_mask);
     if (sigaction(SIGUSR1, &action, NULL) || sigaction(SIGALRM, &action, NULL) ||
@@ -111,6 +113,7 @@ static void inject(struct kvm_engine *e) {
     struct kvm_interrupt interrupt = {.irq = (__u32)vector};
     if (vector < 0)
         return;
+    assert(vector <= 0xff && e->vm.run->ready_for_interrupt_injection);
     TRACE1(v->trace, irq, "interrupt %llx", vector);
     v->counters->interrupts++;
     if (ioctl(e->vm.vcpu_fd, KVM_INTERRUPT, &interrupt))

@@ -117,7 +117,7 @@ static bool enter(struct kvm_engine *e) {
         return true;
     if (errno == EFAULT)
         kvm_host_failure(e, "guest memory is gone (is the host out of memory?)");
-    else if (errno != EINTR && errno != EAGAIN)
+    else if (errno != EINTR)
         kvm_host_failure(e, "KVM_RUN: %s", strerrordesc_np(errno));
     return false;
 }

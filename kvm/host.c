@@ -72,6 +72,7 @@ static int make_vcpu(struct kvm_vm *vm, struct error *error) {
 }
 
 int kvm_vm_open(struct kvm_vm *vm, struct error *error) {
+    _Static_assert(TASK_STATE + 3 * 4096 == 0xff000000ul, "right below the largest ROM, of 16 MiB");
     *vm = (struct kvm_vm){.kvm_fd = -1, .vm_fd = -1, .vcpu_fd = -1};
     int rc = open_device(&vm->kvm_fd, error);
     if (!rc)

@@ -11,6 +11,7 @@
 #define ADDRESS_END (1ull << 32)
 
 static void add(struct kvm_slots *slots, gpa_t gpa, uint64_t size, uint64_t place, bool read_only) {
+    assert((gpa & PAGE_MASK) == 0 && (place & PAGE_MASK) == 0 && size != 0);
     struct kvm_slot *last = slots->count ? &slots->slots[slots->count - 1] : NULL;
     if (last && last->gpa + last->size == gpa && last->place + last->size == place &&
         last->read_only == read_only) {
@@ -22,6 +23,7 @@ static void add(struct kvm_slots *slots, gpa_t gpa, uint64_t size, uint64_t plac
 }
 
 void kvm_slots_build(struct kvm_slots *slots, const struct ram *ram) {
+    assert(ram->size >= RAM_LEGACY_END);
     *slots = (struct kvm_slots){.count = 0};
     memcpy(slots->legacy, ram->legacy, sizeof slots->legacy);
     if (ram->rom_size)
