@@ -74,6 +74,7 @@ struct fragment {
     uint32_t hash_next, page_next, page2_next;
     uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
     uint32_t exits;    /* its own, in the pool */
+    uint64_t tables;   /* a bit for each jump cache that it was entered in */
     uint8_t exit_count;
     bool dead;
 };
@@ -282,7 +283,7 @@ void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
 #define ANY_WINDOW UINT32_MAX
-void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f);
+void jump_caches_forget(struct engine *e, unsigned window, struct fragment *f);
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
 
