@@ -176,6 +176,9 @@ struct engine {
     bool delivered;         /* an event was delivered since the fragment was entered */
     uint64_t uses;          /* of fragments by the run loop, under no_reuse */
     bool injected;          /* the next instruction has had its injected interrupt */
+    bool runs_alone;        /* a one-shot that stands for an instruction of another fragment */
+    bool calls_out;         /* a callout's handler is at work, */
+    bool wrote_self;        /* and has written to what the fragment that called it is made from */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
     bool check_operands;   /* one-shots treat no segment as flat */

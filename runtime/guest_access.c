@@ -59,8 +59,10 @@ static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool wri
     *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .dirty = write, .writable = writable,
                                 .global = walk.global, .host = v->ram->base + page};
     e->tlb_has_writable |= writable;
-    if (write && !writable && len)
+    if (write && !writable && len) {
+        e->wrote_self |= e->calls_out && past_windows_writes_self(v, page + (gva & PAGE_MASK), len);
         fragments_invalidate_range(v, page + (gva & PAGE_MASK), len, &v->counters->invalidate_device);
+    }
     return (struct place){.host = v->ram->base + page + (gva & PAGE_MASK)};
 }
 
