@@ -79,8 +79,8 @@
     X(enter, "size << 8 | level (1..31), ARG16", "-", "ENTER with a nesting level")               \
     X(fxsave, "-", "linear address", "FXSAVE")                                                    \
     X(fxrstor, "-", "linear address", "FXRSTOR")                                                  \
-    X(xsave, "1: XSAVEOPT", "linear address", "XSAVE, XSAVEOPT")                                  \
-    X(xrstor, "-", "linear address", "XRSTOR")                                                    \
+    X(xsave, "segment << 16, 1: XSAVEOPT", "linear address", "XSAVE, XSAVEOPT")                   \
+    X(xrstor, "segment << 16", "linear address", "XRSTOR")                                        \
     X(fnsave, "ARG16", "linear address", "FNSAVE")                                                \
     X(fnstenv, "ARG16", "linear address", "FNSTENV")                                              \
     X(check, "size | access kind << 12 | segment << 16 | CHECK_*", "effective address (result2: linear address)", \

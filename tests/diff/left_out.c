@@ -71,17 +71,6 @@ static bool converts_half(const struct insn *in) {
                             (in->row->map == 3 && in->z.opcode == 0x1d));
 }
 
-/* XSAVE and XRSTOR of AVX: ring3 checks the limit of what every form of them reaches. */
-static const char *open_limit(const struct sequence *s, const struct outcome *native,
-                              const struct outcome *guest) {
-    struct insn in;
-    bool limit = native->trap == VEC_GP || native->trap == VEC_SS;
-    if (!limit || native->trap == guest->trap || !insn_at(s, native->out.eip, &in))
-        return NULL;
-    bool area = in.row->callout == CALLOUT_xsave || in.row->callout == CALLOUT_xrstor;
-    return area ? "an XSAVE area whose AVX part lies beyond the limit: not checked" : NULL;
-}
-
 static bool is_near_call(const struct insn *in) {
     return in->row->emit == e_call_rel || in->row->emit == e_call_rm;
 }
@@ -92,6 +81,11 @@ static bool is_far_transfer(const struct insn *in) {
            id == CALLOUT_iret;
 }
 
+/* A string's destination across the end of its segment. */
+static bool destination_wraps(const struct insn *in, const struct outcome *guest) {
+    return in->row->emit == e_string && guest->out.gpr[EDI] > UINT32_MAX - 3;
+}
+
 /* Page faults that only one side raises, or elsewhere. */
 static const char *open_page_fault(const struct sequence *s, const struct outcome *native,
                                    const struct outcome *guest) {
@@ -100,7 +94,7 @@ static const char *open_page_fault(const struct sequence *s, const struct outcom
         return NULL;
     uint32_t base = selector_base(guest->out.seg[in.segment]);
     uint32_t stack = selector_base(guest->out.seg[SEG_SS]);
-    bool ends = (base && guest->cr2 - base > UINT32_MAX - 64) ||
+    bool ends = destination_wraps(&in, guest) || (base && guest->cr2 - base > UINT32_MAX - 64) ||
                 (stack && guest->cr2 - stack > UINT32_MAX - 64);
     if (ends && (native->trap == VEC_GP || native->trap == VEC_SS))
         return "an operand that wraps around the end of its segment (SDM vol. 3A, 5.3)";
@@ -164,7 +158,6 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
         return "a locked operand across cache lines, which the host's kernel delays";
     const char *open = open_by_manual(s, native, guest);
     open = open ? open : open_page_fault(s, native, guest);
-    open = open ? open : open_limit(s, native, guest);
     if (open)
         return open;
     if (guest->cr2 - KERNEL < GUEST_RAM)
