@@ -61,6 +61,9 @@ struct translate_request {
     /* The fixed jump cache slot of a target, given when first asked for, or NO_FIXED_SLOT. NULL:
      * there are none. */
     uint32_t (*fixed_slot)(void *opaque, uint32_t target);
+    /* Called before each use of code that may change vector registers (Zydis). NULL: that is no matter. */
+    void (*foreign)(void *opaque);
+    bool thorough; /* Zydis decodes everything */
     void *opaque;
 };
 
