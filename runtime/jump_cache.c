@@ -1,7 +1,7 @@
 /* Jump caches: where indirect transfers and cross-page exits find their fragments.
  *
  * One table a code space and window (a linear address means nothing without its address space). A slot,
- * chosen by the target's low bits, holds the landing pad of one fragment, which checks the whole
+ * chosen by a hash of the target, holds the landing pad of one fragment, which checks the whole
  * address; empty slots hold STUB_MISS. Targets that share their slot with others are found among the
  * victims, by the table's name and the target: a table that is emptied gets a new name, and nothing is
  * found by the old one. A table remembers which of its pages were written, so that emptying
