@@ -89,7 +89,7 @@ static void run_devices(struct vcpu *v) {
 }
 
 static void deliver_external(struct vcpu *v, unsigned vector) {
-    TRACE2(v->trace, irq, "interrupt %llx at %llx", vector, v->cpu.eip);
+    TRACE(v->trace, interrupt, vector);
     v->cpu.halted = false;
     if (interrupt_deliver(v, (uint8_t)vector, DELIVER_EXTERNAL, v->cpu.eip, false, 0) ==
         CALLOUT_FAULT)

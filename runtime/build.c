@@ -99,6 +99,7 @@ static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
         return false;
     }
     *gpa = ram_locate(v->ram, walk.gpa);
+    TRACE(v->trace, fetch, gva & ~PAGE_MASK, walk.gpa & ~(gpa_t)PAGE_MASK);
     if (*gpa != RAM_NOWHERE)
         shadow_record_exec(&e->shadow, w, &v->cpu.paging, gva, &walk);
     return true;
@@ -201,6 +202,17 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     return true;
 }
 
+/* The host code is given with the landing pad before it; its cold part is the last that was made. */
+static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t linear,
+                              const struct translation *t) {
+    const struct engine *e = v->engine;
+    uint32_t index = fragment_index(e, f), start = f->pad ? f->pad : f->code;
+    uint32_t cold = e->cold_used - ((t->cold_len + 15u) & ~15u);
+    TRACE(v->trace, translate, linear, f->gpa, f->space.mode, f->guest_len, index);
+    TRACE(v->trace, emit, index, f->code + f->code_len - start,
+          (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
+}
+
 static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
@@ -225,8 +237,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     f->eip = cpu->eip;
     f->space = code_space_of(cpu);
     fragment_commit(v, f, &t);
-    TRACE6(v->trace, translate, "%llx (physical %llx mode %llx): %lld guest bytes, %lld host bytes at %llx",
-           linear, f->gpa, f->space.mode, f->guest_len, f->code_len, e->cache_exec + f->code);
+    trace_translation(v, f, linear, &t);
     return f;
 }
 
@@ -249,6 +260,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
                                    .guest_len = t.guest_len, .map_count = t.insn_count};
     memcpy(e->scratch_map, t.map, t.insn_count * sizeof *t.map);
     v->counters->one_shots++;
+    TRACE(v->trace, one_shot, code.gpa, t.code_len);
     return &e->scratch;
 }
 

@@ -68,8 +68,8 @@ static void restart(const struct engine *e, const struct fragment *f, const stru
 static void host_bug(const char *why, const greg_t *regs, uintptr_t address) {
     struct engine *e = handled->engine;
     e->why_dead = why;
-    TRACE4(handled->trace, fault, "host fault: trap %lld rip %llx address %llx err %llx",
-           regs[REG_TRAPNO], regs[REG_RIP], address, regs[REG_ERR]);
+    TRACE(handled->trace, host_fault, (uint64_t)regs[REG_TRAPNO], (uint64_t)regs[REG_RIP], address,
+          (uint64_t)regs[REG_ERR]);
     engine_host_failure(handled, why, 0);
     _exit(0); /* v->exit says it all */
 }
