@@ -61,6 +61,7 @@ struct trace_filter {
     uint32_t cr3;
     uint8_t cpls; /* a bit each */
     bool any_cr3;
+    bool by_symbol; /* the range is a symbol's, and moves with it */
 };
 #define TRACE_FILTERS_MAX 16
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "inspect/trace_output.h"
 #include "loader/loader.h"
 #include "runtime/engine.h"
 #include "runtime/user_callouts.h"
@@ -38,10 +39,11 @@ struct options {
     const char *firmware; /* instead of a kernel */
     struct output serial, debugcon;
     enum stats_format stats;
-    uint32_t trace_channels;
+    struct trace_options trace;
+    const char *filters[TRACE_FILTERS_MAX]; /* of trace records, as they were given */
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
-    const char *system_map;
+    const char *system_map; /* or another file with symbols */
     enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */
     bool inject;                  /* engine.inject has a range */

@@ -22,6 +22,8 @@
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
+#include "inspect/symbols.h"
+#include "inspect/trace_filter.h"
 #include "kvm/kvm.h"
 #include "runtime/sandbox.h"
 
@@ -36,6 +38,9 @@ struct session {
     int signal_fd;
     sigset_t old_mask;
     struct stats stats;
+    struct symbols *symbols;    /* for names in traces; or NULL */
+    struct trace_options trace_options;
+    struct trace_output *trace; /* NULL: none */
     bool reboot;   /* the last machine asked to be started again */
     int signal;    /* the signal that ended the session, or 0 */
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
@@ -50,6 +55,17 @@ static int prepare_callouts(struct session *session, struct error *error) {
     return 0;
 }
 
+/* Of the file that was named, or of the kernel if it has any. */
+static int load_symbols(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    struct error ignored;
+    if (options->system_map)
+        session->symbols = symbols_load(options->system_map, error);
+    else if (options->load.kernel)
+        session->symbols = symbols_load(options->load.kernel, &ignored);
+    return options->system_map && !session->symbols ? -1 : 0;
+}
+
 /* The descriptor that an output goes to, -1: none. */
 static int open_output(const struct output *output, const char *option, int *fd,
                        struct error *error) {
@@ -62,6 +78,23 @@ static int open_output(const struct output *output, const char *option, int *fd,
         return 0;
     *fd = open(output->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     return *fd < 0 ? error_set(error, "--%s '%s': %s", option, output->path, strerror(errno)) : 0;
+}
+
+/* Names and filters, then the files. */
+static int prepare_trace(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    struct trace_options *trace = &session->trace_options;
+    *trace = options->trace;
+    if (!trace->channels && !trace->perfetto_path && !trace->perf_map &&
+        trace->format != TRACE_FORMAT_PERFETTO)
+        return 0;
+    if (load_symbols(session, error))
+        return -1;
+    for (unsigned i = 0; i < trace->filter_count; i++)
+        if (trace_filter_parse(&trace->filters[i], options->filters[i], session->symbols, error))
+            return -1;
+    session->trace = trace_output_open(trace, session->symbols, error);
+    return session->trace ? 0 : -1;
 }
 
 static int prepare_outputs(struct session *session, struct error *error) {
@@ -209,7 +242,7 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
     struct monitor monitor = {
         .vcpu_pid = pid,
         .vcpu = &machine->vcpu,
-        .trace = &machine->trace,
+        .trace = session->trace,
         .signal_fd = session->signal_fd,
         .input_fd = session->has_input ? STDIN_FILENO : -1,
         .input_is_tty = session->input_is_tty,
@@ -218,7 +251,11 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
         .debug = {.channel = &machine->debug, .fd = session->debug_fd, .name = "debug console"},
     };
     uint64_t start = clock_now(&machine->clock);
+    if (session->trace)
+        trace_output_started(session->trace, pid);
     monitor_run(&monitor);
+    if (session->trace)
+        trace_output_detach(session->trace);
     const struct vcpu *v = &machine->vcpu;
     bool died = !WIFEXITED(monitor.wait_status) || WEXITSTATUS(monitor.wait_status) ||
                 v->exit == EXIT_NONE || v->exit > EXIT_QUIT;
@@ -236,8 +273,14 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
 static int run_once(struct session *session) {
     const struct options *options = session->options;
     struct error error;
-    struct machine *machine =
-        machine_create(options->memory, options->firmware, options->trace_channels, &error);
+    struct machine_options wanted = {
+        .memory = options->memory,
+        .firmware = options->firmware != NULL,
+        .trace_channels = session->trace ? trace_output_channels(session->trace) : 0,
+        .trace_records = options->trace.records ? options->trace.records : TRACE_RECORDS_DEFAULT,
+        .flight_recorder = options->trace.flight_recorder,
+    };
+    struct machine *machine = machine_create(&wanted, &error);
     if (!machine) {
         report_line("%s", error.text);
         return STATUS_HOST_FAILURE;
@@ -253,6 +296,8 @@ static int run_once(struct session *session) {
             machine->vcpu.user_callouts = &session->user_callouts;
         if (*options->rows_path)
             session->rows = rows_create(&machine->arena);
+        if (session->trace)
+            trace_output_attach(session->trace, &machine->vcpu);
         fflush(NULL);
         pid = fork();
         if (!pid)
@@ -318,7 +363,8 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (options->accel == ACCEL_KVM && prepare_kvm(&session, &error)) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
-    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error)) {
+    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
+               prepare_trace(&session, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
@@ -333,5 +379,8 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (session.debug_fd > STDERR_FILENO)
         close(session.debug_fd);
     user_callouts_release(&session.user_callouts);
+    if (session.trace && !trace_output_close(session.trace))
+        status = STATUS_HOST_FAILURE;
+    symbols_free(session.symbols);
     return status;
 }

@@ -21,11 +21,11 @@ int perf_map_open(struct perf_map *map, pid_t pid, struct error *error) {
 }
 
 static void put_name(struct text *text, const struct trace_seen *fragment,
-                     const struct trace_namer *namer) {
+                     const struct trace_names *names) {
     uint64_t start = fragment->args[0];
     char name[TRACE_NAME_MAX];
     bool user = (fragment->args[2] & 3) == 3;
-    if (namer && namer->name && namer->name(namer->opaque, (uint32_t)start, name, sizeof name)) {
+    if (!user && trace_name(names, start, name)) {
         text_string(text, name);
         return;
     }
@@ -34,25 +34,25 @@ static void put_name(struct text *text, const struct trace_seen *fragment,
 }
 
 static void put_line(struct perf_map *map, uint64_t start, uint64_t size, const char *part,
-                     const struct trace_namer *namer) {
+                     const struct trace_names *names) {
     if (!size)
         return;
     text_hex(&map->text, start, 1);
     text_char(&map->text, ' ');
     text_hex(&map->text, size, 1);
     text_char(&map->text, ' ');
-    put_name(&map->text, &map->fragment, namer);
+    put_name(&map->text, &map->fragment, names);
     text_string(&map->text, part);
     text_char(&map->text, '\n');
 }
 
 void perf_map_record(struct perf_map *map, const struct trace_seen *seen,
-                     const struct trace_namer *namer) {
+                     const struct trace_names *names) {
     if (seen->event == TRACE_EVENT_translate) {
         map->fragment = *seen;
     } else if (seen->event == TRACE_EVENT_emit && seen->args[0] == map->fragment.args[4]) {
-        put_line(map, seen->args[2], seen->args[1], "", namer);
-        put_line(map, seen->args[4], seen->args[3], " (exits)", namer);
+        put_line(map, seen->args[2], seen->args[1], "", names);
+        put_line(map, seen->args[4], seen->args[3], " (exits)", names);
     }
 }
 

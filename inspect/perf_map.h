@@ -21,7 +21,7 @@ struct perf_map {
 /* A file that is there is replaced, and no link is followed. 0, or -1 with `error` filled. */
 int perf_map_open(struct perf_map *map, pid_t pid, struct error *error);
 void perf_map_record(struct perf_map *map, const struct trace_seen *seen,
-                     const struct trace_namer *namer);
+                     const struct trace_names *names);
 /* 0, or a negative errno. */
 int perf_map_write(struct perf_map *map);
 void perf_map_close(struct perf_map *map);

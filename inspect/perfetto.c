@@ -153,7 +153,7 @@ static void resume(struct perfetto *perfetto, unsigned level, uint64_t ns) {
 }
 
 static void instant(struct perfetto *perfetto, const struct trace_seen *seen,
-                    const struct trace_namer *namer) {
+                    const struct trace_names *names) {
     struct text *text = &perfetto->text;
     begin(perfetto, "i", pid_of(perfetto, perfetto->current), perfetto->last_ns);
     text_string(text, ",\"s\":\"t\",\"cat\":");
@@ -161,12 +161,12 @@ static void instant(struct perfetto *perfetto, const struct trace_seen *seen,
     text_string(text, ",\"name\":");
     text_json(text, trace_form_of(seen->event)->name);
     text_string(text, ",\"args\":");
-    trace_format_args(text, seen, namer);
+    trace_format_args(text, seen, names);
     end(perfetto);
 }
 
 void perfetto_record(struct perfetto *perfetto, const struct trace_seen *seen,
-                     const struct trace_namer *namer) {
+                     const struct trace_names *names) {
     uint64_t ns = now(perfetto, seen->ns);
     switch_to(perfetto, seen->cr3, ns);
     if (!perfetto->known && seen->cpl == 3 && seen->event != TRACE_EVENT_resume)
@@ -192,7 +192,7 @@ void perfetto_record(struct perfetto *perfetto, const struct trace_seen *seen,
     case TRACE_EVENT_emit:
         break;
     default:
-        instant(perfetto, seen, namer);
+        instant(perfetto, seen, names);
     }
 }
 

@@ -50,7 +50,7 @@ struct perfetto {
 /* 0, or -1 with `error` filled. */
 int perfetto_init(struct perfetto *perfetto, struct error *error);
 void perfetto_record(struct perfetto *perfetto, const struct trace_seen *seen,
-                     const struct trace_namer *namer);
+                     const struct trace_names *names);
 /* Rates since the last call. */
 void perfetto_counters(struct perfetto *perfetto, uint64_t ns, uint64_t callouts,
                        const struct counters *counters);

@@ -1,13 +1,8 @@
 /* One trace record as a line: see trace_format.h. */
 #include "inspect/trace_format.h"
 
-static bool symbol_of(const struct trace_namer *namer, uint64_t address, char name[TRACE_NAME_MAX]) {
-    return namer && namer->name && address <= UINT32_MAX &&
-           namer->name(namer->opaque, (uint32_t)address, name, TRACE_NAME_MAX);
-}
-
 static void put_value(struct text *text, enum trace_kind kind, uint64_t value,
-                      const struct trace_namer *namer) {
+                      const struct trace_names *names) {
     char name[TRACE_NAME_MAX];
     const char *word = trace_word(kind, value);
     if (word)
@@ -16,26 +11,26 @@ static void put_value(struct text *text, enum trace_kind kind, uint64_t value,
         text_decimal(text, value);
     else
         text_hex(text, value, 1);
-    if (kind == TRACE_CODE && symbol_of(namer, value, name)) {
+    if (kind == TRACE_CODE && trace_name(names, value, name)) {
         text_char(text, ' ');
         text_string(text, name);
     }
 }
 
 void trace_format_text(struct text *text, const struct trace_seen *seen,
-                       const struct trace_namer *namer) {
+                       const struct trace_names *names) {
     const struct trace_form *form = trace_form_of(seen->event);
     char name[TRACE_NAME_MAX];
     text_string(text, trace_channel_name(trace_event_channel(seen->event)));
     text_string(text, ": ");
     for (unsigned i = 0; i < form->count; i++) {
         text_put(text, form->args[i].before, form->args[i].before_len);
-        put_value(text, form->args[i].kind, seen->args[i], namer);
+        put_value(text, form->args[i].kind, seen->args[i], names);
     }
     text_string(text, form->after);
     text_string(text, " | ");
     text_hex(text, seen->eip, 8);
-    if (symbol_of(namer, seen->eip, name)) {
+    if (trace_name(names, seen->eip, name)) {
         text_char(text, ' ');
         text_string(text, name);
     }
@@ -65,7 +60,7 @@ static void put_json_value(struct text *text, enum trace_kind kind, uint64_t val
 }
 
 void trace_format_args(struct text *text, const struct trace_seen *seen,
-                       const struct trace_namer *namer) {
+                       const struct trace_names *names) {
     const struct trace_form *form = trace_form_of(seen->event);
     char name[TRACE_NAME_MAX];
     text_char(text, '{');
@@ -75,7 +70,7 @@ void trace_format_args(struct text *text, const struct trace_seen *seen,
         text_put(text, arg->name, arg->name_len);
         text_string(text, "\":");
         put_json_value(text, arg->kind, seen->args[i]);
-        if (arg->kind == TRACE_CODE && symbol_of(namer, seen->args[i], name)) {
+        if (arg->kind == TRACE_CODE && trace_name(names, seen->args[i], name)) {
             text_string(text, ",\"");
             text_put(text, arg->name, arg->name_len);
             text_string(text, "_symbol\":");
@@ -86,7 +81,7 @@ void trace_format_args(struct text *text, const struct trace_seen *seen,
 }
 
 void trace_format_json(struct text *text, const struct trace_seen *seen, uint64_t guest_tsc,
-                       const struct trace_namer *namer) {
+                       const struct trace_names *names) {
     char name[TRACE_NAME_MAX];
     text_string(text, "{\"time\":");
     text_seconds(text, seen->ns);
@@ -98,7 +93,7 @@ void trace_format_json(struct text *text, const struct trace_seen *seen, uint64_
     text_json(text, trace_form_of(seen->event)->name);
     text_string(text, ",\"eip\":");
     put_hex_string(text, seen->eip);
-    if (symbol_of(namer, seen->eip, name)) {
+    if (trace_name(names, seen->eip, name)) {
         text_string(text, ",\"symbol\":");
         text_json(text, name);
     }
@@ -107,6 +102,6 @@ void trace_format_json(struct text *text, const struct trace_seen *seen, uint64_
     text_string(text, ",\"cr3\":");
     put_hex_string(text, seen->cr3);
     text_string(text, ",\"args\":");
-    trace_format_args(text, seen, namer);
+    trace_format_args(text, seen, names);
     text_string(text, "}\n");
 }

@@ -14,7 +14,7 @@
 
 struct trace_output {
     const struct trace_options *options;
-    const struct trace_namer *namer;
+    struct trace_names names;
     FILE *log; /* NULL: none, or given up */
     struct text text;
     FILE *perfetto_file;
@@ -62,15 +62,15 @@ static int open_files(struct trace_output *output, struct error *error) {
     return output->log ? 0 : -1;
 }
 
-struct trace_output *trace_output_open(const struct trace_options *options,
-                                       const struct trace_namer *namer, struct error *error) {
+struct trace_output *trace_output_open(const struct trace_options *options, struct symbols *symbols,
+                                       struct error *error) {
     struct trace_output *output = calloc(1, sizeof *output);
     if (!output) {
         error_set(error, "no memory for a trace");
         return NULL;
     }
     output->options = options;
-    output->namer = namer;
+    trace_names_init(&output->names, symbols);
     if (!open_files(output, error))
         return output;
     trace_output_close(output);
@@ -90,6 +90,9 @@ void trace_output_attach(struct trace_output *output, struct vcpu *v) {
     memcpy(trace->filters, options->filters, sizeof trace->filters);
     trace->filter_count = options->filter_count;
     trace_reader_init(&output->reader, trace, v->clock);
+    if (output->names.symbols)
+        symbols_set_slide(output->names.symbols, 0); /* another boot may lie elsewhere */
+    trace_names_init(&output->names, output->names.symbols);
     output->v = v;
 }
 
@@ -135,16 +138,31 @@ static void put_record(struct trace_output *output, const struct trace_seen *see
     if (output->log && output->options->channels & bit) {
         if (output->options->format == TRACE_FORMAT_JSON)
             trace_format_json(&output->text, seen, seen->tsc + output->v->cpu.tsc_offset,
-                              output->namer);
+                              &output->names);
         else
-            trace_format_text(&output->text, seen, output->namer);
+            trace_format_text(&output->text, seen, &output->names);
     }
     if (output->perfetto_file && output->perfetto_channels & bit)
-        perfetto_record(&output->perfetto, seen, output->namer);
+        perfetto_record(&output->perfetto, seen, &output->names);
     if (output->perf_map.out)
-        perf_map_record(&output->perf_map, seen, output->namer);
+        perf_map_record(&output->perf_map, seen, &output->names);
     if (output->text.len > FLUSH_BYTES || output->perfetto.text.len > FLUSH_BYTES)
         write_all(output);
+}
+
+/* Filters by symbol follow a kernel that lies elsewhere than it was linked. */
+static void settle_names(struct trace_output *output) {
+    struct trace *trace = output->v->trace;
+    if (!trace_names_settle(&output->names, output->v->cpu.msr.sysenter_eip))
+        return;
+    uint32_t slide = symbols_slide(output->names.symbols);
+    for (unsigned i = 0; i < output->options->filter_count; i++) {
+        const struct trace_filter *filter = &output->options->filters[i];
+        if (!filter->by_symbol)
+            continue;
+        trace->filters[i].start = filter->start + slide;
+        trace->filters[i].end = filter->end + slide;
+    }
 }
 
 static void put_lost(struct trace_output *output) {
@@ -169,6 +187,7 @@ static void put_counters(struct trace_output *output, uint64_t ns) {
 static void take(struct trace_output *output) {
     struct trace_seen seen;
     uint64_t ns = trace_reader_ns(&output->reader, clock_host_tsc());
+    settle_names(output);
     for (uint64_t left = trace_reader_waiting(&output->reader); left > 0; left--)
         if (trace_reader_next(&output->reader, &seen))
             put_record(output, &seen);

@@ -29,9 +29,9 @@ struct trace_options {
 
 struct trace_output;
 
-/* Opens the files. NULL with `error` filled. `options` and `namer` must outlive it. */
-struct trace_output *trace_output_open(const struct trace_options *options,
-                                       const struct trace_namer *namer, struct error *error);
+/* Opens the files. NULL with `error` filled. `options` and `symbols` (may be NULL) must outlive it. */
+struct trace_output *trace_output_open(const struct trace_options *options, struct symbols *symbols,
+                                       struct error *error);
 /* What the machine must record for it. */
 uint32_t trace_output_channels(const struct trace_output *output);
 /* The machine's ring is there, its process is not. */

@@ -7,6 +7,11 @@
 #include "runtime/engine.h"
 #include "runtime/system.h"
 
+/* No function is larger: what is farther away belongs to no symbol. Nor does anything to a constant. */
+#define SYMBOL_SIZE_MAX (1u << 20)
+/* What tells where a Linux kernel lies. */
+#define LINUX_SYSENTER_ENTRY "entry_SYSENTER_32"
+
 __extension__ typedef unsigned __int128 uint128;
 
 static const struct {
@@ -84,6 +89,30 @@ const char *trace_word(enum trace_kind kind, uint64_t value) {
     if (kind == TRACE_DELIVERY)
         return value < sizeof deliveries / sizeof *deliveries ? deliveries[value] : NULL;
     return NULL;
+}
+
+void trace_names_init(struct trace_names *names, struct symbols *symbols) {
+    struct symbol entry;
+    names->symbols = symbols;
+    names->settled = symbols && !symbols_find(symbols, LINUX_SYSENTER_ENTRY, &entry);
+}
+
+bool trace_names_settle(struct trace_names *names, uint32_t sysenter_eip) {
+    if (names->settled || !names->symbols || !sysenter_eip)
+        return false;
+    names->settled = symbols_slide_from_sysenter(names->symbols, sysenter_eip);
+    return names->settled;
+}
+
+bool trace_name(const struct trace_names *names, uint64_t address, char text[TRACE_NAME_MAX]) {
+    struct symbol found;
+    uint32_t offset;
+    if (!names || !names->settled || address > UINT32_MAX ||
+        !symbols_at(names->symbols, (gva_t)address, &found, &offset) || offset > SYMBOL_SIZE_MAX ||
+        found.type == 'a' || found.type == 'A')
+        return false;
+    symbols_format(names->symbols, (gva_t)address, text, TRACE_NAME_MAX);
+    return true;
 }
 
 void trace_reader_init(struct trace_reader *reader, struct trace *trace, const struct clock *clock) {

@@ -10,13 +10,21 @@
 
 #include "base/clock.h"
 #include "base/trace.h"
+#include "inspect/symbols.h"
 
-/* What an address in guest code is called: "schedule+0x12", or false. */
-struct trace_namer {
-    bool (*name)(void *opaque, uint32_t address, char *text, size_t room);
-    void *opaque;
+/* What addresses in guest code are called. Where a kernel lies is known for certain only when it has said so
+ * (symbols_slide_from_sysenter): names of one that may lie elsewhere than it was linked wait for that. */
+struct trace_names {
+    struct symbols *symbols; /* NULL: none */
+    bool settled;
 };
 #define TRACE_NAME_MAX 160
+
+void trace_names_init(struct trace_names *names, struct symbols *symbols);
+/* Looks whether the kernel has said by now where it lies. True: it has, and this is news. */
+bool trace_names_settle(struct trace_names *names, uint32_t sysenter_eip);
+/* "schedule+0x12" in `text`; false: no name. `names` may be NULL. */
+bool trace_name(const struct trace_names *names, uint64_t address, char text[TRACE_NAME_MAX]);
 
 struct trace_reader {
     struct trace *trace;
