@@ -16,7 +16,7 @@
 #define SERIAL_RING (64u << 10)
 #define INPUT_RING (4u << 10)
 /* The rings, the bus's table of ports, and what the devices take. */
-#define ARENA_SIZE (2 * SERIAL_RING + INPUT_RING + (1u << 20))
+#define ARENA_SIZE (sizeof(struct sampler) + 2 * SERIAL_RING + INPUT_RING + (1u << 20))
 
 static void serial_notify(void *opaque) { channel_tell(&((struct machine *)opaque)->serial); }
 
@@ -58,6 +58,7 @@ static void wire_vcpu(struct machine *machine) {
     v->timers = &machine->timers;
     v->clock = &machine->clock;
     v->trace = &machine->trace;
+    v->sampler = machine->sampler;
     machine->trace.guest = (struct trace_guest){&v->cpu.eip, &v->cpu.seg[SEG_CS].base,
                                                 &v->cpu.paging.cr3, &v->cpu.mode};
     v->counters = &machine->counters;
@@ -121,6 +122,8 @@ static int build(struct machine *machine, const struct machine_options *options,
     clock_start(&machine->clock);
     timers_init(&machine->timers);
     make_trace(machine, options);
+    machine->sampler = ARENA_NEW(&machine->arena, struct sampler);
+    atomic_store(&machine->sampler->rate, options->sample_rate);
     make_ring(machine, &machine->serial_in, INPUT_RING);
     make_ring(machine, &machine->serial_out, SERIAL_RING);
     make_ring(machine, &machine->debug_out, SERIAL_RING);

@@ -9,6 +9,7 @@
 #include "devices/pc.h"
 #include "loader/loader.h"
 #include "memory/ram.h"
+#include "runtime/sampler.h"
 #include "runtime/vcpu.h"
 
 /* Lies in its own arena; `arena` describes the mapping it lies in. */
@@ -22,6 +23,7 @@ struct machine {
     struct bus bus;
     struct pc *pc;
     struct vcpu vcpu;
+    struct sampler *sampler;
     struct byte_ring serial_in, serial_out, debug_out;
     struct channel serial, debug; /* of the two that go out */
 };
@@ -32,6 +34,7 @@ struct machine_options {
     uint32_t trace_channels;
     uint64_t trace_records; /* of the ring, a power of two */
     bool flight_recorder;   /* the ring keeps the last records */
+    uint32_t sample_rate;   /* samples a second; 0: none at first */
 };
 
 /* Builds a machine with its CPU in reset. NULL with `error` filled when the host refuses. */

@@ -180,18 +180,22 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     struct hint_context context;
     struct translate_request req = request_for(v, code, &context, one_shot);
     uint64_t start = clock_host_tsc();
+    uint32_t activity = engine_activity(v, SAMPLE_translation);
     vector_save(e->vector_area, e->use_xsave); /* the decoder is not ours */
     enum translate_status status =
         translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
     if (status == TRANSLATE_MORE) {
         vector_restore(e->vector_area, e->use_xsave);
-        if (!copy_second(v, code, req.linear, !one_shot))
+        if (!copy_second(v, code, req.linear, !one_shot)) {
+            engine_activity(v, activity);
             return false;
+        }
         req.len = code->len;
         vector_save(e->vector_area, e->use_xsave);
         status = translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
     }
     vector_restore(e->vector_area, e->use_xsave);
+    engine_activity(v, activity);
     if (status == TRANSLATE_MORE) {
         assert(code->len - 1 == code->beyond);
         fault_raise_gp(v, 0);

@@ -82,6 +82,8 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     if (!status)
         status = signals_init(v);
     if (!status)
+        status = sampler_init(v);
+    if (!status)
         status = attention_init(v);
     if (!status && options->sandbox)
         status = sandbox_enter(options->sandbox_rules);
@@ -162,7 +164,9 @@ static int run_special(struct vcpu *v, int reason, unsigned pages) {
 
 static void deliver_fault(struct vcpu *v) {
     v->engine->delivered = true;
+    engine_activity(v, SAMPLE_true_fault);
     exception_deliver(v);
+    engine_activity(v, SAMPLE_dispatch);
 }
 
 /* What an instruction under EFLAGS.TF or armed breakpoints owes when it is done (SDM vol. 3B,
@@ -216,6 +220,7 @@ static int step(struct vcpu *v, int last) {
     TRACE(v->trace, enter, f == &e->scratch ? NO_FRAGMENT : fragment_index(e, f),
           (uintptr_t)e->cache_exec + f->code + at);
     int reason = engine_enter(cpu, e->cache_exec + f->code + at);
+    engine_activity(v, SAMPLE_dispatch);
     if (e->options.no_reuse && ++e->uses % e->options.no_reuse == 0)
         fragment_forget(v, f);
     if (shadow && (cpu->irq_pending || cpu->nmi_pending))

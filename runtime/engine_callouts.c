@@ -51,6 +51,7 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
     struct cpu *cpu = &v->cpu;
     assert(id < CALLOUT_COUNT);
     cpu->callout_counts[id]++;
+    engine_activity(v, SAMPLER_CALLOUT(id));
     TRACE(v->trace, callout, id, arg, operand);
     if (user_callouts_want(v->user_callouts, id))
         fire_user(v, id, arg, operand);
@@ -75,6 +76,7 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         return jump(v);
     case CALLOUT_FAULT:
         v->engine->delivered = true;
+        engine_activity(v, SAMPLE_true_fault);
         exception_deliver(v);
         return v->exit ? LEAVE_STOP : jump(v);
     case CALLOUT_JUMP:
