@@ -15,7 +15,8 @@
 enum command {
     COMMAND_RUN,
     COMMAND_DEMO,
-    COMMAND_BENCH, /* the rest of the line is its own business */
+    COMMAND_BENCH,   /* the rest of the line is its own business */
+    COMMAND_SYMBOLS, /* likewise */
     COMMAND_HELP,
     COMMAND_VERSION,
     COMMAND_HELP_CALLOUTS,
@@ -43,7 +44,7 @@ struct options {
     const char *filters[TRACE_FILTERS_MAX]; /* of trace records, as they were given */
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
-    const char *system_map; /* or another file with symbols */
+    const char *symbols; /* file */
     enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */
     bool inject;                  /* engine.inject has a range */

@@ -18,11 +18,11 @@
 
 #include "cli/machine.h"
 #include "cli/monitor.h"
+#include "cli/names.h"
 #include "cli/report.h"
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
-#include "inspect/symbols.h"
 #include "inspect/trace_filter.h"
 #include "kvm/kvm.h"
 #include "runtime/sandbox.h"
@@ -32,13 +32,13 @@ struct session {
     const struct options *options;
     engine_fn engine;
     struct user_callouts user_callouts;
+    struct names names;
     int serial_fd; /* -1: serial output vanishes */
     int debug_fd;  /* of the debug console, likewise */
     bool has_input, input_is_tty;
     int signal_fd;
     sigset_t old_mask;
     struct stats stats;
-    struct symbols *symbols;    /* for names in traces; or NULL */
     struct trace_options trace_options;
     struct trace_output *trace; /* NULL: none */
     bool reboot;   /* the last machine asked to be started again */
@@ -48,22 +48,18 @@ struct session {
 
 static int prepare_callouts(struct session *session, struct error *error) {
     const struct options *options = session->options;
+    const struct symbol_source source = {names_find, &session->names};
     for (unsigned i = 0; i < options->callout_count; i++)
-        if (user_callouts_parse(&session->user_callouts, options->callouts[i], options->system_map,
-                                error))
+        if (user_callouts_parse(&session->user_callouts, options->callouts[i], &source, error))
             return -1;
     return 0;
 }
 
-/* Of the file that was named, or of the kernel if it has any. */
-static int load_symbols(struct session *session, struct error *error) {
-    const struct options *options = session->options;
-    struct error ignored;
-    if (options->system_map)
-        session->symbols = symbols_load(options->system_map, error);
-    else if (options->load.kernel)
-        session->symbols = symbols_load(options->load.kernel, &ignored);
-    return options->system_map && !session->symbols ? -1 : 0;
+/* For names in traces and profiles: NULL where the kernel has none. False: the file that was named has
+ * none, which `error` says. */
+static bool get_symbols(struct session *session, struct symbols **symbols, struct error *error) {
+    *symbols = names_symbols(&session->names, error);
+    return *symbols || !session->names.file;
 }
 
 /* The descriptor that an output goes to, -1: none. */
@@ -88,12 +84,13 @@ static int prepare_trace(struct session *session, struct error *error) {
     if (!trace->channels && !trace->perfetto_path && !trace->perf_map &&
         trace->format != TRACE_FORMAT_PERFETTO)
         return 0;
-    if (load_symbols(session, error))
+    struct symbols *symbols;
+    if (!get_symbols(session, &symbols, error))
         return -1;
     for (unsigned i = 0; i < trace->filter_count; i++)
-        if (trace_filter_parse(&trace->filters[i], options->filters[i], session->symbols, error))
+        if (trace_filter_parse(&trace->filters[i], options->filters[i], symbols, error))
             return -1;
-    session->trace = trace_output_open(trace, session->symbols, error);
+    session->trace = trace_output_open(trace, symbols, error);
     return session->trace ? 0 : -1;
 }
 
@@ -360,6 +357,7 @@ int run_machine(const struct options *options, engine_fn engine) {
         .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
     struct error error;
     int status = STATUS_BAD_INPUT;
+    session.names = (struct names){.file = options->symbols, .kernel = options->load.kernel};
     if (options->accel == ACCEL_KVM && prepare_kvm(&session, &error)) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
@@ -381,6 +379,6 @@ int run_machine(const struct options *options, engine_fn engine) {
     user_callouts_release(&session.user_callouts);
     if (session.trace && !trace_output_close(session.trace))
         status = STATUS_HOST_FAILURE;
-    symbols_free(session.symbols);
+    names_release(&session.names);
     return status;
 }

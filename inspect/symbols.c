@@ -23,7 +23,9 @@ struct symbols {
     uint32_t *by_name;
     char *pool;
     size_t count, room, pool_size, pool_room;
+    size_t named; /* entries that `by_name` has */
     uint32_t slide;
+    bool partial; /* data is known by the exports only */
 };
 
 static bool reserve(void **array, size_t *room, size_t wanted, size_t item) {
@@ -90,9 +92,11 @@ static int compare_names(const void *one, const void *other, void *opaque) {
 
 static int sort(struct symbols *symbols) {
     qsort_r(symbols->entries, symbols->count, sizeof *symbols->entries, compare_addresses, symbols);
-    symbols->by_name = malloc(symbols->count * sizeof *symbols->by_name);
-    if (!symbols->by_name)
+    uint32_t *by_name = realloc(symbols->by_name, symbols->count * sizeof *by_name);
+    if (!by_name)
         return -1;
+    symbols->by_name = by_name;
+    symbols->named = symbols->count;
     for (size_t i = 0; i < symbols->count; i++)
         symbols->by_name[i] = (uint32_t)i;
     qsort_r(symbols->by_name, symbols->count, sizeof *symbols->by_name, compare_names, symbols);
@@ -106,7 +110,16 @@ static int read_any(struct symbols *symbols, const struct kernel_image *image,
         return symbols_read_map(symbols, image, error);
     if (symbols_read_elf(symbols, image, error))
         return -1;
-    return symbols->count ? 0 : symbols_read_kallsyms(symbols, image, error);
+    if (symbols->count)
+        return 0;
+    if (symbols_read_kallsyms(symbols, image, error))
+        return -1;
+    if (!symbols->count)
+        return 0;
+    symbols->partial = true;
+    if (sort(symbols))
+        return symbols_no_room(image, error);
+    return symbols_read_exports(symbols, image, error);
 }
 
 struct symbols *symbols_of_image(const struct kernel_image *image, struct error *error) {
@@ -157,7 +170,7 @@ struct symbol symbols_get(const struct symbols *symbols, size_t index) {
 }
 
 bool symbols_find(const struct symbols *symbols, const char *name, struct symbol *found) {
-    size_t low = 0, high = symbols->count;
+    size_t low = 0, high = symbols->named;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (strcmp(name_of(symbols, &symbols->entries[symbols->by_name[middle]]), name) < 0)
@@ -165,7 +178,7 @@ bool symbols_find(const struct symbols *symbols, const char *name, struct symbol
         else
             high = middle;
     }
-    if (low == symbols->count)
+    if (low == symbols->named)
         return false;
     *found = symbols_get(symbols, symbols->by_name[low]);
     return !strcmp(found->name, name);
@@ -208,6 +221,8 @@ bool symbols_at(const struct symbols *symbols, gva_t address, struct symbol *fou
     }
     *found = symbols_get(symbols, index);
     *offset = linked - start;
+    if (symbols->partial && found->type == SYMBOL_EXPORTED && *offset >= PAGE_SIZE)
+        return false;
     return !ended;
 }
 

@@ -2,8 +2,8 @@
  *
  * Taken from a 32-bit ELF file's symbol table, from a System.map or /proc/kallsyms, or from a Linux
  * kernel's own tables for kallsyms: Debian's vmlinuz is stripped and its System.map a placeholder,
- * but the names that the kernel prints in its own traces lie in it. Files are hostile; a refusal is
- * one line.
+ * but the names that the kernel prints in its own traces lie in it, and those that it exports to
+ * modules. Files are hostile; a refusal is one line.
  *
  * A value for the monitor's side: allocates, never used in the vCPU process. */
 #ifndef RING3_INSPECT_SYMBOLS_H

@@ -45,7 +45,8 @@ static char letter(const struct sections *sections, const Elf32_Sym *symbol) {
 
 static bool is_name(const Elf32_Sym *symbol) {
     unsigned type = ELF32_ST_TYPE(symbol->st_info);
-    return symbol->st_shndx != SHN_UNDEF && symbol->st_shndx != SHN_COMMON &&
+    bool constant = symbol->st_shndx == SHN_ABS && ELF32_ST_BIND(symbol->st_info) == STB_LOCAL;
+    return !constant && symbol->st_shndx != SHN_UNDEF && symbol->st_shndx != SHN_COMMON &&
            (type == STT_NOTYPE || type == STT_OBJECT || type == STT_FUNC) && symbol->st_name;
 }
 

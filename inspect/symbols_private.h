@@ -19,6 +19,12 @@ int symbols_read_kallsyms(struct symbols *symbols, const struct kernel_image *im
 int symbols_read_map(struct symbols *symbols, const struct kernel_image *image,
                      struct error *error);
 
+/* Adds exported names that a sorted store does not have yet. The type is SYMBOL_EXPORTED. */
+int symbols_read_exports(struct symbols *symbols, const struct kernel_image *image,
+                         struct error *error);
+/* Most data has no name then: one reaches no further than a page. */
+#define SYMBOL_EXPORTED 'D'
+
 static inline int symbols_no_room(const struct kernel_image *image, struct error *error) {
     return error_set(error, "%s: more symbols than memory or 2 million", image->name);
 }
