@@ -11,6 +11,8 @@
 #include <sys/types.h>
 
 #include "cli/outlet.h"
+#include "inspect/sources.h"
+#include "inspect/target.h"
 #include "inspect/trace_output.h"
 #include "runtime/vcpu.h"
 
@@ -25,6 +27,8 @@ struct monitor {
     bool input_is_tty; /* Ctrl-A is looked for, and what the guest has no room for is dropped */
     struct byte_ring *input_ring;
     struct outlet serial, debug;
+    struct sources *sources; /* of others, for whom the loop waits as well */
+    struct target *target;   /* attached to the machine */
 
     /* What happened. */
     bool ended; /* the vCPU process is gone; `wait_status` and `usage` say how */

@@ -43,6 +43,8 @@ struct session {
     struct trace_output *trace; /* NULL: none */
     bool reboot;   /* the last machine asked to be started again */
     int signal;    /* the signal that ended the session, or 0 */
+    struct sources sources;
+    struct target target;
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
 
@@ -124,8 +126,8 @@ static int settle_in_child(const struct machine *machine, pid_t monitor) {
 static struct sandbox_rules sandbox_rules_for(const struct machine *machine, pid_t monitor) {
     return (struct sandbox_rules){
         .write_fds = {STDERR_FILENO, machine->serial.event_fd, machine->debug.event_fd,
-                      machine->trace.notify_fd},
-        .write_fd_count = 4,
+                      machine->trace.notify_fd, machine->inspection.event_fd},
+        .write_fd_count = 5,
         .signal_pids = {monitor},
         .signal_pid_count = 1,
     };
@@ -246,11 +248,15 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
         .input_ring = &machine->serial_in,
         .serial = {.channel = &machine->serial, .fd = session->serial_fd, .name = "serial output"},
         .debug = {.channel = &machine->debug, .fd = session->debug_fd, .name = "debug console"},
+        .sources = &session->sources,
+        .target = &session->target,
     };
     uint64_t start = clock_now(&machine->clock);
+    target_started(&session->target, pid);
     if (session->trace)
         trace_output_started(session->trace, pid);
     monitor_run(&monitor);
+    target_detach(&session->target);
     if (session->trace)
         trace_output_detach(session->trace);
     const struct vcpu *v = &machine->vcpu;
@@ -295,12 +301,15 @@ static int run_once(struct session *session) {
             session->rows = rows_create(&machine->arena);
         if (session->trace)
             trace_output_attach(session->trace, &machine->vcpu);
+        target_attach(&session->target, &machine->vcpu);
         fflush(NULL);
         pid = fork();
         if (!pid)
             vcpu_process(session, machine, monitor);
-        if (pid < 0)
+        if (pid < 0) {
             report_line("cannot fork: %s", strerror(errno));
+            target_detach(&session->target);
+        }
         status = pid < 0 ? STATUS_HOST_FAILURE : watch(session, machine, pid);
         rc = session->rows ? rows_append(session->rows, options->rows_path) : 0;
         if (rc) {
