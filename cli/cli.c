@@ -75,6 +75,7 @@ int cli_main(int argc, char **argv, engine_fn engine) {
     }
     switch (options.command) {
     case COMMAND_RUN:
+    case COMMAND_PROFILE:
         return run_machine(&options, engine);
     case COMMAND_DEMO:
         return run_demo(&options, engine);

@@ -37,6 +37,8 @@ enum option_id {
     OPTION_TRACE,
     OPTION_FLIGHT_RECORDER,
     OPTION_PERF_MAP,
+    OPTION_PROFILE,
+    OPTION_RATE,
     OPTION_ACCEL,
     OPTION_CALLOUT,
     OPTION_SYMBOLS,
@@ -67,6 +69,8 @@ static const struct option long_options[] = {
     {"trace", required_argument, NULL, OPTION_TRACE},
     {"flight-recorder", optional_argument, NULL, OPTION_FLIGHT_RECORDER},
     {"perf-map", no_argument, NULL, OPTION_PERF_MAP},
+    {"profile", required_argument, NULL, OPTION_PROFILE},
+    {"rate", required_argument, NULL, OPTION_RATE},
     {"accel", required_argument, NULL, OPTION_ACCEL},
     {"callout", required_argument, NULL, OPTION_CALLOUT},
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
@@ -304,6 +308,10 @@ static int apply_option(struct options *options, int option, const char *value,
     case OPTION_PERF_MAP:
         options->trace.perf_map = true;
         return 0;
+    case OPTION_PROFILE:
+        return options_add_profile(options, value, error);
+    case OPTION_RATE:
+        return options_parse_rate(options, value, error);
     case OPTION_ACCEL:
         return parse_accel(options, value, error);
     case OPTION_CALLOUT:
@@ -339,6 +347,8 @@ static int refuse_option(int got, int option, const char *word, struct error *er
 static int parse_command(struct options *options, const char *word, struct error *error) {
     if (!strcmp(word, "run"))
         options->command = COMMAND_RUN;
+    else if (!strcmp(word, "profile"))
+        options->command = COMMAND_PROFILE;
     else if (!strcmp(word, "demo"))
         options->command = COMMAND_DEMO;
     else if (!strcmp(word, "bench"))
@@ -378,6 +388,11 @@ static int check_accel(const struct options *options, struct error *error) {
     return 0;
 }
 
+static bool runs_guest(const struct options *options) {
+    return options->command == COMMAND_RUN || options->command == COMMAND_DEMO ||
+           options->command == COMMAND_PROFILE;
+}
+
 int options_parse(struct options *options, int argc, char **argv, struct error *error) {
     *options = (struct options){
         .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
@@ -385,7 +400,7 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
         return error_set(error, "no command: run, demo, bench or symbols (see ring3 --help)");
     if (parse_command(options, argv[1], error))
         return -1;
-    if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)
+    if (!runs_guest(options))
         return 0;
     int got;
     optind = 0; /* start anew, whoever parsed before */
@@ -395,12 +410,12 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
             return refuse_option(got, optopt, argv[optind], error);
         if (apply_option(options, got, optarg, error))
             return -1;
-        if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)
+        if (!runs_guest(options))
             return 0;
     }
     if (optind < argc - 1)
         return error_set(error, "unexpected argument '%s'", argv[optind + 1]);
     if (check_accel(options, error) || options_check_trace(options, error))
         return -1;
-    return options->command == COMMAND_RUN ? check_guest(options, error) : 0;
+    return options->command == COMMAND_DEMO ? 0 : check_guest(options, error);
 }

@@ -15,6 +15,7 @@
 enum command {
     COMMAND_RUN,
     COMMAND_DEMO,
+    COMMAND_PROFILE, /* run, with a profile at the end */
     COMMAND_BENCH,   /* the rest of the line is its own business */
     COMMAND_SYMBOLS, /* likewise */
     COMMAND_HELP,
@@ -32,6 +33,8 @@ struct output {
     const char *path; /* of a file */
 };
 
+#define PROFILES_MAX 4
+
 struct options {
     enum command command;
     struct load_options load;
@@ -42,6 +45,9 @@ struct options {
     enum stats_format stats;
     struct trace_options trace;
     const char *filters[TRACE_FILTERS_MAX]; /* of trace records, as they were given */
+    const char *profiles[PROFILES_MAX]; /* files, or "-" */
+    unsigned profile_count;
+    uint32_t sample_rate; /* 0: no profile */
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
     const char *symbols; /* file */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/options_private.h"
+#include "runtime/sampler.h"
 
 #define RECORDS_MIN 1024u
 #define RECORDS_MAX (16u << 20)
@@ -47,6 +48,39 @@ int options_parse_flight_recorder(struct options *options, const char *text, str
     return 0;
 }
 
+int options_add_profile(struct options *options, const char *text, struct error *error) {
+    if (!*text)
+        return error_set(error, "--profile: empty file name");
+    if (options->profile_count == PROFILES_MAX)
+        return error_set(error, "--profile '%s': more than %d of them", text, PROFILES_MAX);
+    options->profiles[options->profile_count++] = text;
+    return 0;
+}
+
+int options_parse_rate(struct options *options, const char *text, struct error *error) {
+    uint64_t rate;
+    if (!options_parse_size(text, 1, &rate) || !rate || rate > SAMPLER_RATE_MAX)
+        return error_set(error, "--rate '%s': not a number of samples a second, 1 to %u", text,
+                         SAMPLER_RATE_MAX);
+    options->sample_rate = (uint32_t)rate;
+    return 0;
+}
+
+/* `ring3 profile` is `ring3 run` with a table at the end. */
+static int check_profile(struct options *options, struct error *error) {
+    if (options->command == COMMAND_PROFILE && !options->profile_count)
+        options->profiles[options->profile_count++] = "-";
+    if (!options->profile_count && options->sample_rate)
+        return error_set(error, "--rate: give --profile FILE too");
+    if (!options->profile_count)
+        return 0;
+    if (options->accel != ACCEL_BT)
+        return error_set(error, "--profile '%s': only with --accel bt", options->profiles[0]);
+    if (!options->sample_rate)
+        options->sample_rate = SAMPLER_RATE_DEFAULT;
+    return 0;
+}
+
 int options_check_trace(struct options *options, struct error *error) {
     struct trace_options *trace = &options->trace;
     bool perfetto = trace->format == TRACE_FORMAT_PERFETTO;
@@ -62,5 +96,5 @@ int options_check_trace(struct options *options, struct error *error) {
         return error_set(error, "--perf-map: not with --log-filter, which leaves fragments out");
     if (trace->perf_map && options->accel != ACCEL_BT)
         return error_set(error, "--perf-map: only with --accel bt");
-    return 0;
+    return check_profile(options, error);
 }

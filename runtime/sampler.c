@@ -85,11 +85,13 @@ static bool on_handler_stack(const struct engine *e, uintptr_t rsp) {
     return rsp - (uintptr_t)e->handler_stack < e->handler_stack_size;
 }
 
-/* Translated code. Between fragments (pads, stubs of exits) r11d is where it is about to go. */
+/* Translated code. Between fragments r11d is where it is about to go (pads, thunks), or EIP was stored (cold code:
+ * callouts). */
 static void note_fragment(struct sample *sample, struct vcpu *v, const greg_t *regs, uintptr_t pc) {
     struct engine *e = v->engine;
     const struct fragment *f = fragment_at(e, pc);
-    uint32_t eip = (uint32_t)regs[REG_R11];
+    bool cold = pc - (uintptr_t)e->cache_exec >= e->cold_start;
+    uint32_t eip = cold ? v->cpu.eip : (uint32_t)regs[REG_R11];
     sample->kind = SAMPLE_guest;
     if (f) {
         eip = f->eip + fragment_insn(e, f, pc)->guest;
