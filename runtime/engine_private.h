@@ -195,6 +195,7 @@ struct engine {
 
     uint8_t *handler_stack;
     size_t handler_stack_size;
+    void *fault_context; /* of the last host fault: always at the same place of that stack */
     timer_t sampler_timer;
     uint64_t sampler_left; /* of its period, while the vCPU sleeps */
 

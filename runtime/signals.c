@@ -168,6 +168,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     uintptr_t pc = (uintptr_t)regs[REG_RIP];
     uintptr_t address = regs[REG_TRAPNO] == TRAP_PF ? (uintptr_t)regs[REG_CR2] : 0;
     (void)info;
+    e->fault_context = context;
     assert(!(regs[REG_EFL] & FL_AC));
     if (address && tripped(regs, pc, address))
         return;
