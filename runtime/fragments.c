@@ -89,6 +89,7 @@ void fragments_flush_all(struct vcpu *v) {
             shadow_release_code(&e->shadow, (gpa_t)pages[k] << PAGE_SHIFT);
         }
     }
+    TRACE(v->trace, empty_cache, e->fragment_count - 1, e->cache_used);
     empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
@@ -237,6 +238,7 @@ static void unlink_exit(struct vcpu *v, struct fragment_exit *exit) {
     patch(v->engine, exit->site, exit->stub_rel);
     exit->to = NO_FRAGMENT;
     v->counters->links_undone++;
+    TRACE(v->trace, unlink, (uintptr_t)v->engine->cache_exec + exit->site);
 }
 
 static void unlink_incoming(struct vcpu *v, struct fragment *f) {
@@ -296,6 +298,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t
         to->incoming = from->exits + i;
         patch(e, exit->site, to->code + at - (exit->site + 4));
         v->counters->links_made++;
+        TRACE(v->trace, link, site, fragment_index(e, from), exit->to, fragment_linear(to));
         return;
     }
 }
@@ -360,7 +363,7 @@ void fragment_forget(struct vcpu *v, struct fragment *f) {
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
-    TRACE2(v->trace, code, "invalidate page %llx at eip %llx", gpa, v->cpu.eip);
+    TRACE(v->trace, code_page, gpa);
     if (e->page_fragments[page] || e->page2_fragments[page])
         return_stacks_forget(e); /* a landing behind a call must not go on in what was there */
     while (e->page_fragments[page]) {
@@ -410,7 +413,7 @@ void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_
     uint32_t page = page_of(gpa);
     if (!fragments_on(e, gpa, len))
         return;
-    TRACE2(v->trace, code, "invalidate %lld bytes at %llx", len, gpa);
+    TRACE(v->trace, code_bytes, len, gpa);
     kill_covering(v, &e->page_fragments[page], false, gpa, len, counter);
     kill_covering(v, &e->page2_fragments[page], true, gpa, len, counter);
     e->page_parts[page] = 0;
@@ -427,6 +430,17 @@ void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {
         next = f->page_next;
         if (f->gpa <= gpa && gpa < f->gpa + f->guest_len)
             kill_fragment(v, f);
+    }
+}
+
+void fragments_invalidate_linear(struct vcpu *v, gva_t linear) {
+    struct engine *e = v->engine;
+    for (uint32_t i = 1; i < e->fragment_count; i++) {
+        struct fragment *f = &e->fragments[i];
+        if (f->dead || linear - fragment_linear(f) >= f->guest_len)
+            continue;
+        kill_fragment(v, f);
+        return_stacks_forget(e);
     }
 }
 
