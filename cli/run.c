@@ -23,6 +23,7 @@
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
+#include "inspect/gdb.h"
 #include "kvm/kvm.h"
 #include "runtime/sandbox.h"
 
@@ -42,6 +43,7 @@ struct session {
     int signal;    /* the signal that ended the session, or 0 */
     struct sources sources;
     struct target target;
+    struct gdb *gdb; /* NULL: nobody may debug */
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
 
@@ -321,6 +323,16 @@ static int prepare_kvm(struct session *session, struct error *error) {
     return 0;
 }
 
+static void say(const char *line) { report_line("%s", line); }
+
+static int prepare_inspection(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    session->target.start_stopped = options->start_stopped;
+    if (options->gdb)
+        session->gdb = gdb_open(options->gdb, &session->target, &session->sources, say, error);
+    return options->gdb && !session->gdb ? -1 : 0;
+}
+
 int run_machine(const struct options *options, engine_fn engine) {
     struct session session = {
         .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
@@ -330,10 +342,12 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (options->accel == ACCEL_KVM && prepare_kvm(&session, &error)) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
-    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error)) {
+    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
+               prepare_inspection(&session, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
+        gdb_close(session.gdb, status);
         if (session.stats.boots)
             stats_print(&session.stats, options->stats);
         if (session.signal)
