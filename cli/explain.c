@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "cli/report.h"
-#include "cli/run.h"
 
 static const char usage[] =
     "ring3 explain [options] [FILE]\n"
@@ -96,7 +95,7 @@ static int explain(const struct explain_options *options) {
     return status;
 }
 
-int explain_main(int argc, char **argv) {
+int explain_main(int argc, char **argv, engine_fn engine) {
     struct explain_options options;
     struct error error;
     if (explain_options_parse(&options, argc, argv, &error)) {
@@ -107,5 +106,5 @@ int explain_main(int argc, char **argv) {
         fputs(usage, stdout);
         return fflush(stdout) ? fail_output("standard output") : STATUS_OK;
     }
-    return explain(&options);
+    return options.sensitive ? explain_sensitive(&options, engine) : explain(&options);
 }

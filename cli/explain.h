@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/run.h"
 #include "inspect/explain_output.h"
 #include "inspect/kernel_image.h"
 
@@ -42,6 +43,9 @@ int explain_subject_open(struct explain_subject *subject, const struct explain_o
 void explain_subject_close(struct explain_subject *subject);
 
 /* argv[0] is the word "explain". Returns the process's exit status. */
-int explain_main(int argc, char **argv);
+int explain_main(int argc, char **argv, engine_fn engine);
+
+/* `--sensitive`. Returns the process's exit status. */
+int explain_sensitive(const struct explain_options *options, engine_fn engine);
 
 #endif

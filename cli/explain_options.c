@@ -147,6 +147,8 @@ static int apply(struct explain_options *o, int option, const char *value, struc
 static int check(const struct explain_options *o, struct error *error) {
     if (o->hex && o->file)
         return error_set(error, "--hex: goes without a file ('%s')", o->file);
+    if (o->sensitive && (o->file || o->hex || o->symbol || o->html))
+        return error_set(error, "--sensitive: goes without code of yours, and without --html");
     if (o->hex && o->symbol)
         return error_set(error, "--symbol '%s': bytes have no symbols", o->symbol);
     if (o->symbol && o->has_address)
