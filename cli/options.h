@@ -17,6 +17,7 @@ enum command {
     COMMAND_DEMO,
     COMMAND_PROFILE, /* run, with a profile at the end */
     COMMAND_BENCH,   /* the rest of the line is its own business */
+    COMMAND_EXPLAIN, /* likewise */
     COMMAND_SYMBOLS, /* likewise */
     COMMAND_HELP,
     COMMAND_VERSION,
