@@ -33,7 +33,7 @@ enum option_id {
     OPTION_LOG,
     OPTION_ACCEL,
     OPTION_CALLOUT,
-    OPTION_SYSTEM_MAP,
+    OPTION_SYMBOLS,
     OPTION_DEBUG,
     OPTION_HELP,
     OPTION_HELP_CALLOUTS,
@@ -57,7 +57,8 @@ static const struct option long_options[] = {
     {"log", required_argument, NULL, OPTION_LOG},
     {"accel", required_argument, NULL, OPTION_ACCEL},
     {"callout", required_argument, NULL, OPTION_CALLOUT},
-    {"system-map", required_argument, NULL, OPTION_SYSTEM_MAP},
+    {"symbols", required_argument, NULL, OPTION_SYMBOLS},
+    {"system-map", required_argument, NULL, OPTION_SYMBOLS},
     {"debug", required_argument, NULL, OPTION_DEBUG},
     {"help", no_argument, NULL, OPTION_HELP},
     {"h", no_argument, NULL, OPTION_HELP},
@@ -233,11 +234,12 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
     int status = parse_debug_value(options, word, error);
     if (status <= 0)
         return status;
-    return error_set(error,
-                     "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
-                     "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
-                     "rows=FILE no-sandbox)",
-                     word);
+    return error_set(
+        error,
+        "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
+        "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
+        "rows=FILE no-sandbox)",
+        word);
 }
 
 static int parse_debug(struct options *options, const char *text, struct error *error) {
@@ -293,8 +295,8 @@ static int apply_option(struct options *options, int option, const char *value,
         return parse_accel(options, value, error);
     case OPTION_CALLOUT:
         return add_callout(options, value, error);
-    case OPTION_SYSTEM_MAP:
-        return set_file(&options->system_map, "system-map", value, error);
+    case OPTION_SYMBOLS:
+        return set_file(&options->symbols, "symbols", value, error);
     case OPTION_DEBUG:
         return parse_debug(options, value, error);
     case OPTION_HELP:
@@ -328,13 +330,15 @@ static int parse_command(struct options *options, const char *word, struct error
         options->command = COMMAND_DEMO;
     else if (!strcmp(word, "bench"))
         options->command = COMMAND_BENCH;
+    else if (!strcmp(word, "symbols"))
+        options->command = COMMAND_SYMBOLS;
     else if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
         options->command = COMMAND_HELP;
     else if (!strcmp(word, "--version") || !strcmp(word, "-version"))
         options->command = COMMAND_VERSION;
     else
-        return error_set(error, "unknown command '%s': run, demo or bench (see ring3 --help)",
-                         word);
+        return error_set(
+            error, "unknown command '%s': run, demo, bench or symbols (see ring3 --help)", word);
     return 0;
 }
 
@@ -365,7 +369,7 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
     *options = (struct options){
         .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
     if (argc < 2)
-        return error_set(error, "no command: run, demo or bench (see ring3 --help)");
+        return error_set(error, "no command: run, demo, bench or symbols (see ring3 --help)");
     if (parse_command(options, argv[1], error))
         return -1;
     if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)

@@ -14,7 +14,8 @@
 enum command {
     COMMAND_RUN,
     COMMAND_DEMO,
-    COMMAND_BENCH, /* the rest of the line is its own business */
+    COMMAND_BENCH,   /* the rest of the line is its own business */
+    COMMAND_SYMBOLS, /* likewise */
     COMMAND_HELP,
     COMMAND_VERSION,
     COMMAND_HELP_CALLOUTS,
@@ -41,7 +42,7 @@ struct options {
     uint32_t trace_channels;
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
-    const char *system_map;
+    const char *symbols; /* file */
     enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */
     bool inject;                  /* engine.inject has a range */

@@ -18,6 +18,7 @@
 
 #include "cli/machine.h"
 #include "cli/monitor.h"
+#include "cli/names.h"
 #include "cli/report.h"
 #include "cli/rows.h"
 #include "cli/stats.h"
@@ -30,6 +31,7 @@ struct session {
     const struct options *options;
     engine_fn engine;
     struct user_callouts user_callouts;
+    struct names names;
     int serial_fd; /* -1: serial output vanishes */
     int debug_fd;  /* of the debug console, likewise */
     bool has_input, input_is_tty;
@@ -43,9 +45,9 @@ struct session {
 
 static int prepare_callouts(struct session *session, struct error *error) {
     const struct options *options = session->options;
+    const struct symbol_source source = {names_find, &session->names};
     for (unsigned i = 0; i < options->callout_count; i++)
-        if (user_callouts_parse(&session->user_callouts, options->callouts[i], options->system_map,
-                                error))
+        if (user_callouts_parse(&session->user_callouts, options->callouts[i], &source, error))
             return -1;
     return 0;
 }
@@ -315,6 +317,7 @@ int run_machine(const struct options *options, engine_fn engine) {
         .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
     struct error error;
     int status = STATUS_BAD_INPUT;
+    session.names = (struct names){.file = options->symbols, .kernel = options->load.kernel};
     if (options->accel == ACCEL_KVM && prepare_kvm(&session, &error)) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
@@ -333,5 +336,6 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (session.debug_fd > STDERR_FILENO)
         close(session.debug_fd);
     user_callouts_release(&session.user_callouts);
+    names_release(&session.names);
     return status;
 }
