@@ -31,10 +31,18 @@ static const char usage[] =
     "  --debugcon stdio|FILE|none where ports 0xe9 and 0x402 go (default: standard error)\n"
     "  --stats[=text|json]    print what was counted, to standard error, at the end\n"
     "  --log CHANNEL,...      trace to standard error (channels below, or all)\n"
+    "  --log-file FILE        ... or to a file\n"
+    "  --log-format text|json|perfetto   lines, JSON objects, or a file for ui.perfetto.dev\n"
+    "  --log-filter CONDITION,...  eip=START-END symbol=NAME cpl=N cr3=X; given again: or these\n"
+    "  --trace FILE           address spaces, system calls, interrupts and faults over time, for\n"
+    "                         ui.perfetto.dev or chrome://tracing\n"
+    "  --flight-recorder[=RECORDS]  keep the last records (default 64K of all channels) and write\n"
+    "                         them at the end, however it comes\n"
+    "  --perf-map             /tmp/perf-PID.map: names of fragments for the host's perf\n"
     "  --accel bt|kvm         how to run the guest: binary translation (default), or /dev/kvm\n"
     "  --callout 'EVENT=library.so:function(types)'\n"
     "                         call a function of yours when the guest does EVENT (ring3(1))\n"
-    "  --symbols FILE         symbols that events may name: ELF, System.map, kallsyms or bzImage\n"
+    "  --symbols FILE         names of guest addresses: ELF, System.map, kallsyms or bzImage\n"
     "                         (default: the kernel's own)\n"
     "  --help-callouts        print the table of callouts, in markdown\n"
     "  --help-instructions    print the names of the instruction table's rows\n"
@@ -52,13 +60,13 @@ static const char usage[] =
 
 void help_print(void) {
     static const char *const texts[TRACE_CHANNEL_COUNT] = {
-#define CHANNEL_TEXT(name, text) [TRACE_##name] = text,
+#define CHANNEL_TEXT(id, name, text) [TRACE_##id] = text,
         TRACE_CHANNELS(CHANNEL_TEXT)
 #undef CHANNEL_TEXT
     };
     fputs(usage, stdout);
     for (unsigned i = 0; i < TRACE_CHANNEL_COUNT; i++)
-        printf("  %-10s %s\n", trace_channel_name((enum trace_channel)i), texts[i]);
+        printf("  %-12s %s\n", trace_channel_name((enum trace_channel)i), texts[i]);
 }
 
 void help_print_version(void) { printf("ring3 %s\n", RING3_VERSION); }

@@ -154,9 +154,9 @@ static void serve_outlet(struct monitor *monitor, struct outlet *outlet, bool to
 
 static void serve_trace(struct monitor *monitor) {
     uint64_t count;
-    if (monitor->trace->notify_fd >= 0 && read(monitor->trace->notify_fd, &count, sizeof count) < 0)
+    if (read(monitor->vcpu->trace->notify_fd, &count, sizeof count) < 0)
         assert(errno == EAGAIN || errno == EINTR);
-    trace_drain(monitor->trace, stderr);
+    trace_output_drain(monitor->trace);
 }
 
 static bool input_wanted(const struct monitor *monitor) {
@@ -166,7 +166,7 @@ static bool input_wanted(const struct monitor *monitor) {
 /* How long poll() may sleep: for ever, unless something is due. */
 static int patience(const struct monitor *monitor) {
     int timeout = -1;
-    if (monitor->trace->enabled)
+    if (monitor->trace)
         timeout = TRACE_INTERVAL_MS;
     if (monitor->input_fd >= 0 && !input_wanted(monitor))
         timeout = ROOM_INTERVAL_MS;
@@ -192,7 +192,7 @@ static unsigned wait_for_something(struct monitor *monitor, struct pollfd polls[
         [POLL_INPUT] = {input_wanted(monitor) ? monitor->input_fd : -1, POLLIN, 0},
         [POLL_SERIAL] = {monitor->serial.channel->event_fd, POLLIN, 0},
         [POLL_DEBUG] = {monitor->debug.channel->event_fd, POLLIN, 0},
-        [POLL_TRACE] = {monitor->trace->notify_fd, POLLIN, 0},
+        [POLL_TRACE] = {monitor->vcpu->trace->notify_fd, POLLIN, 0},
         [POLL_SERIAL_OUT] = {outlet_poll_fd(&monitor->serial), POLLOUT, 0},
         [POLL_DEBUG_OUT] = {outlet_poll_fd(&monitor->debug), POLLOUT, 0},
         [POLL_INSPECTION] = {monitor->target->inspection->event_fd, POLLIN, 0},
@@ -225,7 +225,7 @@ void monitor_run(struct monitor *monitor) {
                      polls[POLL_SERIAL_OUT].revents);
         serve_outlet(monitor, &monitor->debug, polls[POLL_DEBUG].revents,
                      polls[POLL_DEBUG_OUT].revents);
-        if (monitor->trace->enabled)
+        if (monitor->trace)
             serve_trace(monitor);
         target_poll(monitor->target);
         sources_serve(monitor->sources, polls + POLL_SOURCES, sources);
@@ -233,5 +233,4 @@ void monitor_run(struct monitor *monitor) {
     }
     outlet_finish(&monitor->serial, FINISH_PATIENCE_MS);
     outlet_finish(&monitor->debug, FINISH_PATIENCE_MS);
-    trace_drain(monitor->trace, stderr);
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/trace.h"
+#include "cli/options_private.h"
 
 #define MIB (1024ull * 1024)
 #define MEMORY_DEFAULT (256 * MIB)
@@ -31,6 +31,12 @@ enum option_id {
     OPTION_NOGRAPHIC,
     OPTION_STATS,
     OPTION_LOG,
+    OPTION_LOG_FILE,
+    OPTION_LOG_FORMAT,
+    OPTION_LOG_FILTER,
+    OPTION_TRACE,
+    OPTION_FLIGHT_RECORDER,
+    OPTION_PERF_MAP,
     OPTION_ACCEL,
     OPTION_CALLOUT,
     OPTION_SYMBOLS,
@@ -55,6 +61,12 @@ static const struct option long_options[] = {
     {"nographic", no_argument, NULL, OPTION_NOGRAPHIC},
     {"stats", optional_argument, NULL, OPTION_STATS},
     {"log", required_argument, NULL, OPTION_LOG},
+    {"log-file", required_argument, NULL, OPTION_LOG_FILE},
+    {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
+    {"log-filter", required_argument, NULL, OPTION_LOG_FILTER},
+    {"trace", required_argument, NULL, OPTION_TRACE},
+    {"flight-recorder", optional_argument, NULL, OPTION_FLIGHT_RECORDER},
+    {"perf-map", no_argument, NULL, OPTION_PERF_MAP},
     {"accel", required_argument, NULL, OPTION_ACCEL},
     {"callout", required_argument, NULL, OPTION_CALLOUT},
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
@@ -68,9 +80,7 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* "64M", "1G", "512K"; a plain number counts `unit`s. False when it is none of these or does not
- * fit 64 bits. */
-static bool parse_size(const char *text, uint64_t unit, uint64_t *bytes) {
+bool options_parse_size(const char *text, uint64_t unit, uint64_t *bytes) {
     char *end;
     if (!isdigit((unsigned char)*text))
         return false;
@@ -96,7 +106,7 @@ static bool parse_size(const char *text, uint64_t unit, uint64_t *bytes) {
 
 static int parse_memory(struct options *options, const char *text, struct error *error) {
     uint64_t bytes;
-    if (!parse_size(text, MIB, &bytes))
+    if (!options_parse_size(text, MIB, &bytes))
         return error_set(error, "--memory '%s': not a size such as 64M, 1G or 256 (MiB)", text);
     if (bytes < MEMORY_MIN || bytes > MEMORY_MAX)
         return error_set(error, "--memory '%s': out of range, 4M to 3584M", text);
@@ -125,16 +135,6 @@ static int parse_stats(struct options *options, const char *text, struct error *
     if (text && strcmp(text, "json") != 0 && strcmp(text, "text") != 0)
         return error_set(error, "--stats='%s': unknown format, only text and json", text);
     options->stats = text && !strcmp(text, "json") ? STATS_JSON : STATS_TEXT;
-    return 0;
-}
-
-static int parse_log(struct options *options, const char *text, struct error *error) {
-    uint32_t bits = 0;
-    const char *bad = text;
-    if (!trace_parse(text, &bits, &bad))
-        return error_set(error, "--log '%s': unknown channel at '%s' (--help lists them)", text,
-                         bad);
-    options->trace_channels |= bits;
     return 0;
 }
 
@@ -173,14 +173,14 @@ static bool parse_range(const char *text, struct injection *range) {
 static int parse_debug_value(struct options *options, const char *word, struct error *error) {
     struct engine_options *engine = &options->engine;
     if (!strncmp(word, "cache=", 6)) {
-        if (parse_size(word + 6, 1, &engine->cache_bytes) && engine->cache_bytes >= CACHE_MIN &&
+        if (options_parse_size(word + 6, 1, &engine->cache_bytes) && engine->cache_bytes >= CACHE_MIN &&
             engine->cache_bytes <= CACHE_MAX)
             return 0;
         return error_set(error, "--debug '%s': not a size from 64K to 1G", word);
     }
     if (!strcmp(word, "no-reuse") || !strncmp(word, "no-reuse=", 9)) {
         uint64_t every = 1;
-        if (word[8] && (!parse_size(word + 9, 1, &every) || !every || every > REUSE_MAX))
+        if (word[8] && (!options_parse_size(word + 9, 1, &every) || !every || every > REUSE_MAX))
             return error_set(error, "--debug '%s': not a number from 1 to 1000000", word);
         engine->no_reuse = (unsigned)every;
         engine->no_chain = true; /* every exit comes back to the run loop */
@@ -290,7 +290,20 @@ static int apply_option(struct options *options, int option, const char *value,
     case OPTION_STATS:
         return parse_stats(options, value, error);
     case OPTION_LOG:
-        return parse_log(options, value, error);
+        return options_parse_log(options, value, error);
+    case OPTION_LOG_FILE:
+        return set_file(&options->trace.log_path, "log-file", value, error);
+    case OPTION_LOG_FORMAT:
+        return options_parse_log_format(options, value, error);
+    case OPTION_LOG_FILTER:
+        return options_add_filter(options, value, error);
+    case OPTION_TRACE:
+        return set_file(&options->trace.perfetto_path, "trace", value, error);
+    case OPTION_FLIGHT_RECORDER:
+        return options_parse_flight_recorder(options, value, error);
+    case OPTION_PERF_MAP:
+        options->trace.perf_map = true;
+        return 0;
     case OPTION_ACCEL:
         return parse_accel(options, value, error);
     case OPTION_CALLOUT:
@@ -387,7 +400,7 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
     }
     if (optind < argc - 1)
         return error_set(error, "unexpected argument '%s'", argv[optind + 1]);
-    if (check_accel(options, error))
+    if (check_accel(options, error) || options_check_trace(options, error))
         return -1;
     return options->command == COMMAND_RUN ? check_guest(options, error) : 0;
 }

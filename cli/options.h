@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "inspect/trace_output.h"
 #include "loader/loader.h"
 #include "runtime/engine.h"
 #include "runtime/user_callouts.h"
@@ -39,7 +40,8 @@ struct options {
     const char *firmware; /* instead of a kernel */
     struct output serial, debugcon;
     enum stats_format stats;
-    uint32_t trace_channels;
+    struct trace_options trace;
+    const char *filters[TRACE_FILTERS_MAX]; /* of trace records, as they were given */
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
     const char *symbols; /* file */

@@ -23,6 +23,7 @@
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
+#include "inspect/trace_filter.h"
 #include "kvm/kvm.h"
 #include "runtime/sandbox.h"
 
@@ -38,6 +39,8 @@ struct session {
     int signal_fd;
     sigset_t old_mask;
     struct stats stats;
+    struct trace_options trace_options;
+    struct trace_output *trace; /* NULL: none */
     bool reboot;   /* the last machine asked to be started again */
     int signal;    /* the signal that ended the session, or 0 */
     struct sources sources;
@@ -54,6 +57,13 @@ static int prepare_callouts(struct session *session, struct error *error) {
     return 0;
 }
 
+/* For names in traces and profiles: NULL where the kernel has none. False: the file that was named has
+ * none, which `error` says. */
+static bool get_symbols(struct session *session, struct symbols **symbols, struct error *error) {
+    *symbols = names_symbols(&session->names, error);
+    return *symbols || !session->names.file;
+}
+
 /* The descriptor that an output goes to, -1: none. */
 static int open_output(const struct output *output, const char *option, int *fd,
                        struct error *error) {
@@ -66,6 +76,24 @@ static int open_output(const struct output *output, const char *option, int *fd,
         return 0;
     *fd = open(output->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     return *fd < 0 ? error_set(error, "--%s '%s': %s", option, output->path, strerror(errno)) : 0;
+}
+
+/* Names and filters, then the files. */
+static int prepare_trace(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    struct trace_options *trace = &session->trace_options;
+    *trace = options->trace;
+    if (!trace->channels && !trace->perfetto_path && !trace->perf_map &&
+        trace->format != TRACE_FORMAT_PERFETTO)
+        return 0;
+    struct symbols *symbols;
+    if (!get_symbols(session, &symbols, error))
+        return -1;
+    for (unsigned i = 0; i < trace->filter_count; i++)
+        if (trace_filter_parse(&trace->filters[i], options->filters[i], symbols, error))
+            return -1;
+    session->trace = trace_output_open(trace, symbols, error);
+    return session->trace ? 0 : -1;
 }
 
 static int prepare_outputs(struct session *session, struct error *error) {
@@ -213,7 +241,7 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
     struct monitor monitor = {
         .vcpu_pid = pid,
         .vcpu = &machine->vcpu,
-        .trace = &machine->trace,
+        .trace = session->trace,
         .signal_fd = session->signal_fd,
         .input_fd = session->has_input ? STDIN_FILENO : -1,
         .input_is_tty = session->input_is_tty,
@@ -225,7 +253,11 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
     };
     uint64_t start = clock_now(&machine->clock);
     target_started(&session->target, pid);
+    if (session->trace)
+        trace_output_started(session->trace, pid);
     monitor_run(&monitor);
+    if (session->trace)
+        trace_output_detach(session->trace);
     target_detach(&session->target);
     const struct vcpu *v = &machine->vcpu;
     bool died = !WIFEXITED(monitor.wait_status) || WEXITSTATUS(monitor.wait_status) ||
@@ -244,8 +276,14 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
 static int run_once(struct session *session) {
     const struct options *options = session->options;
     struct error error;
-    struct machine *machine =
-        machine_create(options->memory, options->firmware, options->trace_channels, &error);
+    struct machine_options wanted = {
+        .memory = options->memory,
+        .firmware = options->firmware != NULL,
+        .trace_channels = session->trace ? trace_output_channels(session->trace) : 0,
+        .trace_records = options->trace.records ? options->trace.records : TRACE_RECORDS_DEFAULT,
+        .flight_recorder = options->trace.flight_recorder,
+    };
+    struct machine *machine = machine_create(&wanted, &error);
     if (!machine) {
         report_line("%s", error.text);
         return STATUS_HOST_FAILURE;
@@ -262,6 +300,8 @@ static int run_once(struct session *session) {
         if (*options->rows_path)
             session->rows = rows_create(&machine->arena);
         target_attach(&session->target, &machine->vcpu);
+        if (session->trace)
+            trace_output_attach(session->trace, &machine->vcpu);
         fflush(NULL);
         pid = fork();
         if (!pid)
@@ -330,7 +370,8 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (options->accel == ACCEL_KVM && prepare_kvm(&session, &error)) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
-    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error)) {
+    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
+               prepare_trace(&session, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
@@ -345,6 +386,8 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (session.debug_fd > STDERR_FILENO)
         close(session.debug_fd);
     user_callouts_release(&session.user_callouts);
+    if (session.trace && !trace_output_close(session.trace))
+        status = STATUS_HOST_FAILURE;
     names_release(&session.names);
     return status;
 }

@@ -90,7 +90,7 @@ static void run_devices(struct vcpu *v) {
 }
 
 static void deliver_external(struct vcpu *v, unsigned vector) {
-    TRACE2(v->trace, irq, "interrupt %llx at %llx", vector, v->cpu.eip);
+    TRACE(v->trace, interrupt, vector);
     v->cpu.halted = false;
     if (interrupt_deliver(v, (uint8_t)vector, DELIVER_EXTERNAL, v->cpu.eip, false, 0) ==
         CALLOUT_FAULT)
@@ -115,6 +115,8 @@ void attention_pay(struct vcpu *v) {
     struct cpu *cpu = &v->cpu;
     attention_open_poll(v->engine);
     cpu->attention = 0;
+    if (v->sampler && atomic_load(&v->sampler->rate) != v->sampler->armed)
+        sampler_arm(v);
     if (v->engine->sync_wanted)
         run_devices(v);
     if (v->timers->changed)
@@ -140,7 +142,9 @@ static void wait_for_signal(struct vcpu *v) {
     if (!e->sync_wanted && !v->exit) {
         uint64_t now = clock_now(v->clock), next = v->timers->next;
         struct timespec wait = to_timespec(next > now ? next - now : 0);
+        sampler_pause(v);
         ppoll(NULL, 0, next == TIMER_NEVER ? NULL : &wait, &e->wait_mask);
+        sampler_resume(v);
         e->sync_wanted = true;
     }
     sigprocmask(SIG_SETMASK, &old, NULL);

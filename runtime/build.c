@@ -106,6 +106,7 @@ static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
         return false;
     }
     *gpa = ram_locate(v->ram, walk.gpa);
+    TRACE(v->trace, fetch, gva & ~PAGE_MASK, walk.gpa & ~(gpa_t)PAGE_MASK);
     if (*gpa != RAM_NOWHERE)
         shadow_record_exec(&e->shadow, w, &v->cpu.paging, gva, &walk);
     return true;
@@ -187,18 +188,22 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     struct hint_context context;
     struct translate_request req = request_for(v, code, &context, one_shot);
     uint64_t start = clock_host_tsc();
+    uint32_t activity = engine_activity(v, SAMPLE_translation);
     vector_save(e->vector_area, e->use_xsave); /* the decoder is not ours */
     enum translate_status status =
         translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
     if (status == TRANSLATE_MORE) {
         vector_restore(e->vector_area, e->use_xsave);
-        if (!copy_second(v, code, req.linear, !one_shot))
+        if (!copy_second(v, code, req.linear, !one_shot)) {
+            engine_activity(v, activity);
             return false;
+        }
         req.len = code->len;
         vector_save(e->vector_area, e->use_xsave);
         status = translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
     }
     vector_restore(e->vector_area, e->use_xsave);
+    engine_activity(v, activity);
     if (status == TRANSLATE_MORE) {
         assert(code->len - 1 == code->beyond);
         fault_raise_gp(v, 0);
@@ -207,6 +212,17 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     assert(status == TRANSLATE_OK);
     v->counters->translate_cycles += clock_host_tsc() - start;
     return true;
+}
+
+/* The host code is given with the landing pad before it; its cold part is the last that was made. */
+static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t linear,
+                              const struct translation *t) {
+    const struct engine *e = v->engine;
+    uint32_t index = fragment_index(e, f), start = f->pad ? f->pad : f->code;
+    uint32_t cold = e->cold_used - ((t->cold_len + 15u) & ~15u);
+    TRACE(v->trace, translate, linear, f->gpa, f->space.mode, f->guest_len, index);
+    TRACE(v->trace, emit, index, f->code + f->code_len - start,
+          (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
 }
 
 static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
@@ -233,8 +249,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     f->eip = cpu->eip;
     f->space = code_space_of(cpu);
     fragment_commit(v, f, &t);
-    TRACE6(v->trace, translate, "%llx (physical %llx mode %llx): %lld guest bytes, %lld host bytes at %llx",
-           linear, f->gpa, f->space.mode, f->guest_len, f->code_len, e->cache_exec + f->code);
+    trace_translation(v, f, linear, &t);
     return f;
 }
 
@@ -257,6 +272,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
                                    .guest_len = t.guest_len, .map_count = t.insn_count};
     memcpy(e->scratch_map, t.map, t.insn_count * sizeof *t.map);
     v->counters->one_shots++;
+    TRACE(v->trace, one_shot, code.gpa, t.code_len);
     return &e->scratch;
 }
 

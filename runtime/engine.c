@@ -35,6 +35,18 @@ void engine_host_failure(struct vcpu *v, const char *what, int error_number) {
     vcpu_request_exit(v, EXIT_HOST_FAILURE, (uint32_t)error_number);
 }
 
+const char *engine_leave_name(uint64_t reason) {
+    static const char *const names[] = {
+        [LEAVE_NEXT_] = "nothing",       [LEAVE_JUMP_] = "a jump",
+        [LEAVE_STOP] = "a callout",      [LEAVE_CHAIN_] = "a link not yet made",
+        [LEAVE_LOOKUP_] = "a look-up",   [LEAVE_ATTENTION_] = "attention",
+        [LEAVE_FAULT] = "a fault",       [LEAVE_RETRY] = "another translation",
+        [LEAVE_CODE_WRITE] = "a write to code", [LEAVE_UNCLAIMED] = "unclaimed memory",
+        [LEAVE_CROSSING] = "an operand across 4 GiB",
+    };
+    return reason < sizeof names / sizeof *names ? names[reason] : NULL;
+}
+
 static void set_stubs(struct cpu *cpu) {
     cpu->stubs[STUB_CALLOUT] = (uint64_t)(uintptr_t)stub_callout;
     cpu->stubs[STUB_CHAIN] = (uint64_t)(uintptr_t)stub_chain;
@@ -71,6 +83,8 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     if (!status)
         status = signals_init(v);
     if (!status)
+        status = sampler_init(v);
+    if (!status)
         status = attention_init(v);
     if (!status && options->sandbox)
         status = sandbox_enter(options->sandbox_rules);
@@ -98,7 +112,7 @@ static int access_unclaimed(struct vcpu *v, unsigned pages) {
     struct engine *e = v->engine;
     struct window *w = e->unclaimed_window;
     void *at = (void *)(w->base + (e->unclaimed_gva & ~PAGE_MASK));
-    TRACE2(v->trace, port, "unclaimed memory at %llx, eip %llx", e->unclaimed_gva, v->cpu.eip);
+    TRACE(v->trace, unclaimed, e->unclaimed_gva);
     shadow_unmap_page(&e->shadow, w, e->unclaimed_gva);
     void *got = mmap(at, PAGE_SIZE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
@@ -151,7 +165,9 @@ static int run_special(struct vcpu *v, int reason, unsigned pages) {
 
 static void deliver_fault(struct vcpu *v) {
     v->engine->delivered = true;
+    engine_activity(v, SAMPLE_true_fault);
     exception_deliver(v);
+    engine_activity(v, SAMPLE_dispatch);
 }
 
 /* What an instruction under EFLAGS.TF or armed breakpoints owes when it is done (SDM vol. 3B,
@@ -202,7 +218,10 @@ static int step(struct vcpu *v, int last) {
     cpu->debug_shadow = false;
     if (!(mode & MODE_DEBUG))
         cpu->sys_flags &= ~FL_RF;
+    TRACE(v->trace, enter, f == &e->scratch ? NO_FRAGMENT : fragment_index(e, f),
+          (uintptr_t)e->cache_exec + f->code + at);
     int reason = engine_enter(cpu, e->cache_exec + f->code + at);
+    engine_activity(v, SAMPLE_dispatch);
     if (e->options.no_reuse && ++e->uses % e->options.no_reuse == 0)
         fragment_forget(v, f);
     if (shadow && (cpu->irq_pending || cpu->nmi_pending))
@@ -246,7 +265,7 @@ static void run(struct vcpu *v) {
         }
         uint32_t eip = v->cpu.eip;
         last = step(v, last);
-        TRACE2(v->trace, run, "left for %lld at %llx", last, v->cpu.eip);
+        TRACE(v->trace, exit, (unsigned)last);
         if (last == LEAVE_LOOKUP_)
             v->counters->jump_cache_misses++;
         else if (last == LEAVE_CHAIN_)

@@ -47,4 +47,7 @@ struct engine_options {
  * errno, with EXIT_HOST_FAILURE and its text in the vCPU. */
 int engine_run(struct vcpu *v, const struct engine_options *options);
 
+/* Why the run loop got control back, as the trace event `exit` numbers it; NULL: no such reason. */
+const char *engine_leave_name(uint64_t reason);
+
 #endif

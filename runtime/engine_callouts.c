@@ -39,12 +39,21 @@ static bool is_event(uint32_t id) {
            id == CALLOUT_sysenter;
 }
 
+/* System calls and returns; other events say so themselves. */
+static void trace_transfer(struct vcpu *v, uint32_t id) {
+    const struct cpu *cpu = &v->cpu;
+    if (id == CALLOUT_sysenter)
+        TRACE(v->trace, syscall, cpu->gpr[EAX]);
+    else if (id == CALLOUT_iret || id == CALLOUT_sysexit || id == CALLOUT_ret_far)
+        TRACE(v->trace, resume, cpu_cpl(cpu), cpu->seg[SEG_CS].base + cpu->eip);
+}
+
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
     assert(id < CALLOUT_COUNT);
     cpu->callout_counts[id]++;
-    TRACE4(v->trace, callout, "%s arg %llx operand %llx at %llx", (uintptr_t)callout_name(id), arg,
-           operand, cpu->eip);
+    engine_activity(v, SAMPLER_CALLOUT(id));
+    TRACE(v->trace, callout, id, arg, operand);
     if (user_callouts_want(v->user_callouts, id))
         fire_user(v, id, arg, operand);
     enum callout_result result = callout_handlers[id](v, arg, operand);
@@ -68,9 +77,11 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         return jump(v);
     case CALLOUT_FAULT:
         v->engine->delivered = true;
+        engine_activity(v, SAMPLE_true_fault);
         exception_deliver(v);
         return v->exit ? LEAVE_STOP : jump(v);
     case CALLOUT_JUMP:
+        trace_transfer(v, id);
         if (id == CALLOUT_iret)
             memory_fault_answered(v);
         return jump(v);

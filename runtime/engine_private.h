@@ -11,6 +11,7 @@
 
 #include "memory/shadow.h"
 #include "runtime/engine.h"
+#include "runtime/sampler.h"
 #include "runtime/vcpu.h"
 #include "translator/translate.h"
 
@@ -197,6 +198,11 @@ struct engine {
     unsigned fault_repeats;
     struct asked_page asked;
 
+    uint8_t *handler_stack;
+    size_t handler_stack_size;
+    timer_t sampler_timer;
+    uint64_t sampler_left; /* of its period, while the vCPU sleeps */
+
     timer_t timer;
     uint64_t timer_armed; /* deadline the host timer stands at */
     sigset_t wait_mask;   /* signals let in while waiting */
@@ -225,6 +231,7 @@ void stub_leave_miss(void);
 void stub_attention(void);
 void stub_return(void);
 void stub_return_empty(void);
+void stubs_end(void); /* where they end */
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand);
 
 /* fragments.c */
@@ -313,6 +320,8 @@ bool past_windows_churns(struct engine *e, gva_t gva);
 
 /* signals.c, memory_fault.c */
 int signals_init(struct vcpu *v);
+/* The kernel leaves AC as it found it; with it set, C code that is not aligned would trap. */
+void signals_clear_alignment_checks(void);
 /* A data fault in translated code. Returns LEAVE_NEXT_ to retry the access, LEAVE_JUMP_ to
  * restart the instruction, or why to leave. */
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn_gpa);
@@ -341,6 +350,16 @@ void mmu_user_window_changed(struct vcpu *v);
 void guest_tlb_flush(struct engine *e, bool global_too);
 void guest_tlb_flush_page(struct engine *e, gva_t gva);
 void guest_tlb_drop_writable(struct engine *e);
+
+/* What C code is at, for the sampler. */
+static inline uint32_t engine_activity(struct vcpu *v, uint32_t activity) {
+    uint32_t before = 0;
+    if (v->sampler) {
+        before = v->sampler->activity;
+        v->sampler->activity = activity;
+    }
+    return before;
+}
 
 /* engine.c */
 void engine_host_failure(struct vcpu *v, const char *what, int error_number);

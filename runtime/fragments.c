@@ -101,6 +101,7 @@ void fragments_flush_all(struct vcpu *v) {
     }
     if (e->heat)
         memset(e->heat, 0, e->fragment_count * sizeof *e->heat);
+    TRACE(v->trace, empty_cache, e->fragment_count - 1, e->cache_used);
     empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
@@ -249,6 +250,7 @@ static void unlink_exit(struct vcpu *v, struct fragment_exit *exit) {
     patch(v->engine, exit->site, exit->stub_rel);
     exit->to = NO_FRAGMENT;
     v->counters->links_undone++;
+    TRACE(v->trace, unlink, (uintptr_t)v->engine->cache_exec + exit->site);
 }
 
 static void unlink_incoming(struct vcpu *v, struct fragment *f) {
@@ -308,6 +310,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t
         to->incoming = from->exits + i;
         patch(e, exit->site, to->code + at - (exit->site + 4));
         v->counters->links_made++;
+        TRACE(v->trace, link, site, fragment_index(e, from), exit->to, fragment_linear(to));
         return;
     }
 }
@@ -372,7 +375,7 @@ void fragment_forget(struct vcpu *v, struct fragment *f) {
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
-    TRACE2(v->trace, code, "invalidate page %llx at eip %llx", gpa, v->cpu.eip);
+    TRACE(v->trace, code_page, gpa);
     if (e->page_fragments[page] || e->page2_fragments[page])
         return_stacks_forget(e); /* a landing behind a call must not go on in what was there */
     while (e->page_fragments[page]) {
@@ -422,7 +425,7 @@ void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_
     uint32_t page = page_of(gpa);
     if (!fragments_on(e, gpa, len))
         return;
-    TRACE2(v->trace, code, "invalidate %lld bytes at %llx", len, gpa);
+    TRACE(v->trace, code_bytes, len, gpa);
     kill_covering(v, &e->page_fragments[page], false, gpa, len, counter);
     kill_covering(v, &e->page2_fragments[page], true, gpa, len, counter);
     e->page_parts[page] = 0;

@@ -180,6 +180,7 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
         *slot = pad;
     victim_set(v->engine, victim_key(slots, f->eip), pad);
     mark(slots, (unsigned)(jump_cache_slot(f->eip) / PAGE_SLOTS));
+    TRACE(v->trace, jump_cache, fragment_linear(f), fragment_index(v->engine, f));
 }
 
 /* A pad has been reached on the way to another target: its slot leads to the victims from now on, as

@@ -36,8 +36,7 @@ static void change_hint(struct vcpu *v, gpa_t insn, gva_t gva, bool to_user) {
     unsigned value = old == WINDOW_SUPER && to_user ? WINDOW_USER : WINDOW_BOTH;
     build_hint(e, insn, set_field(hint, shift, value));
     v->counters->retranslations++;
-    TRACE4(v->trace, shadow, "site %llx at %llx: hint %llx -> %llx", insn, gva, hint,
-           build_get_hint(e, insn));
+    TRACE(v->trace, hint, insn, gva, hint, build_get_hint(e, insn));
 }
 
 static bool uses_both(const struct vcpu *v, gpa_t insn) {
@@ -163,8 +162,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     if (!user && w->number == WINDOW_SUPERVISOR && !walk.large && past_windows_churns(e, gva) &&
         past_windows_trouble(e, insn))
         return go_past(v, insn);
-    TRACE4(v->trace, shadow, "fill window %lld %llx -> %llx write %lld", w->number, gva, walk.gpa,
-           write);
+    TRACE(v->trace, fill, w->number, gva, walk.gpa, write);
     if (shadow_fill(&e->shadow, w, &cpu->paging, gva, &walk, write) != FILL_OK) {
         e->why_dead = "the host refused a mapping";
         return LEAVE_STOP;

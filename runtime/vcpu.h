@@ -69,6 +69,7 @@ struct vcpu {
     struct clock *clock;
     struct trace *trace;
     struct counters *counters;
+    struct sampler *sampler; /* NULL: nobody may ask for samples */
     struct engine *engine; /* translation cache, windows, links: private to the vCPU process */
     struct user_callouts *user_callouts; /* NULL: none */
     struct inspection *inspection; /* the mailbox of debuggers, NULL: none */

@@ -1,0 +1,166 @@
+/* Reading trace records: see trace_reader.h. */
+#include "inspect/trace_reader.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "runtime/engine.h"
+#include "runtime/system.h"
+
+/* No function is larger: what is farther away belongs to no symbol. Nor does anything to a constant. */
+#define SYMBOL_SIZE_MAX (1u << 20)
+/* What tells where a Linux kernel lies. */
+#define LINUX_SYSENTER_ENTRY "entry_SYSENTER_32"
+
+__extension__ typedef unsigned __int128 uint128;
+
+static const struct {
+    const char *name, *text;
+} rows[TRACE_EVENT_COUNT] = {
+#define TRACE_ROW(id, channel, text) [TRACE_EVENT_##id] = {#id, text},
+    TRACE_EVENTS(TRACE_ROW)
+#undef TRACE_ROW
+};
+
+static const struct {
+    const char *word;
+    enum trace_kind kind;
+} kinds[] = {
+    {"x", TRACE_HEX},          {"a", TRACE_CODE},        {"callout", TRACE_CALLOUT},
+    {"leave", TRACE_LEAVE},    {"vector", TRACE_VECTOR}, {"delivery", TRACE_DELIVERY},
+};
+
+static enum trace_kind kind_of(const char *word, size_t len) {
+    for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strlen(kinds[i].word) == len && !memcmp(kinds[i].word, word, len))
+            return kinds[i].kind;
+    assert(!"a kind of argument that trace_events.h does not name");
+    return TRACE_DECIMAL;
+}
+
+static void take_apart(struct trace_form *form, const char *text) {
+    for (;;) {
+        const char *open = strchr(text, '{');
+        if (!open)
+            break;
+        const char *close = strchr(open, '}');
+        assert(close && form->count < TRACE_ARGS_MAX);
+        size_t len = (size_t)(close - open) - 1, name = strcspn(open + 1, ":}");
+        form->args[form->count++] = (struct trace_argument){
+            .before = text,
+            .before_len = (unsigned)(open - text),
+            .name = open + 1,
+            .name_len = (unsigned)name,
+            .kind = name == len ? TRACE_DECIMAL : kind_of(open + 1 + name + 1, len - name - 1),
+        };
+        text = close + 1;
+    }
+    form->after = text;
+}
+
+const struct trace_form *trace_form_of(enum trace_event event) {
+    static struct trace_form forms[TRACE_EVENT_COUNT];
+    assert(event > TRACE_EVENT_NONE && event < TRACE_EVENT_COUNT);
+    struct trace_form *form = &forms[event];
+    if (!form->after) {
+        form->name = rows[event].name;
+        take_apart(form, rows[event].text);
+    }
+    return form;
+}
+
+const char *trace_vector_name(uint64_t vector) {
+    static const char *const names[] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD",
+                                        "#NM", "#DF", NULL,  "#TS", "#NP", "#SS", "#GP",
+                                        "#PF", NULL,  "#MF", "#AC", "#MC", "#XM"};
+    return vector < sizeof names / sizeof *names ? names[vector] : NULL;
+}
+
+const char *trace_word(enum trace_kind kind, uint64_t value) {
+    static const char *const deliveries[] = {[DELIVER_EXCEPTION] = "exception",
+                                             [DELIVER_SOFTWARE] = "INT",
+                                             [DELIVER_EXTERNAL] = "interrupt"};
+    if (kind == TRACE_CALLOUT)
+        return value < CALLOUT_COUNT ? callout_name((enum callout_id)value) : NULL;
+    if (kind == TRACE_LEAVE)
+        return engine_leave_name(value);
+    if (kind == TRACE_VECTOR)
+        return trace_vector_name(value);
+    if (kind == TRACE_DELIVERY)
+        return value < sizeof deliveries / sizeof *deliveries ? deliveries[value] : NULL;
+    return NULL;
+}
+
+void trace_names_init(struct trace_names *names, struct symbols *symbols) {
+    struct symbol entry;
+    names->symbols = symbols;
+    names->settled = symbols && !symbols_find(symbols, LINUX_SYSENTER_ENTRY, &entry);
+}
+
+bool trace_names_settle(struct trace_names *names, uint32_t sysenter_eip) {
+    if (names->settled || !names->symbols || !sysenter_eip)
+        return false;
+    names->settled = symbols_slide_from_sysenter(names->symbols, sysenter_eip);
+    return names->settled;
+}
+
+bool trace_name(const struct trace_names *names, uint64_t address, char text[TRACE_NAME_MAX]) {
+    struct symbol found;
+    uint32_t offset;
+    if (!names || !names->settled || address > UINT32_MAX ||
+        !symbols_at(names->symbols, (gva_t)address, &found, &offset) || offset > SYMBOL_SIZE_MAX ||
+        found.type == 'a' || found.type == 'A')
+        return false;
+    symbols_format(names->symbols, (gva_t)address, text, TRACE_NAME_MAX);
+    return true;
+}
+
+void trace_reader_init(struct trace_reader *reader, struct trace *trace, const struct clock *clock) {
+    *reader = (struct trace_reader){
+        .trace = trace,
+        .records = trace->records,
+        .capacity = trace->capacity,
+        .overwrite = trace->overwrite,
+        .tsc_base = clock->tsc_base,
+        .ns_mult = clock->ns_mult,
+    };
+}
+
+uint64_t trace_reader_ns(const struct trace_reader *reader, uint64_t tsc) {
+    uint64_t ticks = tsc > reader->tsc_base ? tsc - reader->tsc_base : 0;
+    return (uint64_t)(((uint128)ticks * reader->ns_mult) >> 32);
+}
+
+uint64_t trace_reader_waiting(struct trace_reader *reader) {
+    uint64_t head = atomic_load_explicit(&reader->trace->head, memory_order_acquire);
+    uint64_t waiting = head - reader->next;
+    if (waiting <= reader->capacity)
+        return waiting;
+    if (!reader->overwrite)
+        return 0; /* nonsense */
+    reader->next = head - reader->capacity;
+    return reader->capacity;
+}
+
+bool trace_reader_next(struct trace_reader *reader, struct trace_seen *seen) {
+    if (!trace_reader_waiting(reader))
+        return false;
+    const struct trace_record *record = &reader->records[reader->next++ & (reader->capacity - 1)];
+    uint32_t event = atomic_load_explicit(&record->event, memory_order_acquire);
+    *seen = (struct trace_seen){.event = (enum trace_event)event,
+                                .tsc = record->tsc,
+                                .eip = record->eip,
+                                .cr3 = record->cr3,
+                                .cpl = record->cpl};
+    memcpy(seen->args, record->args, sizeof seen->args);
+    atomic_store_explicit(&reader->trace->tail, reader->next, memory_order_release);
+    if (event == TRACE_EVENT_NONE || event >= TRACE_EVENT_COUNT) {
+        reader->damaged++;
+        return false;
+    }
+    seen->ns = trace_reader_ns(reader, seen->tsc);
+    if (seen->ns < reader->last_ns)
+        seen->ns = reader->last_ns; /* processors' counters may be a few ticks apart */
+    reader->last_ns = seen->ns;
+    return true;
+}
