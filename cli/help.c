@@ -42,6 +42,7 @@ static const char usage[] =
     "  --accel bt|kvm         how to run the guest: binary translation (default), or /dev/kvm\n"
     "  --callout 'EVENT=library.so:function(types)'\n"
     "                         call a function of yours when the guest does EVENT (ring3(1))\n"
+    "  --web [ADDR:]PORT      serve a page that shows the machine at work (port 0: any)\n"
     "  --symbols FILE         names of guest addresses: ELF, System.map, kallsyms or bzImage\n"
     "                         (default: the kernel's own)\n"
     "  --help-callouts        print the table of callouts, in markdown\n"

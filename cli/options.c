@@ -40,6 +40,7 @@ enum option_id {
     OPTION_ACCEL,
     OPTION_CALLOUT,
     OPTION_SYMBOLS,
+    OPTION_WEB,
     OPTION_DEBUG,
     OPTION_HELP,
     OPTION_HELP_CALLOUTS,
@@ -70,6 +71,7 @@ static const struct option long_options[] = {
     {"accel", required_argument, NULL, OPTION_ACCEL},
     {"callout", required_argument, NULL, OPTION_CALLOUT},
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
+    {"web", required_argument, NULL, OPTION_WEB},
     {"system-map", required_argument, NULL, OPTION_SYMBOLS},
     {"debug", required_argument, NULL, OPTION_DEBUG},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -310,6 +312,9 @@ static int apply_option(struct options *options, int option, const char *value,
         return add_callout(options, value, error);
     case OPTION_SYMBOLS:
         return set_file(&options->symbols, "symbols", value, error);
+    case OPTION_WEB:
+        options->web = value;
+        return 0;
     case OPTION_DEBUG:
         return parse_debug(options, value, error);
     case OPTION_HELP:
@@ -372,6 +377,8 @@ static int check_accel(const struct options *options, struct error *error) {
         return 0;
     if (options->callout_count)
         return error_set(error, "--callout '%s': only with --accel bt", options->callouts[0]);
+    if (options->web)
+        return error_set(error, "--web '%s': only with --accel bt", options->web);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
         engine->no_prefault || engine->evict_always || engine->cache_bytes || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");

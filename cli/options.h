@@ -44,6 +44,7 @@ struct options {
     const char *filters[TRACE_FILTERS_MAX]; /* of trace records, as they were given */
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
+    const char *web; /* --web: where to serve the observatory, or NULL */
     const char *symbols; /* file */
     enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */

@@ -18,17 +18,23 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "inspect/web_address.h"
+#include "runtime/inspection.h"
 #include "runtime/vcpu.h"
 
-/* What is looked at; all of it mapped before the fork and shared with the vCPU process. */
+/* What is looked at; all of it mapped before any fork and shared with the vCPU process. The pointers lead into
+ * the machine's arena, where the guest may change everything once it runs: so arenas and RAM are
+ * copies, and no pointer in the arena is followed. */
 struct web_subject {
-    const struct arena *arena;  /* the machine's, in which the vCPU lies */
-    const struct arena *tables; /* the engine's (engine_view.h) */
-    const struct vcpu *v;       /* no pointer in it is followed: the guest may have been at it */
-    const struct ram *ram;      /* this and the next two lie in the arena as well */
+    struct arena arena;  /* the machine's, in which the vCPU lies */
+    struct arena tables; /* the engine's (engine_view.h) */
+    struct ram ram;
+    const struct ram *live_ram; /* for what legacy segments show now */
+    const struct vcpu *v;
     const struct clock *clock;
     const struct counters *counters;
+    const struct inspection *inspection;
     const struct byte_ring *input; /* of the serial port: is there room? */
+    const char *symbols;           /* a file with the guest's symbols, or NULL */
     unsigned boot;                 /* machines before this one */
 };
 
@@ -40,6 +46,7 @@ enum web_message {
     WEB_PAUSE = 'p',
     WEB_STEP = 's',
     WEB_RESUME = 'r',
+    WEB_WATCHED = 'w', /* one byte: does anybody look on? Only then are samples wanted */
 };
 #define WEB_MESSAGE_MAX 4096u
 

@@ -44,13 +44,19 @@ static size_t fetch(const struct web_server *server, gva_t gva, uint8_t *to, siz
     struct paging paging;
     web_copy_paging(server, &paging);
     for (size_t i = 0; i < len; i++) {
-        struct walk walk = walk_page(&server->ram, &paging, gva + (gva_t)i, ACCESS_READ, false, false);
-        const uint8_t *from = walk.ok ? ram_ptr(&server->ram, walk.gpa, 1) : NULL;
+        struct walk walk = walk_page(web_ram(server), &paging, gva + (gva_t)i, ACCESS_READ, false, false);
+        const uint8_t *from = walk.ok ? ram_ptr(web_ram(server), walk.gpa, 1) : NULL;
         if (!from)
             return i;
         to[i] = *from;
     }
     return len;
+}
+
+json_t *web_name(const struct web_server *server, gva_t linear) {
+    char name[160];
+    json_t *text = json_string(symbols_format(server->symbols, linear, name, sizeof name));
+    return text ? text : json_string(""); /* a name that is not UTF-8 */
 }
 
 json_t *web_code_at_eip(const struct web_server *server) {
@@ -62,5 +68,5 @@ json_t *web_code_at_eip(const struct web_server *server) {
     json_t *lines = json_array();
     web_code_lines(cpu.seg[SEG_CS].attr & SEG_ATTR_DB ? server->guest32 : server->guest16, lines, bytes, len, gva,
                    LINES_AT_EIP);
-    return json_pack("{sIso*}", "linear", (json_int_t)gva, "lines", lines);
+    return json_pack("{sIso*so*}", "linear", (json_int_t)gva, "name", web_name(server, gva), "lines", lines);
 }

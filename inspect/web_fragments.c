@@ -10,6 +10,7 @@
 #define RECORD_WORDS 5u
 #define HEADER_WORDS 4u
 #define DEAD 0x80000000u
+#define HOT_MAX 12u
 #define BIRTHS_STEP 65536u
 
 /* The count of fragments tells of a flush by itself only if it is looked at in time. */
@@ -33,7 +34,7 @@ void web_births_note(struct web_server *server) {
     struct web_births *births = &server->births;
     struct engine_summary summary;
     uint64_t generation = generation_of(server);
-    if (!engine_view_summary(server->subject.tables, &summary))
+    if (!engine_view_summary(web_tables(server), &summary))
         return;
     if (generation != births->generation || summary.fragment_count < births->count)
         births->count = 0;
@@ -46,7 +47,7 @@ void web_births_note(struct web_server *server) {
 
 static void put_record(const struct web_server *server, uint32_t index, uint32_t *to) {
     struct fragment_view f = {0};
-    bool there = engine_view_fragment(server->subject.tables, index, &f);
+    bool there = engine_view_fragment(web_tables(server), index, &f);
     to[0] = f.linear;
     to[1] = (uint32_t)f.place;
     to[2] = (f.code_len & 0xffffu) | f.guest_len << 16;
@@ -82,24 +83,60 @@ uint32_t *web_fragment_heat(const struct web_server *server, size_t *len) {
     words[1] = births->count;
     for (uint32_t i = 0; i < births->count; i++) {
         struct fragment_view f;
-        bool dead = !engine_view_fragment(server->subject.tables, i, &f) || f.dead;
-        words[2 + i] = (engine_view_heat(server->subject.tables, i) & ~DEAD) | (dead ? DEAD : 0);
+        bool dead = !engine_view_fragment(web_tables(server), i, &f) || f.dead;
+        words[2 + i] = (engine_view_heat(web_tables(server), i) & ~DEAD) | (dead ? DEAD : 0);
     }
     return words;
 }
 
+/* Keeps `hot` in order, the hottest first. */
+static void insert_hot(uint32_t hot[HOT_MAX], uint32_t heats[HOT_MAX], uint32_t index, uint32_t heat) {
+    unsigned at = HOT_MAX;
+    while (at && heats[at - 1] < heat)
+        at--;
+    for (unsigned i = HOT_MAX - 1; i > at && at < HOT_MAX; i--) {
+        hot[i] = hot[i - 1];
+        heats[i] = heats[i - 1];
+    }
+    if (at == HOT_MAX)
+        return;
+    hot[at] = index;
+    heats[at] = heat;
+}
+
+json_t *web_hot(const struct web_server *server) {
+    uint32_t hot[HOT_MAX] = {0}, heats[HOT_MAX] = {0};
+    uint64_t samples = 0;
+    json_t *list = json_array();
+    for (uint32_t i = 1; i < server->births.count; i++) {
+        uint32_t heat = engine_view_heat(web_tables(server), i) & ~DEAD;
+        samples += heat;
+        if (heat)
+            insert_hot(hot, heats, i, heat);
+    }
+    for (unsigned i = 0; i < HOT_MAX && heats[i]; i++) {
+        struct fragment_view f;
+        if (!engine_view_fragment(web_tables(server), hot[i], &f))
+            continue;
+        json_array_append_new(list, json_pack("{sIsIsIsIso*}", "index", (json_int_t)hot[i], "heat",
+                                              (json_int_t)heats[i], "linear", (json_int_t)f.linear, "mode",
+                                              (json_int_t)f.mode, "name", web_name(server, f.linear)));
+    }
+    return json_pack("{sIso*}", "samples", (json_int_t)samples, "hot", list);
+}
+
 /* The guest's bytes as they are now, which need not be those that were translated. */
 static uint32_t copy_guest(const struct web_server *server, const struct fragment_view *f, uint8_t *to) {
-    uint64_t end = server->ram.size + server->ram.rom_size;
+    uint64_t end = web_ram(server)->size + web_ram(server)->rom_size;
     uint32_t left = PAGE_SIZE - (uint32_t)(f->place & PAGE_MASK);
     uint32_t first = f->guest_len < left ? f->guest_len : left, second = f->guest_len - first;
     uint64_t next = f->place2 & ~(uint64_t)PAGE_MASK;
     if (f->place >= end || first > end - f->place)
         return 0;
-    memcpy(to, server->ram.base + f->place, first);
+    memcpy(to, web_ram(server)->base + f->place, first);
     if (!second || !f->place2 || next >= end || second > end - next)
         return first;
-    memcpy(to + first, server->ram.base + next, second);
+    memcpy(to + first, web_ram(server)->base + next, second);
     return first + second;
 }
 
@@ -126,7 +163,7 @@ static json_t *pair_json(const struct web_server *server, const struct sides *si
 }
 
 json_t *web_fragment(const struct web_server *server, uint32_t index) {
-    const struct arena *tables = server->subject.tables;
+    const struct arena *tables = web_tables(server);
     struct fragment_view f;
     struct sides sides;
     if (!engine_view_fragment(tables, index, &f))
@@ -137,7 +174,8 @@ json_t *web_fragment(const struct web_server *server, uint32_t index) {
     json_t *pairs = json_array();
     for (unsigned i = 0; i < sides.count; i++)
         json_array_append_new(pairs, pair_json(server, &sides, &f, i));
-    return json_pack("{sIsIsIsIsIsIsIsIsbso*}", "index", (json_int_t)index, "linear", (json_int_t)f.linear, "place",
+    return json_pack("{sIsIso*sIsIsIsIsIsIsbso*}", "index", (json_int_t)index, "linear", (json_int_t)f.linear,
+                     "name", web_name(server, f.linear), "place",
                      (json_int_t)f.place, "code", (json_int_t)f.code, "mode", (json_int_t)f.mode, "guest_len",
                      (json_int_t)f.guest_len, "host_len", (json_int_t)f.code_len, "heat",
                      (json_int_t)engine_view_heat(tables, index), "dead", (int)f.dead, "pairs", pairs);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "inspect/symbols.h"
 #include "inspect/web.h"
 #include "runtime/engine_view.h"
 
@@ -35,13 +36,14 @@ struct web_server {
     struct web_subject subject;
     const struct web_listener *listener;
     struct web_process monitor; /* the other end of the channel; pid is the monitor's */
-    struct ram ram;             /* of our own: the arena's may be anything by now */
     struct MHD_Daemon *daemon;
     csh guest32, guest16, host;
     struct web_console_log console;
     struct web_births births;
     struct web_stream *streams; /* a list */
     unsigned stream_count;
+    bool watched; /* as the monitor was told */
+    struct symbols *symbols; /* or NULL */
     bool ended;
     char how[64]; /* it ended */
 };
@@ -50,6 +52,12 @@ struct web_server {
 int web_server_start(struct web_server *server);
 /* Waits for requests or the channel, `timeout_ms` at most, and serves. */
 void web_server_wait(struct web_server *server, int timeout_ms);
+
+/* A pure reader of tables: their arena. */
+static inline const struct arena *web_tables(const struct web_server *server) {
+    return &server->subject.tables;
+}
+static inline const struct ram *web_ram(const struct web_server *server) { return &server->subject.ram; }
 
 /* web_process.c */
 uint32_t web_now_ms(const struct web_server *server); /* of the machine */
@@ -75,6 +83,8 @@ void web_births_note(struct web_server *server);
 uint32_t *web_fragment_records(const struct web_server *server, uint64_t generation, uint32_t from, size_t *len);
 /* A word for each fragment: its heat, bit 31: dead. */
 uint32_t *web_fragment_heat(const struct web_server *server, size_t *len);
+/* The hottest, and how many samples there were. */
+json_t *web_hot(const struct web_server *server);
 /* One fragment, both sides disassembled; NULL: there is none such. */
 json_t *web_fragment(const struct web_server *server, uint32_t index);
 
@@ -90,6 +100,8 @@ int web_code_open(struct web_server *server);
 /* Appends [address, hex bytes, text] for what is in `bytes`; what does not decode is one line. */
 void web_code_lines(csh handle, json_t *lines, const uint8_t *bytes, size_t len, uint64_t address,
                     unsigned max_lines);
+/* The guest's name for a linear address, "" where there is none. */
+json_t *web_name(const struct web_server *server, gva_t linear);
 /* The instructions at EIP. */
 json_t *web_code_at_eip(const struct web_server *server);
 

@@ -68,11 +68,11 @@ static bool hear_monitor(struct web_server *server) {
 static int give_up_rights(struct web_server *server) {
     const struct web_subject *subject = &server->subject;
     const int keep[] = {server->listener->fd, server->monitor.channel};
-    const struct arena *arenas[] = {subject->arena, subject->tables};
+    const struct arena *arenas[] = {&subject->arena, &subject->tables};
     for (unsigned i = 0; i < 2; i++)
         if (mprotect(arenas[i]->base, arenas[i]->size, PROT_READ))
             return -errno;
-    if (mprotect(server->ram.base, server->ram.size + server->ram.rom_size, PROT_READ))
+    if (mprotect(subject->ram.base, subject->ram.size + subject->ram.rom_size, PROT_READ))
         return -errno;
     return sandbox_close_fds(keep, 2);
 }
@@ -85,7 +85,11 @@ static int set_up(struct web_server *server) {
         return -errno;
     if (getppid() != server->monitor.pid)
         return -ESRCH;
+    struct error error;
     int status = give_up_rights(server);
+    json_object_seed(0); /* while /dev/urandom can be opened */
+    if (server->subject.symbols) /* a kernel may well have none */
+        server->symbols = symbols_load(server->subject.symbols, &error);
     if (!status)
         status = web_code_open(server);
     if (!status)
@@ -99,6 +103,17 @@ static uint64_t monotonic_ms(void) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+static void tick(struct web_server *server) {
+    struct web_subject *subject = &server->subject;
+    uint8_t watched = server->stream_count > 0;
+    memcpy(subject->ram.legacy, subject->live_ram->legacy, sizeof subject->ram.legacy);
+    web_births_note(server);
+    if (server->symbols)
+        symbols_slide_from_sysenter(server->symbols, subject->v->cpu.msr.sysenter_eip);
+    if (watched != server->watched && web_send(&server->monitor, WEB_WATCHED, &watched, 1))
+        server->watched = watched;
+}
+
 /* Until the machine has ended and those who look on have been told, or nobody is there to ask. */
 static void serve(struct web_server *server) {
     uint64_t next = monotonic_ms(), last = 0;
@@ -106,8 +121,7 @@ static void serve(struct web_server *server) {
     for (;;) {
         uint64_t now = monotonic_ms();
         if (now >= next) {
-            memcpy(server->ram.legacy, server->subject.ram->legacy, sizeof server->ram.legacy);
-            web_births_note(server);
+            tick(server);
             next = now + WEB_TICK_MS;
         }
         monitor_there = monitor_there && hear_monitor(server);
@@ -135,7 +149,6 @@ static struct web_server *make_server(const struct web_listener *listener, const
         return NULL;
     server->subject = *subject;
     server->listener = listener;
-    server->ram = *subject->ram;
     return server;
 }
 

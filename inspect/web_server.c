@@ -4,7 +4,7 @@
  *
  *     GET  /TOKEN/           the page, and its files by name
  *     GET  /TOKEN/events     server-sent events: state, console, end
- *     GET  /TOKEN/model, fragments?from=&generation=, heat, fragment?index=, windows, blocks?window=,
+ *     GET  /TOKEN/model, fragments?from=&generation=, heat, hot, fragment?index=, windows, blocks?window=,
  *          pages?window=&block=, code
  *     POST /TOKEN/pause, step, resume, input (the body: bytes for the serial port) */
 #include <assert.h>
@@ -131,6 +131,8 @@ static enum MHD_Result answer_get(struct web_server *server, struct MHD_Connecti
         return answer_json(connection, web_model(server));
     if (!strcmp(name, "code"))
         return answer_json(connection, web_code_at_eip(server));
+    if (!strcmp(name, "hot"))
+        return answer_json(connection, web_hot(server));
     if (!strcmp(name, "windows"))
         return answer_json(connection, web_windows(server));
     if (!strcmp(name, "fragments"))
@@ -226,7 +228,7 @@ static void completed(void *opaque, struct MHD_Connection *connection, void **st
 
 int web_server_start(struct web_server *server) {
     server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, answer, server, MHD_OPTION_LISTEN_SOCKET,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL, NULL, answer, server, MHD_OPTION_LISTEN_SOCKET,
         server->listener->fd, MHD_OPTION_CONNECTION_LIMIT, WEB_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
         CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
         MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);

@@ -25,7 +25,7 @@ static json_t *names_of_callouts(void) {
 }
 
 json_t *web_model(const struct web_server *server) {
-    return json_pack("{siso*so*so*}", "boot", (int)server->subject.boot, "memory", number(server->ram.size),
+    return json_pack("{siso*so*so*}", "boot", (int)server->subject.boot, "memory", number(web_ram(server)->size),
                      "counters", names_of_counters(), "callouts", names_of_callouts());
 }
 
@@ -80,7 +80,7 @@ static json_t *cpu_json(const struct cpu *cpu) {
 
 static json_t *cache_json(const struct web_server *server) {
     struct engine_summary summary;
-    if (!engine_view_summary(server->subject.tables, &summary))
+    if (!engine_view_summary(web_tables(server), &summary))
         return json_null();
     return json_pack("{sIsIsIsIsIsI}", "size", (json_int_t)summary.cache_size, "used",
                      (json_int_t)summary.cache_used, "cold_size", (json_int_t)summary.cold_size, "cold_used",
@@ -88,9 +88,25 @@ static json_t *cache_json(const struct web_server *server) {
                      (json_int_t)server->births.generation);
 }
 
+static bool is_stopped(const struct web_server *server) {
+    return atomic_load(&server->subject.inspection->state) == INSPECTION_STOPPED;
+}
+
+static const char *why_stopped(const struct web_server *server) {
+    static const char *const texts[] = {[STOP_NONE] = "",
+                                        [STOP_ASKED] = "on request",
+                                        [STOP_STEP] = "after a step",
+                                        [STOP_BREAKPOINT] = "at a breakpoint",
+                                        [STOP_WATCHPOINT] = "behind a watched access"};
+    uint32_t reason = server->subject.inspection->stop.reason;
+    return is_stopped(server) && reason < sizeof texts / sizeof *texts ? texts[reason] : "";
+}
+
 static const char *activity(const struct web_server *server, const struct cpu *cpu) {
     if (server->ended)
         return "ended";
+    if (is_stopped(server))
+        return "paused";
     return *(const uint8_t *)&cpu->halted ? "halted" : "running";
 }
 
@@ -99,8 +115,9 @@ json_t *web_state(const struct web_server *server) {
     struct counters counters;
     memcpy(&cpu, &server->subject.v->cpu, sizeof cpu);
     memcpy(&counters, server->subject.counters, sizeof counters);
-    return json_pack("{sIsssisoso*so*so*}", "ms", (json_int_t)web_now_ms(server), "activity",
-                     activity(server, &cpu), "boot", (int)server->subject.boot, "cache", cache_json(server),
+    return json_pack("{sIsssssIsisoso*so*so*}", "ms", (json_int_t)web_now_ms(server), "activity",
+                     activity(server, &cpu), "why", why_stopped(server), "stops",
+                     (json_int_t)atomic_load(&server->subject.inspection->stops), "boot", (int)server->subject.boot, "cache", cache_json(server),
                      "counters", counters_json(&counters), "callouts", callouts_json(&cpu), "cpu",
                      cpu_json(&cpu));
 }

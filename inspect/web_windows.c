@@ -33,7 +33,7 @@ struct space {
 /* The paging of a window's address space; PAE's pointers are read again, as a load of CR3 would. */
 static bool open_space(const struct web_server *server, unsigned window, struct space *space) {
     struct window_view view;
-    if (!engine_view_window(server->subject.tables, window, &view) || !view.used)
+    if (!engine_view_window(web_tables(server), window, &view) || !view.used)
         return false;
     *space = (struct space){.server = server, .window = window, .user = window != WINDOW_SUPERVISOR};
     struct paging *paging = &space->paging;
@@ -41,7 +41,7 @@ static bool open_space(const struct web_server *server, unsigned window, struct 
     if (!space->user || !(paging->cr0 & CR0_PG) || view.cr3 == paging->cr3)
         return true;
     paging->cr3 = view.cr3;
-    const void *pointers = ram_ptr(&server->ram, view.cr3 & ~31u, sizeof paging->pdpte);
+    const void *pointers = ram_ptr(web_ram(server), view.cr3 & ~31u, sizeof paging->pdpte);
     if (paging->cr4 & CR4_PAE && pointers)
         memcpy(paging->pdpte, pointers, sizeof paging->pdpte);
     return true;
@@ -53,15 +53,15 @@ static void walk_block(const struct space *space, unsigned block, bool present[B
     bool paged = (space->paging.cr0 & CR0_PG) != 0;
     memset(present, 0, BLOCK_PAGES * sizeof *present);
     for (unsigned page = 0; page < BLOCK_PAGES;) {
-        struct walk walk = walk_page(&space->server->ram, &space->paging, start + (page << PAGE_SHIFT), ACCESS_READ,
+        struct walk walk = walk_page(web_ram(space->server), &space->paging, start + (page << PAGE_SHIFT), ACCESS_READ,
                                      false, false);
         unsigned step = 1;
         if (!paged || (walk.pde & PTE_P && walk.large) || !(walk.pde & PTE_P)) /* one entry says it all */
             step = paged && space->paging.cr4 & CR4_PAE ? BLOCK_PAGES / 2 : BLOCK_PAGES;
         bool there = walk.ok && (paged ? walk.user == space->user : !space->user) &&
-                     ram_is_page(&space->server->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
+                     ram_is_page(web_ram(space->server), walk.gpa & ~(gpa_t)PAGE_MASK);
         for (unsigned end = page + step; page < end && page < BLOCK_PAGES; page++)
-            present[page] = there && (step == 1 || ram_is_page(&space->server->ram,
+            present[page] = there && (step == 1 || ram_is_page(web_ram(space->server),
                                                                (walk.gpa & ~(gpa_t)PAGE_MASK) +
                                                                    ((gpa_t)(page % step) << PAGE_SHIFT)));
     }
@@ -85,8 +85,8 @@ static void look_at_block(const struct space *space, unsigned block, char letter
     walk_block(space, block, present);
     for (unsigned half = 0; half < REGIONS_OF_BLOCK; half++) {
         struct region_view region;
-        if (!engine_view_region(server->subject.tables, space->window, block * REGIONS_OF_BLOCK + half,
-                                ram_page_count(&server->ram), &region))
+        if (!engine_view_region(web_tables(server), space->window, block * REGIONS_OF_BLOCK + half,
+                                ram_page_count(web_ram(server)), &region))
             memset(&region, 0, sizeof region);
         for (unsigned i = 0; i < REGION_PAGES; i++) {
             unsigned page = half * REGION_PAGES + i;
@@ -131,7 +131,7 @@ json_t *web_windows(const struct web_server *server) {
     json_t *list = json_array();
     for (unsigned i = 0; i < WINDOW_COUNT; i++) {
         struct window_view view;
-        if (!engine_view_window(server->subject.tables, i, &view) || !view.used)
+        if (!engine_view_window(web_tables(server), i, &view) || !view.used)
             continue;
         json_array_append_new(list, json_pack("{sisIsIsi}", "number", (int)i, "cr3", (json_int_t)view.cr3,
                                               "last_use", (json_int_t)view.last_use, "regions",

@@ -78,7 +78,7 @@ static void stop(struct vcpu *v, struct inspection_stop why) {
     atomic_store(&i->asked, STOP_NONE);
     atomic_store(&i->state, INSPECTION_STOPPED);
     atomic_fetch_add(&i->stops, 1);
-    TRACE2(v->trace, run, "stopped, reason %lld at %llx", why.reason, v->cpu.eip);
+    TRACE(v->trace, stopped, why.reason);
     tell(i);
     stand(v);
     i->hit.reason = STOP_NONE; /* of what requests have looked at */
