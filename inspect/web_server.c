@@ -152,7 +152,7 @@ static enum MHD_Result answer_input(struct web_server *server, struct MHD_Connec
         return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "The guest does not read its serial port.\n");
     if (request->len && !web_send(&server->monitor, WEB_INPUT, request->body, request->len))
         return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "The monitor is busy.\n");
-    return answer_text(connection, MHD_HTTP_OK, "");
+    return answer_text(connection, MHD_HTTP_NO_CONTENT, "");
 }
 
 static enum MHD_Result answer_post(struct web_server *server, struct MHD_Connection *connection, const char *name,
@@ -168,7 +168,7 @@ static enum MHD_Result answer_post(struct web_server *server, struct MHD_Connect
     for (unsigned i = 0; i < sizeof commands / sizeof *commands; i++)
         if (!strcmp(name, commands[i].name))
             return web_send(&server->monitor, commands[i].kind, NULL, 0)
-                       ? answer_text(connection, MHD_HTTP_OK, "")
+                       ? answer_text(connection, MHD_HTTP_NO_CONTENT, "")
                        : answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "The monitor is busy.\n");
     return answer_text(connection, MHD_HTTP_NOT_FOUND, "Not found.\n");
 }

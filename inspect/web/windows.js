@@ -101,7 +101,7 @@ async function fetchList() {
 // The first look goes to where there is most to see.
 function settle() {
   if (view.settled || !view.blocks.size) return;
-  const busy = ([, [, w, r, x, s]]) => w + r + x + s;
+  const busy = ([, [, w, r, x, s]]) => 4 * Math.min(w, r + x + s) + w + r + x + s;
   view.block = [...view.blocks].sort((a, b) => busy(b) - busy(a))[0][0];
   view.settled = true;
 }
