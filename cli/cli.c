@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bench/host/bench.h"
+#include "cli/explain.h"
 #include "cli/help.h"
 #include "cli/report.h"
 #include "cli/run.h"
@@ -80,6 +81,8 @@ int cli_main(int argc, char **argv, engine_fn engine) {
         return run_demo(&options, engine);
     case COMMAND_BENCH:
         return bench_main(argc - 1, argv + 1);
+    case COMMAND_EXPLAIN:
+        return explain_main(argc - 1, argv + 1);
     case COMMAND_SYMBOLS:
         return symbols_main(argc - 1, argv + 1);
     case COMMAND_HELP:

@@ -19,6 +19,7 @@ static const char usage[] =
     "  ring3 run --firmware FILE [options] start a BIOS at its reset vector\n"
     "  ring3 demo [options]                boot the guest that is built in\n"
     "  ring3 bench [options] [ROW...]      measure against native and QEMU (ring3 bench --help)\n"
+    "  ring3 explain [options] [FILE]      guest code beside its translation (ring3 explain --help)\n"
     "  ring3 symbols FILE [NAME...]        names and addresses in a kernel, as a System.map\n"
     "  ring3 --version | --help\n"
     "\n"

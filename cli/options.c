@@ -348,6 +348,8 @@ static int parse_command(struct options *options, const char *word, struct error
         options->command = COMMAND_DEMO;
     else if (!strcmp(word, "bench"))
         options->command = COMMAND_BENCH;
+    else if (!strcmp(word, "explain"))
+        options->command = COMMAND_EXPLAIN;
     else if (!strcmp(word, "symbols"))
         options->command = COMMAND_SYMBOLS;
     else if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
@@ -356,7 +358,8 @@ static int parse_command(struct options *options, const char *word, struct error
         options->command = COMMAND_VERSION;
     else
         return error_set(
-            error, "unknown command '%s': run, demo, bench or symbols (see ring3 --help)", word);
+            error, "unknown command '%s': run, demo, bench, explain or symbols (see ring3 --help)",
+            word);
     return 0;
 }
 
@@ -389,7 +392,8 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
     *options = (struct options){
         .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
     if (argc < 2)
-        return error_set(error, "no command: run, demo, bench or symbols (see ring3 --help)");
+        return error_set(error,
+                         "no command: run, demo, bench, explain or symbols (see ring3 --help)");
     if (parse_command(options, argv[1], error))
         return -1;
     if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)

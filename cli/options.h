@@ -16,6 +16,7 @@ enum command {
     COMMAND_RUN,
     COMMAND_DEMO,
     COMMAND_BENCH,   /* the rest of the line is its own business */
+    COMMAND_EXPLAIN, /* likewise */
     COMMAND_SYMBOLS, /* likewise */
     COMMAND_HELP,
     COMMAND_VERSION,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "inspect/explain.h"
 #include "inspect/web_private.h"
 
 #define RECORDS_MAX 32768u /* of one answer */
@@ -145,7 +146,29 @@ struct sides {
     uint32_t guest_len, host_len;
     struct insn_map insns[TRANSLATION_INSNS_MAX];
     unsigned count;
+    struct explained_fragment explained; /* the same bytes, translated here: for classes and reasons */
 };
+
+/* What became of the guest instruction at an offset, or NULL. */
+static const struct explained_insn *explained_at(const struct sides *sides, uint32_t offset) {
+    for (unsigned i = 0; i < sides->explained.insn_count; i++)
+        if (sides->explained.insns[i].eip - sides->explained.eip == offset)
+            return &sides->explained.insns[i];
+    return NULL;
+}
+
+static void explain(const struct web_server *server, const struct fragment_view *f, struct sides *sides) {
+    struct error error;
+    const struct explain_code code = {.bytes = sides->guest,
+                                      .len = sides->guest_len,
+                                      .linear = f->linear,
+                                      .eip = f->eip,
+                                      .mode = f->mode,
+                                      .code_limit = UINT32_MAX,
+                                      .symbols = server->symbols};
+    if (!sides->guest_len || explain_fragment(&code, &sides->explained, &error))
+        sides->explained = (struct explained_fragment){0};
+}
 
 /* One guest instruction and the host instructions made of it. */
 static json_t *pair_json(const struct web_server *server, const struct sides *sides, const struct fragment_view *f,
@@ -159,7 +182,10 @@ static json_t *pair_json(const struct web_server *server, const struct sides *si
                        guest_end - guest, f->linear + guest, 1);
     if (host <= host_end && host_end <= sides->host_len)
         web_code_lines(server->host, right, sides->host + host, host_end - host, f->code + host, UINT32_MAX);
-    return json_pack("{so*so*}", "guest", left, "host", right);
+    const struct explained_insn *insn = explained_at(sides, guest);
+    return json_pack("{so*so*sssssi}", "guest", left, "host", right, "class",
+                     insn ? explained_how_name(insn->how) : "", "why", insn ? insn->why : "", "block",
+                     insn ? (int)insn->starts_block : 0);
 }
 
 json_t *web_fragment(const struct web_server *server, uint32_t index) {
@@ -171,9 +197,11 @@ json_t *web_fragment(const struct web_server *server, uint32_t index) {
     sides.guest_len = copy_guest(server, &f, sides.guest);
     sides.host_len = engine_view_code(tables, index, sides.host, sizeof sides.host);
     sides.count = engine_view_insns(tables, index, sides.insns);
+    explain(server, &f, &sides);
     json_t *pairs = json_array();
     for (unsigned i = 0; i < sides.count; i++)
         json_array_append_new(pairs, pair_json(server, &sides, &f, i));
+    explained_fragment_release(&sides.explained);
     return json_pack("{sIsIso*sIsIsIsIsIsIsbso*}", "index", (json_int_t)index, "linear", (json_int_t)f.linear,
                      "name", web_name(server, f.linear), "place",
                      (json_int_t)f.place, "code", (json_int_t)f.code, "mode", (json_int_t)f.mode, "guest_len",

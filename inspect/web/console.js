@@ -4,18 +4,27 @@ import { on, post } from "./live.js";
 
 const KEPT = 200000; // characters
 let boot = -1, end = 0, decoder = new TextDecoder();
-let text = "", pending = "";
+let text = "", pending = "", returned = false;
+
+// Behind a CR the line is written anew; CR LF ends it.
+function put(part) {
+  if (part === "\r") {
+    returned = true;
+  } else if (part === "\b") {
+    text = text.endsWith("\n") ? text : text.slice(0, -1);
+  } else if (part) {
+    if (returned && part !== "\n") text = text.slice(0, text.lastIndexOf("\n") + 1);
+    returned = false;
+    text += part.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, "");
+  }
+}
 
 // What a terminal would do with it, as far as a log goes: colours and moves are left out, CR and BS act.
 function apply(more) {
   const clean = (pending + more).replace(/\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[()][A-Z0-9]|\x1b[=>78A-Z]/g, "");
   const cut = clean.lastIndexOf("\x1b");
   pending = cut >= 0 && clean.length - cut < 24 ? clean.slice(cut) : "";
-  for (const part of (pending ? clean.slice(0, cut) : clean).replace(/\r+\n/g, "\n").split(/([\r\b])/)) {
-    if (part === "\b") text = text.endsWith("\n") ? text : text.slice(0, -1);
-    else if (part === "\r") text = text.slice(0, text.lastIndexOf("\n") + 1);
-    else text += part.replace(/[\x00-\x08\x0b-\x1f\x7f]/g, "");
-  }
+  for (const part of (pending ? clean.slice(0, cut) : clean).split(/([\r\b\n])/)) put(part);
   if (text.length > KEPT) text = text.slice(text.indexOf("\n", text.length - KEPT) + 1);
 }
 

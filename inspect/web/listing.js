@@ -15,8 +15,8 @@ function line(parts, address) {
 
 function guestCell(pair) {
   const cell = el("td", {}, ...pair.guest.map((parts) => line(parts, (at) => hex(at))));
-  if (pair.kind) cell.firstChild?.append(el("span", { className: "kind", dataset: { kind: pair.kind } }, pair.kind));
-  if (pair.why) cell.append(el("div", { className: "why" }, pair.why));
+  if (pair.class) cell.firstChild?.append(el("span", { className: "kind", dataset: { kind: pair.class } }, pair.class));
+  if (pair.why && pair.class !== "copied") cell.append(el("div", { className: "why" }, pair.why));
   return cell;
 }
 
