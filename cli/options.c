@@ -46,6 +46,7 @@ enum option_id {
     OPTION_GDB,
     OPTION_GDB_USUAL,
     OPTION_START_STOPPED,
+    OPTION_WEB,
     OPTION_DEBUG,
     OPTION_HELP,
     OPTION_HELP_CALLOUTS,
@@ -78,6 +79,7 @@ static const struct option long_options[] = {
     {"accel", required_argument, NULL, OPTION_ACCEL},
     {"callout", required_argument, NULL, OPTION_CALLOUT},
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
+    {"web", required_argument, NULL, OPTION_WEB},
     {"system-map", required_argument, NULL, OPTION_SYMBOLS},
     {"gdb", required_argument, NULL, OPTION_GDB},
     {"s", no_argument, NULL, OPTION_GDB_USUAL},
@@ -332,6 +334,9 @@ static int apply_option(struct options *options, int option, const char *value,
     case OPTION_START_STOPPED:
         options->start_stopped = true;
         return 0;
+    case OPTION_WEB:
+        options->web = value;
+        return 0;
     case OPTION_DEBUG:
         return parse_debug(options, value, error);
     case OPTION_HELP:
@@ -401,6 +406,8 @@ static int check_accel(const struct options *options, struct error *error) {
         return error_set(error, "--callout '%s': only with --accel bt", options->callouts[0]);
     if (options->gdb)
         return error_set(error, "--gdb '%s': only with --accel bt", options->gdb);
+    if (options->web)
+        return error_set(error, "--web '%s': only with --accel bt", options->web);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
         engine->no_prefault || engine->evict_always || engine->cache_bytes || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");

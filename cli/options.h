@@ -51,6 +51,7 @@ struct options {
     uint32_t sample_rate; /* 0: no profile */
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
+    const char *web; /* --web: where to serve the observatory, or NULL */
     const char *symbols; /* file */
     const char *gdb;   /* where to listen for a debugger, or NULL */
     bool start_stopped;

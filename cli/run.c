@@ -18,6 +18,7 @@
 
 #include "cli/machine.h"
 #include "cli/monitor.h"
+#include "cli/observatory.h"
 #include "cli/names.h"
 #include "cli/report.h"
 #include "cli/rows.h"
@@ -52,6 +53,7 @@ struct session {
     struct sources sources;
     struct target target;
     struct gdb *gdb; /* NULL: nobody may debug */
+    struct observatory observatory;
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
 
@@ -187,6 +189,7 @@ static _Noreturn void vcpu_process(struct session *session, struct machine *mach
     engine.poll = poll_devices;
     engine.poll_opaque = machine->pc;
     engine.rows = session->rows;
+    engine.tables = observatory_tables(&session->observatory);
     if (session->options->inject) {
         engine.inject.raise = pc_inject;
         engine.inject.opaque = machine->pc;
@@ -316,6 +319,7 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
     uint64_t start = clock_now(&machine->clock);
     target_started(&session->target, pid);
     start_watching(session, pid);
+    observatory_start(&session->observatory, &session->sources, &session->target, &monitor.serial);
     monitor_run(&monitor);
     target_detach(&session->target);
     stop_watching(session);
@@ -326,6 +330,7 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
     stats_add(&session->stats, &machine->counters, &v->cpu, &monitor.usage,
               (double)(clock_now(&machine->clock) - start) / 1e9);
     session->stats.exit = exit_name(v, died);
+    observatory_stop(&session->observatory, session->stats.exit);
     if (session->input_is_tty && died)
         fputc('\n', stderr);
     int status = died ? report_death(v, &monitor) : conclude(session, v);
@@ -353,6 +358,8 @@ static int run_once(struct session *session) {
     pid_t monitor = getpid(), pid = -1;
     int rc = options->firmware ? machine_load_firmware(machine, options->firmware, &error)
                                : machine_load(machine, &options->load, &error);
+    if (!rc)
+        rc = observatory_prepare(&session->observatory, machine, options, &error);
     if (rc) {
         report_line("%s", error.text);
     } else {
@@ -381,6 +388,7 @@ static int run_once(struct session *session) {
         }
     }
     machine_destroy(machine);
+    observatory_release(&session->observatory);
     return status;
 }
 
@@ -436,7 +444,7 @@ static int prepare_inspection(struct session *session, struct error *error) {
 
 int run_machine(const struct options *options, engine_fn engine) {
     struct session session = {
-        .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
+        .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1, .observatory.listener.fd = -1};
     struct error error;
     int status = STATUS_BAD_INPUT;
     session.names = (struct names){.file = options->symbols, .kernel = options->load.kernel};
@@ -445,7 +453,8 @@ int run_machine(const struct options *options, engine_fn engine) {
         status = STATUS_HOST_FAILURE;
     } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
                prepare_trace(&session, &error) || prepare_profile(&session, &error) ||
-               prepare_inspection(&session, &error)) {
+               prepare_inspection(&session, &error) ||
+               observatory_open(&session.observatory, options, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
@@ -462,6 +471,7 @@ int run_machine(const struct options *options, engine_fn engine) {
         close(session.serial_fd);
     if (session.debug_fd > STDERR_FILENO)
         close(session.debug_fd);
+    observatory_close(&session.observatory);
     user_callouts_release(&session.user_callouts);
     if (session.trace && !trace_output_close(session.trace))
         status = STATUS_HOST_FAILURE;

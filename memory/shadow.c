@@ -10,13 +10,7 @@
 #define FILL_LARGE_RUN 64u
 #define FILL_SMALL_RUN 16u
 
-static void *reserve(size_t size) {
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
-
-int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters) {
+int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters, struct arena *tables) {
     uint64_t pages = ram_page_count(ram);
     memset(s, 0, sizeof *s);
     s->ram = ram;
@@ -35,11 +29,11 @@ int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters) {
         return -EEXIST;
     s->node_max = 8u << 20;
     s->node_next = 1;
-    s->region_max = 32768;
-    s->page_nodes = reserve(pages * sizeof *s->page_nodes);
-    s->nodes = reserve(s->node_max * sizeof *s->nodes);
-    s->page_code = reserve(pages);
-    s->region_pool = reserve(s->region_max * sizeof *s->region_pool);
+    s->region_max = SHADOW_REGIONS_MAX;
+    s->page_nodes = arena_reserve(NULL, pages * sizeof *s->page_nodes);
+    s->nodes = arena_reserve(NULL, s->node_max * sizeof *s->nodes);
+    s->page_code = arena_reserve(tables, pages);
+    s->region_pool = arena_reserve(tables, s->region_max * sizeof *s->region_pool);
     return s->page_nodes && s->nodes && s->page_code && s->region_pool ? 0 : -ENOMEM;
 }
 

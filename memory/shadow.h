@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/counters.h"
 #include "memory/ram.h"
 #include "memory/walk.h"
@@ -32,6 +33,7 @@
 #define SHADOW_VMA_LIMIT 48000u
 #define SHADOW_VMA_FLOOR 1024u /* below this a refused mapping does not lower the limit */
 
+#define SHADOW_REGIONS_MAX 32768u
 #define REGION_SHIFT 21
 #define REGION_PAGES 512u
 
@@ -105,8 +107,9 @@ struct shadow {
     void *opaque;
 };
 
-/* Reserves tables and checks that the window region is free. 0, or a negative errno. */
-int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters);
+/* Reserves tables, those that say what is mapped in `tables` if there is one, and checks that the window
+ * region is free. 0, or a negative errno. */
+int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters, struct arena *tables);
 
 enum fill_result {
     FILL_OK,

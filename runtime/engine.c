@@ -57,10 +57,10 @@ static void set_stubs(struct cpu *cpu) {
 }
 
 static int set_up(struct vcpu *v, const struct engine_options *options) {
-    struct engine *e = mmap(NULL, sizeof *e, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct engine *e = arena_reserve(options->tables, sizeof *e);
     uint32_t eax = 1, ebx, ecx = 0, edx;
-    if (e == MAP_FAILED)
-        return -errno;
+    if (!e)
+        return -ENOMEM;
     v->engine = e;
     e->options = *options;
     __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));

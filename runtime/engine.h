@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "runtime/vcpu.h"
 
 struct sandbox_rules;
@@ -38,6 +39,7 @@ struct engine_options {
     bool sandbox;               /* call sandbox_enter(sandbox_rules) once set up */
     void (*poll)(void *opaque); /* called by the run loop when told to pay attention */
     void *poll_opaque;
+    struct arena *tables; /* the engine's tables go here, to be looked at (engine_view.h); NULL: private */
     const struct sandbox_rules *sandbox_rules; /* the descriptors and processes it was given */
 };
 

@@ -81,6 +81,10 @@ struct fragment {
     bool dead;
 };
 
+#define CACHE_DEFAULT (48u << 20)
+#define CACHE_MINIMUM (64u << 10)
+#define FRAGMENTS_MAX (512u * 1024u)
+#define MAPS_MAX (8u << 20)
 #define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
 #define SITE_SLOTS 1024u
@@ -143,6 +147,7 @@ struct engine {
     uint8_t *cache_exec, *cache_write; /* two mappings of one memfd: never both in one */
     uint32_t cache_size, cache_used;
     struct fragment *fragments; /* in the order of their code */
+    uint32_t *heat;             /* by fragment: samples that found it running; NULL: nobody looks */
     uint32_t fragment_count, fragment_max;
     struct insn_map *maps;
     uint32_t map_count, map_max;

@@ -14,17 +14,7 @@
 #include "runtime/engine_private.h"
 #include "translator/tripwire.h"
 
-#define CACHE_DEFAULT (48u << 20)
-#define CACHE_MINIMUM (64u << 10)
-#define FRAGMENTS_MAX (512u * 1024u)
-#define MAPS_MAX (8u << 20)
 #define EXITS_MAX (2u << 20)
-
-static void *reserve(size_t size) {
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
 
 static void empty(struct engine *e) {
     e->fragment_count = 1;
@@ -34,14 +24,7 @@ static void empty(struct engine *e) {
     e->cold_used = e->cold_start;
 }
 
-int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
-    struct engine *e = v->engine;
-    uint64_t pages = ram_page_count(v->ram);
-    if (!cache_bytes)
-        cache_bytes = CACHE_DEFAULT;
-    if (cache_bytes < CACHE_MINIMUM)
-        cache_bytes = CACHE_MINIMUM;
-    e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
+static int map_cache(struct engine *e) {
     int fd = memfd_create("ring3-cache", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, e->cache_size))
         return -errno;
@@ -52,16 +35,43 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
         return -errno;
     e->cache_exec = exec;
     e->cache_write = write;
+    return 0;
+}
+
+/* The same in shared tables: mremap of no bytes makes a second mapping of shared memory. */
+static int map_cache_in(struct engine *e, struct arena *tables) {
+    e->cache_write = arena_reserve(tables, e->cache_size);
+    void *exec = mremap(e->cache_write, 0, e->cache_size, MREMAP_MAYMOVE);
+    if (exec == MAP_FAILED || mprotect(exec, e->cache_size, PROT_READ | PROT_EXEC))
+        return -errno;
+    e->cache_exec = exec;
+    return 0;
+}
+
+int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
+    struct engine *e = v->engine;
+    struct arena *tables = e->options.tables;
+    uint64_t pages = ram_page_count(v->ram);
+    if (!cache_bytes)
+        cache_bytes = CACHE_DEFAULT;
+    if (cache_bytes < CACHE_MINIMUM)
+        cache_bytes = CACHE_MINIMUM;
+    e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
+    int status = tables ? map_cache_in(e, tables) : map_cache(e);
+    if (status)
+        return status;
     e->fragment_max = FRAGMENTS_MAX;
     e->map_max = MAPS_MAX;
     e->exit_max = EXITS_MAX;
-    e->exits = reserve(e->exit_max * sizeof *e->exits);
+    e->exits = arena_reserve(NULL, e->exit_max * sizeof *e->exits);
     e->cold_start = (e->cache_size / 3 * 2 + 15u) & ~15u;
-    e->fragments = reserve(e->fragment_max * sizeof *e->fragments);
-    e->maps = reserve(e->map_max * sizeof *e->maps);
-    e->page_fragments = reserve(pages * sizeof(uint32_t));
-    e->page2_fragments = reserve(pages * sizeof(uint32_t));
-    e->page_parts = reserve(pages * sizeof(uint64_t));
+    e->fragments = arena_reserve(tables, e->fragment_max * sizeof *e->fragments);
+    if (tables)
+        e->heat = arena_reserve(tables, e->fragment_max * sizeof *e->heat);
+    e->maps = arena_reserve(tables, e->map_max * sizeof *e->maps);
+    e->page_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
+    e->page2_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
+    e->page_parts = arena_reserve(NULL, pages * sizeof(uint64_t));
     if (!e->page_parts || !e->fragments || !e->maps || !e->exits || !e->page_fragments || !e->page2_fragments)
         return -ENOMEM;
     empty(e);
@@ -89,6 +99,8 @@ void fragments_flush_all(struct vcpu *v) {
             shadow_release_code(&e->shadow, (gpa_t)pages[k] << PAGE_SHIFT);
         }
     }
+    if (e->heat)
+        memset(e->heat, 0, e->fragment_count * sizeof *e->heat);
     TRACE(v->trace, empty_cache, e->fragment_count - 1, e->cache_used);
     empty(e);
     jump_caches_reset(e);

@@ -16,7 +16,7 @@ static void on_dropped(void *opaque, unsigned window, gva_t gva, gpa_t gpa) {
 
 int mmu_init(struct vcpu *v) {
     struct engine *e = v->engine;
-    int status = shadow_init(&e->shadow, v->ram, v->counters);
+    int status = shadow_init(&e->shadow, v->ram, v->counters, e->options.tables);
     if (status)
         return status;
     e->shadow.dropped = on_dropped;

@@ -96,6 +96,8 @@ static void note_fragment(struct sample *sample, struct vcpu *v, const greg_t *r
     if (f) {
         eip = f->eip + fragment_insn(e, f, pc)->guest;
         sample->fragment = f == &e->scratch ? NO_FRAGMENT : fragment_index(e, f);
+        if (e->heat)
+            e->heat[sample->fragment]++;
     }
     sample->eip = v->cpu.seg[SEG_CS].base + eip;
 }
