@@ -14,8 +14,11 @@
 
 #define COPY_MAX 512u
 #define BRANCHES_MAX 4u
-#define MODE_DATA_CLASSES (3u << MODE_DS_SHIFT | 3u << MODE_ES_SHIFT | 3u << MODE_SS_SHIFT)
-#define MODE_CHECK_ALL (MODE_GENERAL_DS | MODE_GENERAL_ES | MODE_GENERAL_SS)
+#define ALL_CLASSES(class)                                                                        \
+    ((class) << MODE_DS_SHIFT | (class) << MODE_ES_SHIFT | (class) << MODE_SS_SHIFT |              \
+     (class) << MODE_FS_SHIFT | (class) << MODE_GS_SHIFT)
+#define MODE_DATA_CLASSES ALL_CLASSES(3u)
+#define MODE_CHECK_ALL ALL_CLASSES((uint32_t)SEGMENT_GENERAL)
 
 struct fetched {
     uint8_t bytes[COPY_MAX + 16];

@@ -191,6 +191,7 @@ struct engine {
     bool check_operands;   /* one-shots treat no segment as flat */
     gva_t crossing_gva;    /* LEAVE_CROSSING: where beyond the end it was */
     bool crossing_write;
+    const struct window *crossing_window;
     gva_t unclaimed_gva;
     uint64_t unclaimed_place; /* of its page, RAM_NOWHERE or memory that cannot be written */
     struct window *unclaimed_window;

@@ -35,7 +35,7 @@ bool segment_access_aligned(struct vcpu *v, unsigned segment, uint32_t offset, u
     assert(segment < SEG_COUNT && size > 0);
     /* Offsets that wrap fault on processors whatever the limit, but for a base of 0. */
     bool wraps = offset + (size - 1) < offset;
-    bool is_ring = s->base == 0 && s->limit == UINT32_MAX && !v->no_wrapping;
+    bool is_ring = s->base == 0 && s->limit == UINT32_MAX;
     bool faults = wraps ? !is_ring : !segment_holds(s, offset, size);
     *linear = s->base + offset;
     /* The first item's alignment comes before the last one's limit. */

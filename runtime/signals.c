@@ -102,6 +102,7 @@ static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintpt
         return memory_fault(v, address, write, insn);
     e->crossing_gva = (gva_t)(address - w->base);
     e->crossing_write = write;
+    e->crossing_window = w;
     return LEAVE_CROSSING;
 }
 
