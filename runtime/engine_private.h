@@ -108,6 +108,8 @@ struct jump_cache {
     struct code_space space;
     uint16_t window;
     bool used;
+    bool empty;         /* nothing was set since it was cleared */
+    uint8_t dropped;    /* pages forgotten since something was set */
     uint64_t last_use;
 };
 
@@ -281,8 +283,13 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
 void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
-#define ANY_WINDOW UINT32_MAX
-void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f);
+/* The fragment is gone, from every table. */
+void jump_caches_forget(struct engine *e, const struct fragment *f);
+/* The mapping of `gva` to the page is gone from a window, and with it what leads to the page's fragments. */
+void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva);
+/* User code has come to a page that it knew not, in its current mapping: all fragments there that were
+ * reached indirectly by somebody can be found from now on. */
+void jump_cache_know_page(struct vcpu *v, const struct fragment *f);
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
 
