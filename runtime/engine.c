@@ -238,8 +238,10 @@ static int step(struct vcpu *v, int last) {
                      generation == v->counters->cache_flushes;
     if (chainable && last == LEAVE_CHAIN_)
         fragment_link(v, (uintptr_t)cpu->chain_site, f, at);
-    else if (chainable && last == LEAVE_LOOKUP_)
+    else if (chainable && last == LEAVE_LOOKUP_) {
         jump_cache_set(v, f);
+        jump_cache_know_page(v, f);
+    }
     v->behind_mov_ss = cpu->debug_shadow;
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;

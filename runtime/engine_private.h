@@ -76,7 +76,6 @@ struct fragment {
     uint32_t hash_next, page_next, page2_next;
     uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
     uint32_t exits;    /* its own, in the pool */
-    uint64_t tables;   /* a bit for each jump cache that it was entered in */
     uint8_t exit_count;
     bool dead;
 };
@@ -115,6 +114,8 @@ struct jump_cache {
     struct code_space space;
     uint16_t window;
     bool used;
+    bool empty;         /* nothing was set since it was cleared */
+    uint8_t dropped;    /* pages forgotten since something was set */
     uint64_t last_use;
 };
 
@@ -302,8 +303,13 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
 void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
-#define ANY_WINDOW UINT32_MAX
-void jump_caches_forget(struct engine *e, unsigned window, struct fragment *f);
+/* The fragment is gone, from every table. */
+void jump_caches_forget(struct engine *e, const struct fragment *f);
+/* The mapping of `gva` to the page is gone from a window, and with it what leads to the page's fragments. */
+void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva);
+/* User code has come to a page that it knew not, in its current mapping: all fragments there that were
+ * reached indirectly by somebody can be found from now on. */
+void jump_cache_know_page(struct vcpu *v, const struct fragment *f);
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
 
