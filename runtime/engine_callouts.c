@@ -90,6 +90,8 @@ enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand
         return operand <= v->cpu.seg[segment].limit ? CALLOUT_NEXT : fault_raise_gp(v, 0);
     if (arg & CHECK_FLUSH)
         ok = segment_flush(v, segment, operand, linear);
+    else if (arg & CHECK_MASKED)
+        ok = segment_access_masked(v, segment, operand, arg, write, linear);
     else if (arg & CHECK_QWORDS)
         ok = segment_access_aligned(v, segment, operand, size, 8, write, linear);
     else
