@@ -56,7 +56,8 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         attention_arm_timer(v);
     switch (result) {
     case CALLOUT_NEXT:
-        if (v->exit || v->engine->wrote_self) { /* what follows in the fragment is not the guest's any more */
+        if (v->exit ||
+            v->engine->wrote_self) { /* what follows in the fragment is not the guest's any more */
             cpu->eip = cpu->next_eip;
             return LEAVE_STOP;
         }

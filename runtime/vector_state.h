@@ -23,7 +23,8 @@ static inline void vector_restore(const uint8_t *area, bool xsave) {
         __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
 }
 
-/* The signs of the elements of a live YMM register: of its 4 quadwords or 8 doublewords. AVX must be there. */
+/* The signs of the elements of a live YMM register: of its 4 quadwords or 8 doublewords. AVX must
+ * be there. */
 static inline unsigned vector_signs(unsigned reg, bool quadwords) {
     unsigned signs = 0;
 #define VECTOR_SIGNS(n)                                                                            \

@@ -15,7 +15,7 @@
 #define ENDING LDT_SELECTOR(12) /* at RO, four bytes into ABSENT */
 #define EXECUTE_ONLY LDT_SELECTOR(8)
 #define CODE(...) .code = {__VA_ARGS__}, .len = sizeof((uint8_t[]){__VA_ARGS__})
-#define ALL_ONES 0xc5, 0xf1, 0x76, 0xc9 /* vpcmpeqd xmm1, xmm1, xmm1 */
+#define ALL_ONES 0xc5, 0xf1, 0x76, 0xc9                     /* vpcmpeqd xmm1, xmm1, xmm1 */
 #define LOWEST_ELEMENT ALL_ONES, 0xc5, 0xf1, 0x73, 0xd9, 12 /* vpsrldq xmm1, xmm1, 12 */
 #define HIGHEST_ELEMENT ALL_ONES, 0xc5, 0xf1, 0x73, 0xf9, 12
 #define LOWER_ELEMENTS ALL_ONES, 0xc5, 0xf1, 0x73, 0xd9, 8
@@ -149,8 +149,8 @@ static const struct fixed_case cases[] = {
      .ds = LIMITED, .set = {SET(EBX, 0x1ffc)}},
     {"VMASKMOVPS stores inside a limit", CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2e, 0x13),
      .ds = LIMITED, .set = {SET(EBX, 0x1ffc)}},
-    {"VMASKMOVPS across a limit", CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2e, 0x13),
-     .ds = LIMITED, .set = {SET(EBX, 0x1ffd)}},
+    {"VMASKMOVPS across a limit", CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2e, 0x13), .ds = LIMITED,
+     .set = {SET(EBX, 0x1ffd)}},
     {"VMASKMOVPD of a masked element across a limit",
      CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2d, 0x13), .ds = LIMITED, .set = {SET(EBX, 0x1fff)}},
     {"VPMASKMOVD below a segment", CODE(HIGHEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x8c, 0x13),
@@ -163,8 +163,8 @@ static const struct fixed_case cases[] = {
      CODE(NO_ELEMENT, 0xc4, 0xe2, 0x75, 0x8e, 0x13), .ds = LDT_SELECTOR(6), .set = {SET(EBX, RW)}},
     {"VMASKMOVPS is not checked for alignment", CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2c, 0x13),
      .set = {SET(EBX, RW + 1)}, .eflags = FL_AC},
-    {"VMASKMOVPS of two elements across a limit", CODE(LOWER_ELEMENTS, 0xc4, 0xe2, 0x71, 0x2c, 0x13),
-     .ds = LIMITED, .set = {SET(EBX, 0x1ffc)}},
+    {"VMASKMOVPS of two elements across a limit",
+     CODE(LOWER_ELEMENTS, 0xc4, 0xe2, 0x71, 0x2c, 0x13), .ds = LIMITED, .set = {SET(EBX, 0x1ffc)}},
     {"a pending x87 exception comes before the operand's limit", CODE(0xd8, 0x03), .ds = LIMITED,
      .set = {SET(EBX, 0x8000)}, .pending = true},
     {"a pending x87 exception leaves MASKMOVQ's pointers", CODE(0x0f, 0xf7, 0xfb), .ds = LIMITED,

@@ -98,7 +98,8 @@ static const char *open_page_fault(const struct sequence *s, const struct outcom
         return "an operand that wraps around the end of its segment (SDM vol. 3A, 5.3)";
     if (native->trap == VEC_DB && random_is_gather(in.row))
         return "the trap of a gather's elements in lieu of its fault (SDM vol. 2C, VGATHERDPS)";
-    if (in.addr16 && (is_state_area(&in) || in.row->emit == e_maskmov) && guest->cr2 - base > 0xffff)
+    if (in.addr16 && (is_state_area(&in) || in.row->emit == e_maskmov) &&
+        guest->cr2 - base > 0xffff)
         return "a state area or masked move across the end of 64 KiB, with 16-bit addresses";
     return NULL;
 }
