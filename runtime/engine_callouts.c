@@ -66,7 +66,8 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         attention_arm_timer(v);
     switch (result) {
     case CALLOUT_NEXT:
-        if (v->exit || v->engine->wrote_self) { /* what follows in the fragment is not the guest's any more */
+        if (v->exit ||
+            v->engine->wrote_self) { /* what follows in the fragment is not the guest's any more */
             cpu->eip = cpu->next_eip;
             return LEAVE_STOP;
         }
@@ -102,6 +103,8 @@ enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand
         return operand <= v->cpu.seg[segment].limit ? CALLOUT_NEXT : fault_raise_gp(v, 0);
     if (arg & CHECK_FLUSH)
         ok = segment_flush(v, segment, operand, linear);
+    else if (arg & CHECK_MASKED)
+        ok = segment_access_masked(v, segment, operand, arg, write, linear);
     else if (arg & CHECK_QWORDS)
         ok = segment_access_aligned(v, segment, operand, size, 8, write, linear);
     else

@@ -186,6 +186,17 @@ static bool is_flush(const struct insn *in) {
            in->z.raw.modrm.reg == 7;
 }
 
+/* VMASKMOV and VPMASKMOV: an element that the mask leaves out is not accessed (SDM vol. 2C). */
+static uint32_t masked_elements(const struct insn *in) {
+    const uint8_t *vex = in->bytes + in->z.raw.vex.offset;
+    unsigned opcode = in->z.opcode, mask = ~(vex[2] >> 3) & 7u;
+    bool floats = opcode >= 0x2c && opcode <= 0x2f, integers = opcode == 0x8c || opcode == 0x8e;
+    if (!in->row->vex || in->row->map != 2 || !(floats || integers))
+        return 0;
+    bool wide = floats ? opcode & 1 : vex[2] >> 7;
+    return CHECK_MASKED | mask << CHECK_MASK_SHIFT | (wide ? CHECK_WIDE_ELEMENTS : 0);
+}
+
 /* Size and kind of the explicit memory operand: only the checked path asks. */
 static uint32_t explicit_access(const struct block *b, const struct insn *in) {
     ZydisDecodedInstruction z;
@@ -218,7 +229,7 @@ static uint32_t explicit_access(const struct block *b, const struct insn *in) {
             both = CHECK_READS;
         break;
     }
-    return CHECK_ARG(size, kind, in->segment) | both;
+    return CHECK_ARG(size, kind, in->segment) | masked_elements(in) | both;
 }
 
 void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint) {
