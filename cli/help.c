@@ -35,6 +35,8 @@ static const char usage[] =
     "  --accel bt|kvm         how to run the guest: binary translation (default), or /dev/kvm\n"
     "  --callout 'EVENT=library.so:function(types)'\n"
     "                         call a function of yours when the guest does EVENT (ring3(1))\n"
+    "  --gdb [ADDRESS:]PORT   serve a debugger there (loopback without an address); -s is --gdb 1234\n"
+    "  -S                     stop before the first instruction and wait for the debugger\n"
     "  --symbols FILE         symbols that events may name: ELF, System.map, kallsyms or bzImage\n"
     "                         (default: the kernel's own)\n"
     "  --help-callouts        print the table of callouts, in markdown\n"

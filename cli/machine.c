@@ -42,9 +42,10 @@ static void make_ring(struct machine *machine, struct byte_ring *ring, uint32_t 
     ring_init(ring, arena_alloc(&machine->arena, size, 64), size);
 }
 
-/* The three wake-ups. 0, or a negative errno. */
+/* The wake-ups. 0, or a negative errno. */
 static int make_events(struct machine *machine) {
-    int *fds[] = {&machine->serial.event_fd, &machine->debug.event_fd, &machine->trace.notify_fd};
+    int *fds[] = {&machine->serial.event_fd, &machine->debug.event_fd, &machine->trace.notify_fd,
+                  &machine->inspection.event_fd};
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
         if ((*fds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0)
             return -errno;
@@ -60,6 +61,7 @@ static void wire_vcpu(struct machine *machine) {
     v->trace = &machine->trace;
     v->counters = &machine->counters;
     v->pic = pc_pic(machine->pc);
+    v->inspection = &machine->inspection;
     vcpu_reset(v);
 }
 
@@ -96,7 +98,7 @@ static int fail(struct machine *machine, const char *what, int error_number, str
 static int build(struct machine *machine, uint64_t memory, bool firmware, uint32_t trace_channels,
                  struct error *error) {
     machine->ram.fd = machine->serial.event_fd = machine->debug.event_fd = -1;
-    machine->trace.notify_fd = -1;
+    machine->trace.notify_fd = machine->inspection.event_fd = -1;
     int rc = make_events(machine);
     if (rc)
         return fail(machine, "cannot make event descriptors", rc, error);
@@ -137,7 +139,8 @@ struct machine *machine_create(uint64_t memory, bool firmware, uint32_t trace_ch
 void machine_destroy(struct machine *machine) {
     struct arena arena = machine->arena; /* the machine lies in it */
     assert(arena.base <= (uint8_t *)machine && (uint8_t *)machine < arena.base + arena.size);
-    const int fds[] = {machine->serial.event_fd, machine->debug.event_fd, machine->trace.notify_fd};
+    const int fds[] = {machine->serial.event_fd, machine->debug.event_fd, machine->trace.notify_fd,
+                       machine->inspection.event_fd};
     if (machine->ram.fd >= 0)
         ram_destroy(&machine->ram);
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
@@ -166,5 +169,6 @@ unsigned machine_fds(const struct machine *machine, int fds[MACHINE_FDS_MAX]) {
     fds[1] = machine->serial.event_fd;
     fds[2] = machine->debug.event_fd;
     fds[3] = machine->trace.notify_fd;
-    return 4;
+    fds[4] = machine->inspection.event_fd;
+    return 5;
 }

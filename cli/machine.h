@@ -9,6 +9,7 @@
 #include "devices/pc.h"
 #include "loader/loader.h"
 #include "memory/ram.h"
+#include "runtime/inspection.h"
 #include "runtime/vcpu.h"
 
 /* Lies in its own arena; `arena` describes the mapping it lies in. */
@@ -24,6 +25,7 @@ struct machine {
     struct vcpu vcpu;
     struct byte_ring serial_in, serial_out, debug_out;
     struct channel serial, debug; /* of the two that go out */
+    struct inspection inspection;
 };
 
 /* Builds a machine with `memory` bytes of RAM and its CPU in reset; `firmware`: with what firmware
@@ -39,7 +41,7 @@ int machine_load(struct machine *machine, const struct load_options *load, struc
 int machine_load_firmware(struct machine *machine, const char *path, struct error *error);
 
 /* The descriptors that the vCPU process keeps. Returns how many; at most MACHINE_FDS_MAX. */
-#define MACHINE_FDS_MAX 4
+#define MACHINE_FDS_MAX 5
 unsigned machine_fds(const struct machine *machine, int fds[MACHINE_FDS_MAX]);
 
 #endif

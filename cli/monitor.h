@@ -12,6 +12,8 @@
 
 #include "base/trace.h"
 #include "cli/outlet.h"
+#include "inspect/sources.h"
+#include "inspect/target.h"
 #include "runtime/vcpu.h"
 
 #define STOP_PATIENCE_MS 2000
@@ -25,6 +27,8 @@ struct monitor {
     bool input_is_tty; /* Ctrl-A is looked for, and what the guest has no room for is dropped */
     struct byte_ring *input_ring;
     struct outlet serial, debug;
+    struct sources *sources; /* of others, for whom the loop waits as well */
+    struct target *target;   /* attached to the machine */
 
     /* What happened. */
     bool ended; /* the vCPU process is gone; `wait_status` and `usage` say how */

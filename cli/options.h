@@ -44,6 +44,8 @@ struct options {
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
     const char *symbols; /* file */
+    const char *gdb;   /* where to listen for a debugger, or NULL */
+    bool start_stopped;
     enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */
     bool inject;                  /* engine.inject has a range */

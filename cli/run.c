@@ -23,6 +23,7 @@
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
+#include "inspect/gdb.h"
 #include "kvm/kvm.h"
 #include "runtime/sandbox.h"
 
@@ -40,6 +41,9 @@ struct session {
     struct stats stats;
     bool reboot;   /* the last machine asked to be started again */
     int signal;    /* the signal that ended the session, or 0 */
+    struct sources sources;
+    struct target target;
+    struct gdb *gdb; /* NULL: nobody may debug */
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
 
@@ -96,8 +100,8 @@ static int settle_in_child(const struct machine *machine, pid_t monitor) {
 static struct sandbox_rules sandbox_rules_for(const struct machine *machine, pid_t monitor) {
     return (struct sandbox_rules){
         .write_fds = {STDERR_FILENO, machine->serial.event_fd, machine->debug.event_fd,
-                      machine->trace.notify_fd},
-        .write_fd_count = 4,
+                      machine->trace.notify_fd, machine->inspection.event_fd},
+        .write_fd_count = 5,
         .signal_pids = {monitor},
         .signal_pid_count = 1,
     };
@@ -218,9 +222,13 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
         .input_ring = &machine->serial_in,
         .serial = {.channel = &machine->serial, .fd = session->serial_fd, .name = "serial output"},
         .debug = {.channel = &machine->debug, .fd = session->debug_fd, .name = "debug console"},
+        .sources = &session->sources,
+        .target = &session->target,
     };
     uint64_t start = clock_now(&machine->clock);
+    target_started(&session->target, pid);
     monitor_run(&monitor);
+    target_detach(&session->target);
     const struct vcpu *v = &machine->vcpu;
     bool died = !WIFEXITED(monitor.wait_status) || WEXITSTATUS(monitor.wait_status) ||
                 v->exit == EXIT_NONE || v->exit > EXIT_QUIT;
@@ -255,12 +263,15 @@ static int run_once(struct session *session) {
             machine->vcpu.user_callouts = &session->user_callouts;
         if (*options->rows_path)
             session->rows = rows_create(&machine->arena);
+        target_attach(&session->target, &machine->vcpu);
         fflush(NULL);
         pid = fork();
         if (!pid)
             vcpu_process(session, machine, monitor);
-        if (pid < 0)
+        if (pid < 0) {
             report_line("cannot fork: %s", strerror(errno));
+            target_detach(&session->target);
+        }
         status = pid < 0 ? STATUS_HOST_FAILURE : watch(session, machine, pid);
         rc = session->rows ? rows_append(session->rows, options->rows_path) : 0;
         if (rc) {
@@ -312,6 +323,16 @@ static int prepare_kvm(struct session *session, struct error *error) {
     return 0;
 }
 
+static void say(const char *line) { report_line("%s", line); }
+
+static int prepare_inspection(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    session->target.start_stopped = options->start_stopped;
+    if (options->gdb)
+        session->gdb = gdb_open(options->gdb, &session->target, &session->sources, say, error);
+    return options->gdb && !session->gdb ? -1 : 0;
+}
+
 int run_machine(const struct options *options, engine_fn engine) {
     struct session session = {
         .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
@@ -321,10 +342,12 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (options->accel == ACCEL_KVM && prepare_kvm(&session, &error)) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
-    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error)) {
+    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
+               prepare_inspection(&session, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
+        gdb_close(session.gdb, status);
         if (session.stats.boots)
             stats_print(&session.stats, options->stats);
         if (session.signal)

@@ -227,16 +227,52 @@ static void small_run(struct shadow *s, struct shadow_region *r, unsigned page,
     *count = to - from;
 }
 
+bool shadow_watches(const struct shadow *s, gva_t gva, bool write) {
+    for (unsigned i = 0; i < s->watched_count; i++)
+        if (s->watched[i].page == gva >> PAGE_SHIFT && (write || s->watched[i].reads))
+            return true;
+    return false;
+}
+
+static bool region_is_watched(const struct shadow *s, gva_t gva) {
+    for (unsigned i = 0; i < s->watched_count; i++)
+        if (s->watched[i].page >> (REGION_SHIFT - PAGE_SHIFT) == gva >> REGION_SHIFT)
+            return true;
+    return false;
+}
+
+void shadow_watch_close(struct shadow *s) {
+    s->watch_open = false;
+    for (unsigned i = 0; i < s->watched_count; i++)
+        for (unsigned k = 0; k < WINDOW_COUNT; k++) {
+            gva_t gva = s->watched[i].page << PAGE_SHIFT;
+            if (shadow_flags(&s->windows[k], gva) & SHADOW_MAPPED)
+                shadow_unmap_page(s, &s->windows[k], gva);
+        }
+}
+
+void shadow_watch(struct shadow *s, const struct shadow_watch *pages, unsigned count) {
+    assert(count <= SHADOW_WATCHED_MAX);
+    shadow_watch_close(s);
+    s->watched_count = count;
+    if (count)
+        memcpy(s->watched, pages, count * sizeof *pages);
+    shadow_watch_close(s);
+}
+
 enum fill_result shadow_fill(struct shadow *s, struct window *w, const struct paging *paging,
                              gva_t gva, const struct walk *walk, bool write) {
     unsigned page = gva >> PAGE_SHIFT & (REGION_PAGES - 1);
     if (!ram_is_page(s->ram, walk->gpa & ~(gpa_t)PAGE_MASK))
         return FILL_NOT_RAM;
+    if (!s->watch_open && shadow_watches(s, gva, false))
+        return FILL_OK; /* its accesses go on faulting */
     struct shadow_region *r = shadow_region_get(s, w, paging, gva, walk);
     record_page(s, w, r, page, walk, r->flags[page] & SHADOW_EXEC);
-    bool writable = may_write(s, walk, write, r->pfn[page]);
+    bool writable = may_write(s, walk, write, r->pfn[page]) &&
+                    (s->watch_open || !shadow_watches(s, gva, true));
     unsigned first = page, count = 1;
-    if (!(r->flags[page] & SHADOW_MAPPED) && !s->no_prefault) {
+    if (!(r->flags[page] & SHADOW_MAPPED) && !s->no_prefault && !region_is_watched(s, gva)) {
         if (r->large)
             large_run(s, r, page, walk, writable, &first, &count);
         else if (walk->writable || !write)

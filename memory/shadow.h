@@ -74,6 +74,14 @@ struct shadow_node {
     uint16_t window;
 };
 
+/* A linear page, in all windows, whose accesses are to be seen: none is mapped writable, and with
+ * `reads` none at all. */
+struct shadow_watch {
+    uint32_t page;
+    bool reads;
+};
+#define SHADOW_WATCHED_MAX 32u
+
 struct shadow {
     struct ram *ram;
     struct counters *counters;
@@ -88,6 +96,9 @@ struct shadow {
     uint32_t vmas;      /* upper bound, of all windows */
     uint32_t vma_limit; /* lowered when the host refuses a mapping before it is reached */
     bool no_prefault;
+    struct shadow_watch watched[SHADOW_WATCHED_MAX]; /* pages that are not mapped in the usual way */
+    unsigned watched_count;
+    bool watch_open; /* for the moment they are mapped as others */
     int host_error; /* errno of the mmap that could not be recovered from */
     /* A recorded page with SHADOW_EXEC is gone from a window. */
     void (*dropped)(void *opaque, unsigned window, gva_t gva, gpa_t gpa);
@@ -128,6 +139,13 @@ struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh);
 /* Write-protects a RAM page in every window (its code was translated), or lifts that. */
 void shadow_protect_code(struct shadow *s, gpa_t gpa);
 void shadow_release_code(struct shadow *s, gpa_t gpa);
+
+/* Replaces the list of watched pages; what is mapped of old and new ones goes. `watch_open` ends. */
+void shadow_watch(struct shadow *s, const struct shadow_watch *pages, unsigned count);
+/* Would a mapping hide such an access? */
+bool shadow_watches(const struct shadow *s, gva_t gva, bool write);
+/* Ends `watch_open`: what was mapped goes. */
+void shadow_watch_close(struct shadow *s);
 
 /* The window that a host address lies in (guards included), or NULL. */
 struct window *shadow_window_at(struct shadow *s, uintptr_t host);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/inspection.h"
 #include "runtime/system.h"
 #include "translator/tripwire.h"
 
@@ -116,7 +117,10 @@ void attention_pay(struct vcpu *v) {
         run_devices(v);
     if (v->timers->changed)
         attention_arm_timer(v);
-    if (vcpu_nmi_is_due(cpu))
+    inspection_pay(v);
+    if (v->exit)
+        cpu->attention = 1;
+    else if (vcpu_nmi_is_due(cpu))
         deliver_nmi(v);
     else if (vcpu_intr_is_due(cpu))
         deliver_interrupt(v);

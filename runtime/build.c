@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "runtime/engine_private.h"
+#include "runtime/inspection.h"
 #include "runtime/system.h"
 #include "runtime/user_callouts.h"
 #include "runtime/vector_state.h"
@@ -66,10 +67,16 @@ static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
     return jump_cache_fixed_slot(((const struct hint_context *)opaque)->engine, target);
 }
 
+static bool breaks_at(void *opaque, uint32_t linear) {
+    return inspection_breaks_at(((const struct hint_context *)opaque)->v->inspection, linear, 1);
+}
+
 /* Only a guess hangs on it: nothing is recorded, no bit is set. */
 static bool peek_at(void *opaque, uint32_t eip, uint32_t *bytes) {
     struct vcpu *v = ((const struct hint_context *)opaque)->v;
     gva_t gva = v->cpu.seg[SEG_CS].base + eip;
+    if (inspection_breaks_at(v->inspection, gva, sizeof *bytes))
+        return false; /* it is to be gone through */
     struct walk walk =
         walk_page(v->ram, &v->cpu.paging, gva, ACCESS_READ, cpu_cpl(&v->cpu) == 3, false);
     const void *from = walk.ok && (gva & PAGE_MASK) <= PAGE_SIZE - 4 ? ram_ptr(v->ram, walk.gpa, 4)
@@ -166,6 +173,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
         .hint = cpu_cpl(cpu) == 3 ? user_hint_at : hint_at,
         .watch = v->user_callouts ? watch_at : NULL,
+        .stop_before = inspection_has_breakpoints(v->inspection) ? breaks_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
         .peek = e->options.no_chain ? NULL : peek_at,
         .opaque = context,

@@ -16,6 +16,7 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/guest_access.h"
+#include "runtime/inspection.h"
 #include "runtime/sandbox.h"
 #include "runtime/system.h"
 #include "runtime/vector_state.h"
@@ -211,7 +212,9 @@ static int step(struct vcpu *v, int last) {
     reason = run_special(v, reason, 0);
     if (reason == LEAVE_RETRY)
         fragments_invalidate_insn(v, e->retranslate_gpa);
-    if (reason == LEAVE_RETRY && shadow) { /* which covers one instruction, still to come */
+    if (reason == LEAVE_WATCHED)
+        inspection_check_next(v);
+    if ((reason == LEAVE_RETRY || reason == LEAVE_WATCHED) && shadow) { /* which covers one instruction, still to come */
         cpu->interrupt_shadow = shadow;
         cpu->debug_shadow = debug_shadow;
     }
@@ -228,13 +231,20 @@ static void run(struct vcpu *v) {
             attention_pay(v);
             last = LEAVE_STOP;
         }
-        if (v->cpu.halted)
+        if (v->cpu.halted) {
             attention_halt(v);
+            inspection_awake(v);
+        }
         if (v->exit)
             break;
         prepare(v);
         if (v->cpu.attention)
             continue;
+        if (inspection_before_instruction(v)) {
+            last = LEAVE_STOP;
+            continue;
+        }
+        uint32_t eip = v->cpu.eip;
         last = step(v, last);
         TRACE2(v->trace, run, "left for %lld at %llx", last, v->cpu.eip);
         if (last == LEAVE_LOOKUP_)
@@ -245,6 +255,8 @@ static void run(struct vcpu *v) {
             deliver_fault(v);
         else if (last == LEAVE_STOP && v->engine->why_dead)
             engine_host_failure(v, v->engine->why_dead, v->engine->shadow.host_error);
+        bool again = last == LEAVE_RETRY || last == LEAVE_WATCHED;
+        inspection_after_instruction(v, !again && (last != LEAVE_ATTENTION_ || v->cpu.eip != eip));
     }
 }
 
@@ -257,6 +269,7 @@ int engine_run(struct vcpu *v, const struct engine_options *options) {
         return status;
     }
     cpu_update_mode(&v->cpu, cpu_cpl(&v->cpu));
+    inspection_init(v);
     run(v);
     return v->exit == EXIT_HOST_FAILURE ? -EIO : 0;
 }

@@ -3,6 +3,7 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/fpu_state.h"
+#include "runtime/inspection.h"
 #include "runtime/segment_access.h"
 #include "runtime/system.h"
 #include "runtime/user_callouts.h"
@@ -91,6 +92,8 @@ enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand
         ok = segment_access_aligned(v, segment, operand, size, 8, write, linear);
     else
         ok = segment_access(v, segment, operand, size ? size : 1, write, linear);
+    if (ok && arg & CHECK_READS && v->cpu.mode & MODE_DEBUG)
+        inspection_access(v, *linear, size, false);
     return ok ? CALLOUT_NEXT : CALLOUT_FAULT;
 }
 

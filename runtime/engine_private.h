@@ -27,6 +27,7 @@ enum leave {
     LEAVE_CODE_WRITE = 8, /* cpu->eip writes to e->written_gpa, which holds translated code */
     LEAVE_UNCLAIMED = 9,  /* cpu->eip accesses e->unclaimed_gva, which is no RAM, or writes to ROM */
     LEAVE_CROSSING = 10,  /* an operand of cpu->eip crosses the end of the linear address space */
+    LEAVE_WATCHED = 11,   /* cpu->eip accesses a page with a watchpoint on it (inspection.h) */
 };
 
 /* Modes in which instructions run one by one, and the run loop looks at each. */
@@ -236,6 +237,8 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fr
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
 /* A fragment goes; its code stays as long as the others'. */
 void fragment_forget(struct vcpu *v, struct fragment *f);
+/* Every fragment that holds an instruction at the linear address, in whatever space, goes. */
+void fragments_invalidate_linear(struct vcpu *v, gva_t linear);
 /* Every fragment with code on the page goes; `counter` counts them. */
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
 /* Every fragment that a write to these bytes may change goes; they lie on one page. */

@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "runtime/callout_support.h"
+#include "runtime/inspection.h"
 #include "runtime/interrupt.h"
 #include "runtime/virtual_8086.h"
 
@@ -100,6 +101,7 @@ static enum callout_result deliver(struct vcpu *v, bool resume) {
 enum callout_result exception_deliver(struct vcpu *v) {
     assert(v->fault.vector < 32);
     v->breakpoint_hits = v->held_hits = 0; /* the instruction did not come to its traps */
+    inspection_forget_access(v);
     if (v->fault.vector == VEC_DB)
         v->cpu.dr[7] &= ~DR7_GD;
     return deliver(v, sets_resume_flag(v->fault.vector));

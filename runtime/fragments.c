@@ -430,6 +430,17 @@ void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {
     }
 }
 
+void fragments_invalidate_linear(struct vcpu *v, gva_t linear) {
+    struct engine *e = v->engine;
+    for (uint32_t i = 1; i < e->fragment_count; i++) {
+        struct fragment *f = &e->fragments[i];
+        if (f->dead || linear - fragment_linear(f) >= f->guest_len)
+            continue;
+        kill_fragment(v, f);
+        return_stacks_forget(e);
+    }
+}
+
 /* Direct links into another page exist at supervisor level only. */
 static void unmapped(struct vcpu *v, struct fragment *f, unsigned window) {
     jump_caches_forget(v->engine, window, f);

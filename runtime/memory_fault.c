@@ -136,6 +136,11 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         e->why_dead = "the same access faults without end";
         return LEAVE_STOP;
     }
+    if (shadow_watches(&e->shadow, gva, write)) {
+        if (!(cpu->mode & MODE_DEBUG))
+            return LEAVE_WATCHED;
+        e->shadow.watch_open = true; /* its operands are checked: until it is done */
+    }
     uint64_t page = ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
     if (page == RAM_NOWHERE || (write && !ram_is_writable(v->ram, page))) {
         e->unclaimed_gva = gva;

@@ -199,7 +199,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
         e->retranslate_gpa = at;
         reason = LEAVE_RETRY;
     }
-    if (reason == LEAVE_RETRY && insn->undo & UNDO_SHADOWED)
+    if ((reason == LEAVE_RETRY || reason == LEAVE_WATCHED) && insn->undo & UNDO_SHADOWED)
         v->cpu.interrupt_shadow = SHADOW_OF_STI;
     settle_returns(regs);
     if (reason == LEAVE_NEXT_ && !(insn->undo & (UNDO_SWAP_BYTES | UNDO_POINTERS)))

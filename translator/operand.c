@@ -192,6 +192,7 @@ static uint32_t explicit_access(const struct block *b, const struct insn *in) {
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     const ZydisDecoder *decoder = insn_decoder(b->req->mode);
     enum access_kind kind;
+    uint32_t both = 0;
     unsigned size = state_area(in, &kind);
     if (size)
         return CHECK_ARG(size, kind, in->segment);
@@ -211,9 +212,11 @@ static uint32_t explicit_access(const struct block *b, const struct insn *in) {
             size = operands[i].size / 8u <= CHECK_SIZE_MAX ? operands[i].size / 8u : CHECK_SIZE_MAX;
         if (operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE && !in->reads)
             kind = ACCESS_WRITE;
+        if (kind == ACCESS_WRITE && operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_READ)
+            both = CHECK_READS;
         break;
     }
-    return CHECK_ARG(size, kind, in->segment);
+    return CHECK_ARG(size, kind, in->segment) | both;
 }
 
 void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint) {

@@ -55,6 +55,8 @@ struct translate_request {
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
     uint8_t (*hint)(void *opaque, uint32_t eip);
     int (*watch)(void *opaque, uint32_t linear);
+    /* Must the block end before the instruction at a linear address? NULL: never. */
+    bool (*stop_before)(void *opaque, uint32_t linear);
     /* Looks at four bytes of code elsewhere, for a guess that the emitted code checks when it runs.
      * NULL: no guessing. */
     bool (*peek)(void *opaque, uint32_t eip, uint32_t *bytes);
