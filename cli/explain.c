@@ -18,6 +18,8 @@ static const char usage[] =
     "  --hex BYTES       these bytes, in hexadecimal, instead of a file\n"
     "  --symbol NAME     the code from this symbol to the next (default: the entry point)\n"
     "  --symbols FILE    other names: ELF, System.map, /proc/kallsyms, bzImage\n"
+    "  --gdb [ADDRESS:]PORT  of the guest of a running ring3 with that option, stopped meanwhile;\n"
+    "                    FILE has the names (default: where it stands)\n"
     "  --address HEX     where to begin; of raw bytes, where they lie (default 0)\n"
     "  --length N        how many bytes, 65536 at most\n"
     "  --mode 32|16|real|v86   what the code segment is (default 32)\n"

@@ -16,6 +16,7 @@ struct explain_options {
     const char *symbol;  /* which part of it */
     const char *symbols; /* file with names, NULL: the kernel's own */
     const char *html;    /* file to write, or "-" */
+    const char *gdb;     /* a running ring3's --gdb */
     bool json, cold, sensitive, help;
     bool has_address, has_length, has_mode;
     uint32_t address, length;

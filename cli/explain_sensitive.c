@@ -140,8 +140,8 @@ static void print_finding(const struct finding *finding, unsigned number) {
     printf("    translated:        %s; %s\n", f->insns[0].label, f->insns[0].why);
     for (unsigned i = 0; i < f->host_count; i++)
         if (f->hosts[i].insn == 0 && !f->hosts[i].cold)
-            printf("      %04x  %-44s %s%s\n", f->hosts[i].offset, f->hosts[i].text,
-                   *f->hosts[i].note ? "; " : "", f->hosts[i].note);
+            printf("      %04x  %-*s%s%s\n", f->hosts[i].offset, *f->hosts[i].note ? 44 : 0,
+                   f->hosts[i].text, *f->hosts[i].note ? "; " : "", f->hosts[i].note);
 }
 
 static json_t *finding_json(const struct finding *finding) {

@@ -41,6 +41,18 @@ static void info(struct gdb_session *s, const char *words, struct gdb_reply *out
                     INSPECTION_BREAKPOINTS_MAX, s->target->watchpoint_count, INSPECTION_WATCHPOINTS_MAX);
 }
 
+/* For `ring3 explain --gdb`: what a translation is made for. */
+static void mode(struct gdb_session *s, const char *words, struct gdb_reply *output) {
+    const struct cpu *cpu = &s->target->vcpu->cpu;
+    if (*words)
+        no_words(output, "mode");
+    else if (!target_is_stopped(s->target))
+        gdb_reply_text(output, "the machine runs\n");
+    else
+        gdb_reply_print(output, "mode %x eip %x base %x limit %x sysenter %x\n", cpu->mode, cpu->eip,
+                        cpu->seg[SEG_CS].base, cpu->seg[SEG_CS].limit, cpu->msr.sysenter_eip);
+}
+
 static void physical(struct gdb_session *s, const char *words, struct gdb_reply *output) {
     if (!strcmp(words, "on") || !strcmp(words, "off"))
         s->physical = !strcmp(words, "on");
@@ -85,6 +97,7 @@ static void help(struct gdb_session *s, const char *words, struct gdb_reply *out
 static const struct console_command commands[] = {
     {"help", "", "this list", help},
     {"info", "", "what state the CPU is in", info},
+    {"mode", "", "what translations are made for: the mode word, EIP, CS, SYSENTER_EIP", mode},
     {"physical", " [on|off]", "whether memory is read and written by physical addresses", physical},
     {"translate", " ADDRESS", "where a linear address lies in physical memory", translate},
     {"reset", "", "reset the machine and stop before its first instruction", reset},

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define HOST_MAX 256
@@ -71,5 +72,37 @@ int listen_on(const char *place, const char *option, char *where, size_t where_s
     if (fd < 0)
         return error_set(error, "--%s '%s': cannot listen there: %s", option, place, strerror(saved));
     name_socket(fd, where, where_size);
+    return fd;
+}
+
+static int connected(const struct addrinfo *address, unsigned seconds) {
+    const struct timeval limit = {.tv_sec = (time_t)seconds};
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* connect's as well */
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    if (!connect(fd, address->ai_addr, address->ai_addrlen))
+        return fd;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+int connect_to(const char *place, const char *option, unsigned seconds, struct error *error) {
+    char host[HOST_MAX];
+    const char *port;
+    struct addrinfo *list, hints = {.ai_socktype = SOCK_STREAM};
+    if (!split(place, host, &port))
+        return error_set(error, "--%s '%s': not [ADDRESS:]PORT with a port from 0 to 65535", option, place);
+    int rc = getaddrinfo(*host ? host : "127.0.0.1", port, &hints, &list);
+    if (rc)
+        return error_set(error, "--%s '%s': %s", option, place, gai_strerror(rc));
+    int fd = connected(list, seconds);
+    int saved = errno;
+    freeaddrinfo(list);
+    if (fd < 0)
+        return error_set(error, "--%s '%s': cannot connect: %s", option, place, strerror(saved));
     return fd;
 }

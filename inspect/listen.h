@@ -11,4 +11,8 @@
  * ADDRESS:PORT. -1 with `error` filled; `option` names the culprit. */
 int listen_on(const char *place, const char *option, char *where, size_t where_size, struct error *error);
 
+/* A blocking socket connected to "[ADDRESS:]PORT", which gives up waiting after `seconds`. -1 with
+ * `error` filled. */
+int connect_to(const char *place, const char *option, unsigned seconds, struct error *error);
+
 #endif
