@@ -1,6 +1,6 @@
-/* A guest that gives the observatory something to show, until it is told to end: rounds of user code, fresh pages,
- * page faults, code that changes, and address spaces, paced by the timer. Lines from the serial port are repeated;
- * "quit" powers off by port 0xf4, "reset" resets. */
+/* A guest that gives the observatory something to show, until it is told to end: rounds of user
+ * code, fresh pages, page faults, code that changes, and address spaces, paced by the timer. Lines
+ * from the serial port are repeated; "quit" powers off by port 0xf4, "reset" resets. */
 #include "tests/guests/stage.h"
 
 enum {

@@ -1,4 +1,5 @@
-/* The observatory's server by hand: who is refused, what garbage does, and that the guest runs on. */
+/* The observatory's server by hand: who is refused, what garbage does, and that the guest runs on.
+ */
 #include <arpa/inet.h>
 #include <check.h>
 #include <poll.h>
@@ -18,8 +19,8 @@
 /* A ring3 with the test guest. */
 struct program {
     pid_t pid;
-    int out;          /* the guest's serial port */
-    char err[4096];   /* what it said */
+    int out;        /* the guest's serial port */
+    char err[4096]; /* what it said */
     char token[64];
     int port;
     char text[65536]; /* of `out`, so far */
@@ -37,7 +38,8 @@ static int spawn(struct program *p, const char *web, int *err) {
         dup2(errors[1], STDERR_FILENO);
         close(out[0]);
         close(errors[0]);
-        execl(RING3, RING3, "run", "--kernel", GUEST, "--memory", "32M", "--web", web, (char *)NULL);
+        execl(RING3, RING3, "run", "--kernel", GUEST, "--memory", "32M", "--web", web,
+              (char *)NULL);
         _exit(127);
     }
     close(out[1]);
@@ -66,8 +68,8 @@ static void setup(void) {
     memset(&program, 0, sizeof program);
     ck_assert(!spawn(&program, "0", &err));
     read_until(err, program.err, sizeof program.err, "/\n");
-    ck_assert_msg(sscanf(program.err, "ring3: observatory at http://127.0.0.1:%d/%32[0-9a-f]/", &program.port,
-                         program.token) == 2,
+    ck_assert_msg(sscanf(program.err, "ring3: observatory at http://127.0.0.1:%d/%32[0-9a-f]/",
+                         &program.port, program.token) == 2,
                   "no address in: %s", program.err);
     ck_assert_uint_eq(strlen(program.token), 32);
 }
@@ -131,7 +133,8 @@ static char answer[ANSWER_MAX];
 static int ask(const char *method, const char *path, const char *headers, const char *body) {
     char where[256], request[12288];
     snprintf(where, sizeof where, path, program.token);
-    int len = snprintf(request, sizeof request, "%s %s HTTP/1.1\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
+    int len = snprintf(request, sizeof request,
+                       "%s %s HTTP/1.1\r\n%sContent-Length: %zu\r\nConnection: close\r\n\r\n%s",
                        method, where, headers, strlen(body), body);
     ck_assert(len > 0 && (size_t)len < sizeof request);
     return exchange(request, (size_t)len, answer);
@@ -154,7 +157,8 @@ START_TEST(the_page_is_served_with_a_policy) {
 END_TEST
 
 START_TEST(without_the_token_nothing_is_served) {
-    static const char *const paths[] = {"/", "/index.html", "/app.js", "/events", "/state", "//%s/", "/%s", "/%s0/"};
+    static const char *const paths[] = {"/",      "/index.html", "/app.js", "/events",
+                                        "/state", "//%s/",       "/%s",     "/%s0/"};
     char wrong[80];
     for (unsigned i = 0; i < sizeof paths / sizeof *paths; i++)
         ck_assert_int_eq(ask("GET", paths[i], HOST, ""), 403);
@@ -199,13 +203,19 @@ START_TEST(what_is_asked_is_checked) {
 }
 END_TEST
 
+/* Asks for the state until it has `what` in it. */
+static void await_state(const char *what) {
+    do
+        ck_assert_int_eq(ask("GET", "/%s/events", HOST, ""), 200);
+    while (!strstr(answer, what));
+}
+
 START_TEST(pause_stops_the_guest_and_resume_does_not_lose_it) {
     ck_assert(guest_says("round"));
     ck_assert_int_eq(ask("POST", "/%s/pause", HOST, ""), 204);
-    ck_assert_int_eq(ask("GET", "/%s/events", HOST, ""), 200);
-    while (!strstr(answer, "\"activity\":\"paused\""))
-        ck_assert_int_eq(ask("GET", "/%s/events", HOST, ""), 200);
+    await_state("\"why\":\"on request\"");
     ck_assert_int_eq(ask("POST", "/%s/step", HOST, ""), 204);
+    await_state("\"why\":\"after a step\"");
     ck_assert_int_eq(ask("POST", "/%s/resume", HOST, ""), 204);
     ck_assert(guest_says("round"));
     ck_assert_int_eq(ask("POST", "/%s/input", HOST, "hello\r"), 204);
@@ -272,7 +282,9 @@ START_TEST(a_port_in_use_is_one_line) {
 END_TEST
 
 START_TEST(bad_addresses_are_one_line) {
-    static const char *const bad[] = {"", "x", "70000", "-1", "1.2.3:80", "evil.example:80", "[::1", "[::1]x", "127.0.0.1:", "80 "};
+    static const char *const bad[] = {
+        "",     "x",      "70000",      "-1", "1.2.3:80", "evil.example:80",
+        "[::1", "[::1]x", "127.0.0.1:", "80 "};
     char text[4096];
     for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
         ck_assert_int_eq(refused(bad[i], text), 2);
