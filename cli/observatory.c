@@ -1,4 +1,5 @@
-/* `--web`, the monitor's side: see observatory.h. What the web process asks for is done here, and only that. */
+/* `--web`, the monitor's side: see observatory.h. What the web process asks for is done here, and
+ * only that. */
 #include "cli/observatory.h"
 
 #include <signal.h>
@@ -11,7 +12,8 @@
 #define SAMPLES_A_SECOND 400
 #define SAMPLES_TAKEN_MS 500 /* the ring has room for many more */
 
-int observatory_open(struct observatory *observatory, const struct options *options, struct error *error) {
+int observatory_open(struct observatory *observatory, const struct options *options,
+                     struct error *error) {
     observatory->listener.fd = -1;
     observatory->process.channel = -1;
     if (!options->web)
@@ -22,8 +24,8 @@ int observatory_open(struct observatory *observatory, const struct options *opti
     return 0;
 }
 
-int observatory_prepare(struct observatory *observatory, struct machine *machine, const struct options *options,
-                        struct error *error) {
+int observatory_prepare(struct observatory *observatory, struct machine *machine,
+                        const struct options *options, struct error *error) {
     struct web_subject *subject = &observatory->subject;
     if (!observatory_is_open(observatory))
         return 0;
@@ -40,9 +42,11 @@ int observatory_prepare(struct observatory *observatory, struct machine *machine
         .boot = observatory->boots++,
     };
     observatory->machine = machine;
-    int status = arena_create(&subject->tables,
-                              engine_tables_size(options->engine.cache_bytes, ram_page_count(&machine->ram)));
-    return status ? error_set(error, "--web: no memory for the engine's tables: %s", strerror(-status)) : 0;
+    int status = arena_create(&subject->tables, engine_tables_size(options->engine.cache_bytes,
+                                                                   ram_page_count(&machine->ram)));
+    return status
+               ? error_set(error, "--web: no memory for the engine's tables: %s", strerror(-status))
+               : 0;
 }
 
 static void call_attention(const struct observatory *observatory) {
@@ -50,7 +54,8 @@ static void call_attention(const struct observatory *observatory) {
         kill(observatory->target->pid, SIGUSR1);
 }
 
-/* Samples are taken while somebody looks on; the fragments' heat is counted by the vCPU process itself. */
+/* Samples are taken while somebody looks on; the fragments' heat is counted by the vCPU process
+ * itself. */
 static void watch(struct observatory *observatory, bool watched) {
     struct sampler *sampler = observatory->machine->sampler;
     if (!observatory->own_samples)
@@ -64,7 +69,8 @@ static void take_samples(struct source *source, short revents) {
     struct observatory *observatory = source->opaque;
     struct sample sample;
     (void)revents;
-    for (unsigned i = 0; i < SAMPLER_SAMPLES && sampler_take(observatory->machine->sampler, &sample); i++)
+    for (unsigned i = 0;
+         i < SAMPLER_SAMPLES && sampler_take(observatory->machine->sampler, &sample); i++)
         ;
     source->deadline = sources_now() + SAMPLES_TAKEN_MS;
 }
@@ -111,8 +117,8 @@ static void show(void *opaque, const uint8_t *bytes, size_t len) {
     web_console(&((struct observatory *)opaque)->process, bytes, len);
 }
 
-void observatory_start(struct observatory *observatory, struct sources *sources, struct target *target,
-                       struct outlet *serial) {
+void observatory_start(struct observatory *observatory, struct sources *sources,
+                       struct target *target, struct outlet *serial) {
     if (!observatory_is_open(observatory))
         return;
     int status = web_start(&observatory->process, &observatory->listener, &observatory->subject);
@@ -123,8 +129,10 @@ void observatory_start(struct observatory *observatory, struct sources *sources,
     observatory->sources = sources;
     observatory->target = target;
     observatory->own_samples = !atomic_load(&observatory->machine->sampler->rate);
-    observatory->messages = (struct source){
-        .fd = observatory->process.channel, .events = POLLIN, .serve = serve, .opaque = observatory};
+    observatory->messages = (struct source){.fd = observatory->process.channel,
+                                            .events = POLLIN,
+                                            .serve = serve,
+                                            .opaque = observatory};
     observatory->samples = (struct source){.fd = -1, .serve = take_samples, .opaque = observatory};
     if (sources_add(sources, &observatory->messages) || sources_add(sources, &observatory->samples))
         report_line("the observatory's commands are not heard: too many event sources");
@@ -145,6 +153,4 @@ void observatory_release(struct observatory *observatory) {
         arena_destroy(&observatory->subject.tables);
 }
 
-void observatory_close(struct observatory *observatory) {
-    web_close(&observatory->listener);
-}
+void observatory_close(struct observatory *observatory) { web_close(&observatory->listener); }

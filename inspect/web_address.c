@@ -48,7 +48,8 @@ static bool parse_port(const char *text, uint16_t *port) {
     return !*end && number <= UINT16_MAX;
 }
 
-int web_parse_address(const char *text, struct sockaddr_storage *address, socklen_t *len, struct error *error) {
+int web_parse_address(const char *text, struct sockaddr_storage *address, socklen_t *len,
+                      struct error *error) {
     char host[HOST_MAX];
     const char *port_text;
     uint16_t port;
@@ -99,9 +100,10 @@ static int describe(struct web_listener *listener) {
     bool v4 = address.ss_family == AF_INET;
     const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
-    inet_ntop(address.ss_family, v4 ? (const void *)&in->sin_addr : &in6->sin6_addr, host, sizeof host);
-    snprintf(listener->url, sizeof listener->url, v4 ? "http://%s:%u/%s/" : "http://[%s]:%u/%s/", host,
-             ntohs(v4 ? in->sin_port : in6->sin6_port), listener->token);
+    inet_ntop(address.ss_family, v4 ? (const void *)&in->sin_addr : &in6->sin6_addr, host,
+              sizeof host);
+    snprintf(listener->url, sizeof listener->url, v4 ? "http://%s:%u/%s/" : "http://[%s]:%u/%s/",
+             host, ntohs(v4 ? in->sin_port : in6->sin6_port), listener->token);
     return 0;
 }
 
@@ -151,7 +153,8 @@ bool web_host_is_allowed(const char *host, bool loopback) {
         return false;
     /* Without a port a Host is all name: give it one to be read like an address. */
     bool v6_end = host[0] == '[' && host[strlen(host) - 1] == ']';
-    snprintf(with_port, sizeof with_port, host[0] && (v6_end || !strchr(host, ':')) ? "%s:80" : "%s", host);
+    snprintf(with_port, sizeof with_port,
+             host[0] && (v6_end || !strchr(host, ':')) ? "%s:80" : "%s", host);
     if (!split(with_port, name, &port) || !*name || !parse_port(port, &number) ||
         web_parse_address(with_port, &address, &len, &ignored))
         return false;

@@ -1,9 +1,9 @@
 /* Where the observatory listens, its token, and which requests it believes.
  *
- * The token stands in the path, so that all addresses on the page, which are relative, carry it, and no
- * cookie is needed (cookies are shared by all ports of a host). A request must come with it; its Host must be an
- * address and not a name, which keeps out names that were bound anew to this host; and what a page of another
- * origin sends is refused. */
+ * The token stands in the path, so that all addresses on the page, which are relative, carry it,
+ * and no cookie is needed (cookies are shared by all ports of a host). A request must come with it;
+ * its Host must be an address and not a name, which keeps out names that were bound anew to this
+ * host; and what a page of another origin sends is refused. */
 #ifndef RING3_INSPECT_WEB_ADDRESS_H
 #define RING3_INSPECT_WEB_ADDRESS_H
 
@@ -21,9 +21,10 @@ struct web_listener {
     char url[160];
 };
 
-/* "[ADDR:]PORT"; ADDR is 127.0.0.1 unless it is given, an IPv6 one stands in brackets. 0, or -1 with `error`
- * filled. */
-int web_parse_address(const char *text, struct sockaddr_storage *address, socklen_t *len, struct error *error);
+/* "[ADDR:]PORT"; ADDR is 127.0.0.1 unless it is given, an IPv6 one stands in brackets. 0, or -1
+ * with `error` filled. */
+int web_parse_address(const char *text, struct sockaddr_storage *address, socklen_t *len,
+                      struct error *error);
 /* Listens there and makes a token. 0, or -1 with `error` filled. */
 int web_listen(struct web_listener *listener, const char *text, struct error *error);
 void web_close(struct web_listener *listener);
@@ -32,7 +33,8 @@ void web_close(struct web_listener *listener);
 const char *web_path_behind_token(const char *path, const char *token);
 /* Is the Host header an address (or localhost), and for `loopback` one of this host's own? */
 bool web_host_is_allowed(const char *host, bool loopback);
-/* Is the page that sent the request ours? `origin` and `site` (Sec-Fetch-Site) may be NULL: no browser. */
+/* Is the page that sent the request ours? `origin` and `site` (Sec-Fetch-Site) may be NULL: no
+ * browser. */
 bool web_origin_is_allowed(const char *origin, const char *site, const char *host);
 
 #endif

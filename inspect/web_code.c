@@ -1,5 +1,5 @@
-/* Bytes -> lines of assembly, by Capstone. The bytes are the guest's, or host code that a guest may have written:
- * what does not decode is shown as bytes. */
+/* Bytes -> lines of assembly, by Capstone. The bytes are the guest's, or host code that a guest may
+ * have written: what does not decode is shown as bytes. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,14 +10,15 @@
 #define LINES_AT_EIP 12u
 
 int web_code_open(struct web_server *server) {
-    if (cs_open(CS_ARCH_X86, CS_MODE_32, &server->guest32) || cs_open(CS_ARCH_X86, CS_MODE_16, &server->guest16) ||
+    if (cs_open(CS_ARCH_X86, CS_MODE_32, &server->guest32) ||
+        cs_open(CS_ARCH_X86, CS_MODE_16, &server->guest16) ||
         cs_open(CS_ARCH_X86, CS_MODE_64, &server->host))
         return -ENOMEM;
     return 0;
 }
 
-static void add_line(json_t *lines, uint64_t address, const uint8_t *bytes, size_t len, const char *mnemonic,
-                     const char *operands) {
+static void add_line(json_t *lines, uint64_t address, const uint8_t *bytes, size_t len,
+                     const char *mnemonic, const char *operands) {
     char hex[2 * INSN_MAX + 1] = "", text[256];
     for (size_t i = 0; i < len && i < INSN_MAX; i++)
         snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
@@ -44,7 +45,8 @@ static size_t fetch(const struct web_server *server, gva_t gva, uint8_t *to, siz
     struct paging paging;
     web_copy_paging(server, &paging);
     for (size_t i = 0; i < len; i++) {
-        struct walk walk = walk_page(web_ram(server), &paging, gva + (gva_t)i, ACCESS_READ, false, false);
+        struct walk walk =
+            walk_page(web_ram(server), &paging, gva + (gva_t)i, ACCESS_READ, false, false);
         const uint8_t *from = walk.ok ? ram_ptr(web_ram(server), walk.gpa, 1) : NULL;
         if (!from)
             return i;
@@ -66,7 +68,8 @@ json_t *web_code_at_eip(const struct web_server *server) {
     gva_t gva = cpu.seg[SEG_CS].base + cpu.eip;
     size_t len = fetch(server, gva, bytes, sizeof bytes);
     json_t *lines = json_array();
-    web_code_lines(cpu.seg[SEG_CS].attr & SEG_ATTR_DB ? server->guest32 : server->guest16, lines, bytes, len, gva,
-                   LINES_AT_EIP);
-    return json_pack("{sIso*so*}", "linear", (json_int_t)gva, "name", web_name(server, gva), "lines", lines);
+    web_code_lines(cpu.seg[SEG_CS].attr & SEG_ATTR_DB ? server->guest32 : server->guest16, lines,
+                   bytes, len, gva, LINES_AT_EIP);
+    return json_pack("{sIso*so*}", "linear", (json_int_t)gva, "name", web_name(server, gva),
+                     "lines", lines);
 }

@@ -1,5 +1,5 @@
-/* The translation cache: fragments in the order of their making, how often a sample found each running, and
- * one of them in both its languages. */
+/* The translation cache: fragments in the order of their making, how often a sample found each
+ * running, and one of them in both its languages. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +56,8 @@ static void put_record(const struct web_server *server, uint32_t index, uint32_t
     to[4] = server->births.ms[index];
 }
 
-uint32_t *web_fragment_records(const struct web_server *server, uint64_t generation, uint32_t from, size_t *len) {
+uint32_t *web_fragment_records(const struct web_server *server, uint64_t generation, uint32_t from,
+                               size_t *len) {
     const struct web_births *births = &server->births;
     if (generation != births->generation || from > births->count)
         from = 0;
@@ -91,7 +92,8 @@ uint32_t *web_fragment_heat(const struct web_server *server, size_t *len) {
 }
 
 /* Keeps `hot` in order, the hottest first. */
-static void insert_hot(uint32_t hot[HOT_MAX], uint32_t heats[HOT_MAX], uint32_t index, uint32_t heat) {
+static void insert_hot(uint32_t hot[HOT_MAX], uint32_t heats[HOT_MAX], uint32_t index,
+                       uint32_t heat) {
     unsigned at = HOT_MAX;
     while (at && heats[at - 1] < heat)
         at--;
@@ -120,14 +122,16 @@ json_t *web_hot(const struct web_server *server) {
         if (!engine_view_fragment(web_tables(server), hot[i], &f))
             continue;
         json_array_append_new(list, json_pack("{sIsIsIsIso*}", "index", (json_int_t)hot[i], "heat",
-                                              (json_int_t)heats[i], "linear", (json_int_t)f.linear, "mode",
-                                              (json_int_t)f.mode, "name", web_name(server, f.linear)));
+                                              (json_int_t)heats[i], "linear", (json_int_t)f.linear,
+                                              "mode", (json_int_t)f.mode, "name",
+                                              web_name(server, f.linear)));
     }
     return json_pack("{sIso*}", "samples", (json_int_t)samples, "hot", list);
 }
 
 /* The guest's bytes as they are now, which need not be those that were translated. */
-static uint32_t copy_guest(const struct web_server *server, const struct fragment_view *f, uint8_t *to) {
+static uint32_t copy_guest(const struct web_server *server, const struct fragment_view *f,
+                           uint8_t *to) {
     uint64_t end = web_ram(server)->size + web_ram(server)->rom_size;
     uint32_t left = PAGE_SIZE - (uint32_t)(f->place & PAGE_MASK);
     uint32_t first = f->guest_len < left ? f->guest_len : left, second = f->guest_len - first;
@@ -146,7 +150,8 @@ struct sides {
     uint32_t guest_len, host_len;
     struct insn_map insns[TRANSLATION_INSNS_MAX];
     unsigned count;
-    struct explained_fragment explained; /* the same bytes, translated here: for classes and reasons */
+    struct explained_fragment
+        explained; /* the same bytes, translated here: for classes and reasons */
 };
 
 /* What became of the guest instruction at an offset, or NULL. */
@@ -157,7 +162,8 @@ static const struct explained_insn *explained_at(const struct sides *sides, uint
     return NULL;
 }
 
-static void explain(const struct web_server *server, const struct fragment_view *f, struct sides *sides) {
+static void explain(const struct web_server *server, const struct fragment_view *f,
+                    struct sides *sides) {
     struct error error;
     const struct explain_code code = {.bytes = sides->guest,
                                       .len = sides->guest_len,
@@ -171,21 +177,24 @@ static void explain(const struct web_server *server, const struct fragment_view 
 }
 
 /* One guest instruction and the host instructions made of it. */
-static json_t *pair_json(const struct web_server *server, const struct sides *sides, const struct fragment_view *f,
-                         unsigned i) {
+static json_t *pair_json(const struct web_server *server, const struct sides *sides,
+                         const struct fragment_view *f, unsigned i) {
     bool last = i + 1 == sides->count;
-    uint32_t guest = sides->insns[i].guest, guest_end = last ? sides->guest_len : sides->insns[i + 1].guest;
-    uint32_t host = sides->insns[i].host, host_end = last ? sides->host_len : sides->insns[i + 1].host;
+    uint32_t guest = sides->insns[i].guest,
+             guest_end = last ? sides->guest_len : sides->insns[i + 1].guest;
+    uint32_t host = sides->insns[i].host,
+             host_end = last ? sides->host_len : sides->insns[i + 1].host;
     json_t *left = json_array(), *right = json_array();
     if (guest <= guest_end && guest_end <= sides->guest_len)
-        web_code_lines(f->mode & MODE_CODE16 ? server->guest16 : server->guest32, left, sides->guest + guest,
-                       guest_end - guest, f->linear + guest, 1);
+        web_code_lines(f->mode & MODE_CODE16 ? server->guest16 : server->guest32, left,
+                       sides->guest + guest, guest_end - guest, f->linear + guest, 1);
     if (host <= host_end && host_end <= sides->host_len)
-        web_code_lines(server->host, right, sides->host + host, host_end - host, f->code + host, UINT32_MAX);
+        web_code_lines(server->host, right, sides->host + host, host_end - host, f->code + host,
+                       UINT32_MAX);
     const struct explained_insn *insn = explained_at(sides, guest);
     return json_pack("{so*so*sssssi}", "guest", left, "host", right, "class",
-                     insn ? explained_how_name(insn->how) : "", "why", insn ? insn->why : "", "block",
-                     insn ? (int)insn->starts_block : 0);
+                     insn ? explained_how_name(insn->how) : "", "why", insn ? insn->why : "",
+                     "block", insn ? (int)insn->starts_block : 0);
 }
 
 json_t *web_fragment(const struct web_server *server, uint32_t index) {
@@ -202,9 +211,10 @@ json_t *web_fragment(const struct web_server *server, uint32_t index) {
     for (unsigned i = 0; i < sides.count; i++)
         json_array_append_new(pairs, pair_json(server, &sides, &f, i));
     explained_fragment_release(&sides.explained);
-    return json_pack("{sIsIso*sIsIsIsIsIsIsbso*}", "index", (json_int_t)index, "linear", (json_int_t)f.linear,
-                     "name", web_name(server, f.linear), "place",
-                     (json_int_t)f.place, "code", (json_int_t)f.code, "mode", (json_int_t)f.mode, "guest_len",
-                     (json_int_t)f.guest_len, "host_len", (json_int_t)f.code_len, "heat",
-                     (json_int_t)engine_view_heat(tables, index), "dead", (int)f.dead, "pairs", pairs);
+    return json_pack("{sIsIso*sIsIsIsIsIsIsbso*}", "index", (json_int_t)index, "linear",
+                     (json_int_t)f.linear, "name", web_name(server, f.linear), "place",
+                     (json_int_t)f.place, "code", (json_int_t)f.code, "mode", (json_int_t)f.mode,
+                     "guest_len", (json_int_t)f.guest_len, "host_len", (json_int_t)f.code_len,
+                     "heat", (json_int_t)engine_view_heat(tables, index), "dead", (int)f.dead,
+                     "pairs", pairs);
 }

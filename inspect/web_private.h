@@ -12,7 +12,7 @@
 #include "inspect/web.h"
 #include "runtime/engine_view.h"
 
-#define WEB_TICK_MS 200     /* how often streams hear of the machine */
+#define WEB_TICK_MS 200 /* how often streams hear of the machine */
 #define WEB_CONSOLE_KEPT (256u << 10)
 #define WEB_STREAMS_MAX 8u
 #define WEB_CONNECTIONS_MAX 32u
@@ -42,7 +42,7 @@ struct web_server {
     struct web_births births;
     struct web_stream *streams; /* a list */
     unsigned stream_count;
-    bool watched; /* as the monitor was told */
+    bool watched;            /* as the monitor was told */
     struct symbols *symbols; /* or NULL */
     bool ended;
     char how[64]; /* it ended */
@@ -57,7 +57,9 @@ void web_server_wait(struct web_server *server, int timeout_ms);
 static inline const struct arena *web_tables(const struct web_server *server) {
     return &server->subject.tables;
 }
-static inline const struct ram *web_ram(const struct web_server *server) { return &server->subject.ram; }
+static inline const struct ram *web_ram(const struct web_server *server) {
+    return &server->subject.ram;
+}
 
 /* web_process.c */
 uint32_t web_now_ms(const struct web_server *server); /* of the machine */
@@ -78,9 +80,10 @@ void web_copy_paging(const struct web_server *server, struct paging *paging);
 
 /* web_fragments.c: the translation cache. */
 void web_births_note(struct web_server *server);
-/* Records of fragments from index `from` on (or of all, if `generation` is over): see web/fragments.js. The
- * caller frees. NULL: no memory. */
-uint32_t *web_fragment_records(const struct web_server *server, uint64_t generation, uint32_t from, size_t *len);
+/* Records of fragments from index `from` on (or of all, if `generation` is over): see
+ * web/fragments.js. The caller frees. NULL: no memory. */
+uint32_t *web_fragment_records(const struct web_server *server, uint64_t generation, uint32_t from,
+                               size_t *len);
 /* A word for each fragment: its heat, bit 31: dead. */
 uint32_t *web_fragment_heat(const struct web_server *server, size_t *len);
 /* The hottest, and how many samples there were. */

@@ -1,4 +1,5 @@
-/* The web process: how it is made, what it gives up, its loop; and the monitor's end of the channel. */
+/* The web process: how it is made, what it gives up, its loop; and the monitor's end of the
+ * channel. */
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
@@ -63,8 +64,8 @@ static bool hear_monitor(struct web_server *server) {
     return kind == 0;
 }
 
-/* All that is shared can only be read from here on; the channel, the listening socket and standard error
- * are the descriptors that are left. */
+/* All that is shared can only be read from here on; the channel, the listening socket and standard
+ * error are the descriptors that are left. */
 static int give_up_rights(struct web_server *server) {
     const struct web_subject *subject = &server->subject;
     const int keep[] = {server->listener->fd, server->monitor.channel};
@@ -87,7 +88,7 @@ static int set_up(struct web_server *server) {
         return -ESRCH;
     struct error error;
     int status = give_up_rights(server);
-    json_object_seed(0); /* while /dev/urandom can be opened */
+    json_object_seed(0);         /* while /dev/urandom can be opened */
     if (server->subject.symbols) /* a kernel may well have none */
         server->symbols = symbols_load(server->subject.symbols, &error);
     if (!status)
@@ -143,7 +144,8 @@ static _Noreturn void web_main(struct web_server *server) {
     _exit(0);
 }
 
-static struct web_server *make_server(const struct web_listener *listener, const struct web_subject *subject) {
+static struct web_server *make_server(const struct web_listener *listener,
+                                      const struct web_subject *subject) {
     struct web_server *server = calloc(1, sizeof *server);
     if (!server)
         return NULL;
@@ -157,7 +159,8 @@ static void close_end(int fd) {
         close(fd);
 }
 
-int web_start(struct web_process *web, const struct web_listener *listener, const struct web_subject *subject) {
+int web_start(struct web_process *web, const struct web_listener *listener,
+              const struct web_subject *subject) {
     int ends[2] = {-1, -1};
     *web = (struct web_process){.channel = -1};
     struct web_server *server = make_server(listener, subject);

@@ -1,5 +1,5 @@
-/* The web process's sandbox: what the HTTP library and an allocator need, and nothing that opens, connects or
- * executes. What is not listed kills the process. */
+/* The web process's sandbox: what the HTTP library and an allocator need, and nothing that opens,
+ * connects or executes. What is not listed kills the process. */
 #include <errno.h>
 #include <seccomp.h>
 #include <sys/mman.h>
@@ -7,15 +7,17 @@
 #include "inspect/web_private.h"
 
 static const int plain_calls[] = {
-    SCMP_SYS(accept4),    SCMP_SYS(accept),       SCMP_SYS(read),          SCMP_SYS(write),
-    SCMP_SYS(writev),     SCMP_SYS(recvfrom),     SCMP_SYS(sendto),        SCMP_SYS(sendmsg),
-    SCMP_SYS(shutdown),   SCMP_SYS(close),        SCMP_SYS(poll),          SCMP_SYS(ppoll),
-    SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),  SCMP_SYS(epoll_ctl),     SCMP_SYS(setsockopt),
-    SCMP_SYS(getsockopt), SCMP_SYS(getsockname),  SCMP_SYS(getpeername),   SCMP_SYS(fcntl),
-    SCMP_SYS(munmap),     SCMP_SYS(mremap),       SCMP_SYS(madvise),       SCMP_SYS(brk),
-    SCMP_SYS(futex),      SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(clock_gettime),
-    SCMP_SYS(getpid),     SCMP_SYS(gettid),       SCMP_SYS(getrandom),     SCMP_SYS(exit_group),
-    SCMP_SYS(exit),       SCMP_SYS(restart_syscall), SCMP_SYS(fstat),      SCMP_SYS(newfstatat),
+    SCMP_SYS(accept4),         SCMP_SYS(accept),       SCMP_SYS(read),
+    SCMP_SYS(write),           SCMP_SYS(writev),       SCMP_SYS(recvfrom),
+    SCMP_SYS(sendto),          SCMP_SYS(sendmsg),      SCMP_SYS(shutdown),
+    SCMP_SYS(close),           SCMP_SYS(select),       SCMP_SYS(pselect6),
+    SCMP_SYS(setsockopt),      SCMP_SYS(getsockopt),   SCMP_SYS(getsockname),
+    SCMP_SYS(getpeername),     SCMP_SYS(fcntl),        SCMP_SYS(munmap),
+    SCMP_SYS(mremap),          SCMP_SYS(madvise),      SCMP_SYS(brk),
+    SCMP_SYS(futex),           SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(clock_gettime),   SCMP_SYS(getpid),       SCMP_SYS(gettid),
+    SCMP_SYS(getrandom),       SCMP_SYS(exit_group),   SCMP_SYS(exit),
+    SCMP_SYS(restart_syscall), SCMP_SYS(fstat),        SCMP_SYS(newfstatat),
 };
 
 static int add_rules(scmp_filter_ctx filter) {

@@ -1,17 +1,19 @@
 /* HTTP: who may ask, and what is answered.
  *
- * libmicrohttpd parses; it runs inside our loop by its epoll descriptor. Everything lies behind the token:
+ * libmicrohttpd parses; our loop waits for it with select(): there are few descriptors, and its
+ * epoll mode misses the end of a connection that was closed before it was accepted. Everything lies
+ * behind the token:
  *
  *     GET  /TOKEN/           the page, and its files by name
  *     GET  /TOKEN/events     server-sent events: state, console, end
- *     GET  /TOKEN/model, fragments?from=&generation=, heat, hot, fragment?index=, windows, blocks?window=,
- *          pages?window=&block=, code
- *     POST /TOKEN/pause, step, resume, input (the body: bytes for the serial port) */
+ *     GET  /TOKEN/model, fragments?from=&generation=, heat, hot, fragment?index=, windows,
+ * blocks?window=, pages?window=&block=, code POST /TOKEN/pause, step, resume, input (the body:
+ * bytes for the serial port) */
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 
 #include "base/ring.h"
 #include "inspect/web_private.h"
@@ -51,14 +53,15 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
     return result;
 }
 
-static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned status, const char *text) {
+static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned status,
+                                   const char *text) {
     return respond(connection, status, "text/plain; charset=utf-8",
                    MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
                                                    MHD_RESPMEM_PERSISTENT));
 }
 
-static enum MHD_Result answer_bytes(struct MHD_Connection *connection, const char *type, void *bytes,
-                                    size_t len) {
+static enum MHD_Result answer_bytes(struct MHD_Connection *connection, const char *type,
+                                    void *bytes, size_t len) {
     if (!bytes)
         return answer_text(connection, MHD_HTTP_NOT_FOUND, "There is no such thing now.\n");
     return respond(connection, MHD_HTTP_OK, type,
@@ -72,7 +75,8 @@ static enum MHD_Result answer_json(struct MHD_Connection *connection, json_t *va
 }
 
 /* A number of the query, 0 where it is not given. False: it is none. */
-static bool query_number(struct MHD_Connection *connection, const char *name, uint64_t limit, uint64_t *number) {
+static bool query_number(struct MHD_Connection *connection, const char *name, uint64_t limit,
+                         uint64_t *number) {
     const char *text = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name);
     char *end;
     *number = 0;
@@ -99,7 +103,8 @@ static enum MHD_Result answer_file(struct MHD_Connection *connection, const char
     return answer_text(connection, MHD_HTTP_NOT_FOUND, "Not found.\n");
 }
 
-static enum MHD_Result answer_fragments(struct web_server *server, struct MHD_Connection *connection) {
+static enum MHD_Result answer_fragments(struct web_server *server,
+                                        struct MHD_Connection *connection) {
     uint64_t generation, from;
     size_t len;
     if (!query_number(connection, "generation", UINT64_MAX, &generation) ||
@@ -123,7 +128,8 @@ static enum MHD_Result answer_numbered(struct web_server *server, struct MHD_Con
     return answer_json(connection, web_pages(server, (unsigned)window, (unsigned)block));
 }
 
-static enum MHD_Result answer_get(struct web_server *server, struct MHD_Connection *connection, const char *name) {
+static enum MHD_Result answer_get(struct web_server *server, struct MHD_Connection *connection,
+                                  const char *name) {
     size_t len;
     if (!strcmp(name, "events"))
         return web_stream_open(server, connection);
@@ -149,14 +155,15 @@ static enum MHD_Result answer_get(struct web_server *server, struct MHD_Connecti
 static enum MHD_Result answer_input(struct web_server *server, struct MHD_Connection *connection,
                                     const struct request *request) {
     if (ring_free(server->subject.input) < request->len)
-        return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "The guest does not read its serial port.\n");
+        return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+                           "The guest does not read its serial port.\n");
     if (request->len && !web_send(&server->monitor, WEB_INPUT, request->body, request->len))
         return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "The monitor is busy.\n");
     return answer_text(connection, MHD_HTTP_NO_CONTENT, "");
 }
 
-static enum MHD_Result answer_post(struct web_server *server, struct MHD_Connection *connection, const char *name,
-                                   const struct request *request) {
+static enum MHD_Result answer_post(struct web_server *server, struct MHD_Connection *connection,
+                                   const char *name, const struct request *request) {
     static const struct {
         const char *name;
         enum web_message kind;
@@ -169,18 +176,21 @@ static enum MHD_Result answer_post(struct web_server *server, struct MHD_Connect
         if (!strcmp(name, commands[i].name))
             return web_send(&server->monitor, commands[i].kind, NULL, 0)
                        ? answer_text(connection, MHD_HTTP_NO_CONTENT, "")
-                       : answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "The monitor is busy.\n");
+                       : answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+                                     "The monitor is busy.\n");
     return answer_text(connection, MHD_HTTP_NOT_FOUND, "Not found.\n");
 }
 
 /* What stands behind the token, or NULL: the request is not believed. */
-static const char *admit(const struct web_server *server, struct MHD_Connection *connection, const char *path) {
+static const char *admit(const struct web_server *server, struct MHD_Connection *connection,
+                         const char *path) {
     const struct web_listener *listener = server->listener;
     const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
     const char *origin = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin");
     const char *site = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Sec-Fetch-Site");
     const char *name = web_path_behind_token(path, listener->token);
-    bool believed = web_host_is_allowed(host, listener->loopback) && web_origin_is_allowed(origin, site, host);
+    bool believed =
+        web_host_is_allowed(host, listener->loopback) && web_origin_is_allowed(origin, site, host);
     return believed ? name : NULL;
 }
 
@@ -194,8 +204,8 @@ static void take_body(struct request *request, const char *data, size_t len) {
 }
 
 static enum MHD_Result answer(void *opaque, struct MHD_Connection *connection, const char *path,
-                              const char *method, const char *version, const char *data, size_t *len,
-                              void **state) {
+                              const char *method, const char *version, const char *data,
+                              size_t *len, void **state) {
     struct web_server *server = opaque;
     struct request *request = *state;
     (void)version;
@@ -228,20 +238,33 @@ static void completed(void *opaque, struct MHD_Connection *connection, void **st
 
 int web_server_start(struct web_server *server) {
     server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL, NULL, answer, server, MHD_OPTION_LISTEN_SOCKET,
-        server->listener->fd, MHD_OPTION_CONNECTION_LIMIT, WEB_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-        MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        MHD_ALLOW_SUSPEND_RESUME | MHD_USE_SUPPRESS_DATE_NO_CLOCK, 0, NULL, NULL, answer, server,
+        MHD_OPTION_LISTEN_SOCKET, server->listener->fd, MHD_OPTION_CONNECTION_LIMIT,
+        WEB_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
+        completed, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     return server->daemon ? 0 : -ENOMEM;
 }
 
 void web_server_wait(struct web_server *server, int timeout_ms) {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     MHD_UNSIGNED_LONG_LONG wanted;
-    struct pollfd polls[] = {{info->epoll_fd, POLLIN, 0},
-                             {server->ended ? -1 : server->monitor.channel, POLLIN, 0}};
+    fd_set reads, writes, excepts;
+    MHD_socket last = -1;
+    FD_ZERO(&reads);
+    FD_ZERO(&writes);
+    FD_ZERO(&excepts);
+    MHD_get_fdset(server->daemon, &reads, &writes, &excepts, &last);
+    if (!server->ended) {
+        FD_SET(server->monitor.channel, &reads);
+        last = server->monitor.channel > last ? server->monitor.channel : last;
+    }
     if (MHD_get_timeout(server->daemon, &wanted) == MHD_YES && wanted < (unsigned)timeout_ms)
         timeout_ms = (int)wanted;
-    poll(polls, 2, timeout_ms);
-    MHD_run(server->daemon);
+    struct timeval wait = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+    if (select(last + 1, &reads, &writes, &excepts, &wait) < 0) {
+        FD_ZERO(&reads);
+        FD_ZERO(&writes);
+        FD_ZERO(&excepts);
+    }
+    MHD_run_from_select(server->daemon, &reads, &writes, &excepts);
 }

@@ -1,8 +1,8 @@
 /* Server-sent events: one long answer for each page that looks on.
  *
- * A stream has one buffer. When it has been sent, what is new is put in: console output, the machine's state
- * every WEB_TICK_MS, its end. A peer that does not read gets no more state, and after the server's
- * time limit no connection. Between two fillings its connection is suspended. */
+ * A stream has one buffer. When it has been sent, what is new is put in: console output, the
+ * machine's state every WEB_TICK_MS, its end. A peer that does not read gets no more state, and
+ * after the server's time limit no connection. Between two fillings its connection is suspended. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,8 @@ static void add_event(struct web_stream *stream, const char *name, json_t *value
     char *text = value ? json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
     size_t room = sizeof stream->buffer - stream->used;
     if (text && strlen(text) + 64 < room) {
-        int len = snprintf(stream->buffer + stream->used, room, "event: %s\ndata: %s\n\n", name, text);
+        int len =
+            snprintf(stream->buffer + stream->used, room, "event: %s\ndata: %s\n\n", name, text);
         assert(len > 0 && (size_t)len < room);
         stream->used += (size_t)len;
     }
@@ -59,15 +60,16 @@ static bool add_console(struct web_stream *stream) {
     if (from == to)
         return false;
     add_event(stream, "console",
-              json_pack("{sisIso}", "boot", (int)stream->server->subject.boot, "from", (json_int_t)from, "text",
-                        bytes_as_text(log, from, to)));
+              json_pack("{sisIso}", "boot", (int)stream->server->subject.boot, "from",
+                        (json_int_t)from, "text", bytes_as_text(log, from, to)));
     stream->console_at = to;
     return true;
 }
 
 static void add_state(struct web_stream *stream) {
     uint32_t now = web_now_ms(stream->server);
-    if (stream->told && now - stream->state_ms < WEB_TICK_MS - WEB_TICK_MS / 10 && !stream->server->ended)
+    if (stream->told && now - stream->state_ms < WEB_TICK_MS - WEB_TICK_MS / 10 &&
+        !stream->server->ended)
         return;
     stream->told = true;
     stream->state_ms = now;
@@ -114,10 +116,13 @@ static void close_stream(void *opaque) {
 }
 
 enum MHD_Result web_stream_open(struct web_server *server, struct MHD_Connection *connection) {
-    struct web_stream *stream = server->stream_count < WEB_STREAMS_MAX ? calloc(1, sizeof *stream) : NULL;
+    struct web_stream *stream =
+        server->stream_count < WEB_STREAMS_MAX ? calloc(1, sizeof *stream) : NULL;
     if (!stream) {
-        struct MHD_Response *refusal = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-        enum MHD_Result refused = MHD_queue_response(connection, MHD_HTTP_SERVICE_UNAVAILABLE, refusal);
+        struct MHD_Response *refusal =
+            MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+        enum MHD_Result refused =
+            MHD_queue_response(connection, MHD_HTTP_SERVICE_UNAVAILABLE, refusal);
         MHD_destroy_response(refusal);
         return refused;
     }
@@ -126,8 +131,8 @@ enum MHD_Result web_stream_open(struct web_server *server, struct MHD_Connection
     stream->next = server->streams;
     server->streams = stream;
     server->stream_count++;
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16u << 10, read_stream, stream, close_stream);
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, 16u << 10, read_stream, stream, close_stream);
     if (!response) {
         close_stream(stream);
         return MHD_NO;

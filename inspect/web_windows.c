@@ -1,8 +1,8 @@
 /* Windows against the guest's page tables: what is mapped of what could be.
  *
- * A page with U=1 belongs to user windows, any other to the supervisor's (all of them with paging off), so each
- * page that the guest's tables have stands in one window only. The tables are walked here by reading
- * alone: no accessed bit is set. */
+ * A page with U=1 belongs to user windows, any other to the supervisor's (all of them with paging
+ * off), so each page that the guest's tables have stands in one window only. The tables are walked
+ * here by reading alone: no accessed bit is set. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +35,8 @@ static bool open_space(const struct web_server *server, unsigned window, struct 
     struct window_view view;
     if (!engine_view_window(web_tables(server), window, &view) || !view.used)
         return false;
-    *space = (struct space){.server = server, .window = window, .user = window != WINDOW_SUPERVISOR};
+    *space =
+        (struct space){.server = server, .window = window, .user = window != WINDOW_SUPERVISOR};
     struct paging *paging = &space->paging;
     web_copy_paging(server, paging);
     if (!space->user || !(paging->cr0 & CR0_PG) || view.cr3 == paging->cr3)
@@ -53,17 +54,19 @@ static void walk_block(const struct space *space, unsigned block, bool present[B
     bool paged = (space->paging.cr0 & CR0_PG) != 0;
     memset(present, 0, BLOCK_PAGES * sizeof *present);
     for (unsigned page = 0; page < BLOCK_PAGES;) {
-        struct walk walk = walk_page(web_ram(space->server), &space->paging, start + (page << PAGE_SHIFT), ACCESS_READ,
-                                     false, false);
+        struct walk walk = walk_page(web_ram(space->server), &space->paging,
+                                     start + (page << PAGE_SHIFT), ACCESS_READ, false, false);
         unsigned step = 1;
-        if (!paged || (walk.pde & PTE_P && walk.large) || !(walk.pde & PTE_P)) /* one entry says it all */
+        if (!paged || (walk.pde & PTE_P && walk.large) ||
+            !(walk.pde & PTE_P)) /* one entry says it all */
             step = paged && space->paging.cr4 & CR4_PAE ? BLOCK_PAGES / 2 : BLOCK_PAGES;
         bool there = walk.ok && (paged ? walk.user == space->user : !space->user) &&
                      ram_is_page(web_ram(space->server), walk.gpa & ~(gpa_t)PAGE_MASK);
         for (unsigned end = page + step; page < end && page < BLOCK_PAGES; page++)
-            present[page] = there && (step == 1 || ram_is_page(web_ram(space->server),
-                                                               (walk.gpa & ~(gpa_t)PAGE_MASK) +
-                                                                   ((gpa_t)(page % step) << PAGE_SHIFT)));
+            present[page] =
+                there && (step == 1 || ram_is_page(web_ram(space->server),
+                                                   (walk.gpa & ~(gpa_t)PAGE_MASK) +
+                                                       ((gpa_t)(page % step) << PAGE_SHIFT)));
     }
 }
 
@@ -101,7 +104,8 @@ json_t *web_pages(const struct web_server *server, unsigned window, unsigned blo
     if (block >= BLOCKS || !open_space(server, window, &space))
         return NULL;
     look_at_block(&space, block, letters);
-    return json_pack("{sisiss#}", "window", (int)window, "block", (int)block, "pages", letters, (int)BLOCK_PAGES);
+    return json_pack("{sisiss#}", "window", (int)window, "block", (int)block, "pages", letters,
+                     (int)BLOCK_PAGES);
 }
 
 /* [block, present, writable, read-only, traced, stale], or NULL for one that is empty. */
@@ -114,7 +118,8 @@ static json_t *block_json(const struct space *space, unsigned block) {
     if (counts[PAGE_NOTHING] == BLOCK_PAGES)
         return NULL;
     return json_pack("[iiiiii]", (int)block, (int)counts[PAGE_PRESENT], (int)counts[PAGE_WRITABLE],
-                     (int)counts[PAGE_READ_ONLY], (int)counts[PAGE_TRACED], (int)counts[PAGE_STALE]);
+                     (int)counts[PAGE_READ_ONLY], (int)counts[PAGE_TRACED],
+                     (int)counts[PAGE_STALE]);
 }
 
 json_t *web_blocks(const struct web_server *server, unsigned window) {
@@ -133,9 +138,9 @@ json_t *web_windows(const struct web_server *server) {
         struct window_view view;
         if (!engine_view_window(web_tables(server), i, &view) || !view.used)
             continue;
-        json_array_append_new(list, json_pack("{sisIsIsi}", "number", (int)i, "cr3", (json_int_t)view.cr3,
-                                              "last_use", (json_int_t)view.last_use, "regions",
-                                              (int)view.region_count));
+        json_array_append_new(
+            list, json_pack("{sisIsIsi}", "number", (int)i, "cr3", (json_int_t)view.cr3, "last_use",
+                            (json_int_t)view.last_use, "regions", (int)view.region_count));
     }
     return list;
 }

@@ -14,22 +14,24 @@ static const volatile struct engine *engine_of(const struct arena *tables) {
 
 size_t engine_tables_size(uint64_t cache_bytes, uint64_t ram_pages) {
     uint64_t cache = cache_bytes > CACHE_MINIMUM ? cache_bytes : CACHE_DEFAULT;
-    uint64_t size = sizeof(struct engine) + cache + (uint64_t)FRAGMENTS_MAX * sizeof(struct fragment) +
-                    (uint64_t)MAPS_MAX * sizeof(struct insn_map) + FRAGMENTS_MAX * sizeof(uint32_t) +
-                    ram_pages + (uint64_t)SHADOW_REGIONS_MAX * sizeof(struct shadow_region);
+    uint64_t size =
+        sizeof(struct engine) + cache + (uint64_t)FRAGMENTS_MAX * sizeof(struct fragment) +
+        (uint64_t)MAPS_MAX * sizeof(struct insn_map) + FRAGMENTS_MAX * sizeof(uint32_t) +
+        ram_pages + (uint64_t)SHADOW_REGIONS_MAX * sizeof(struct shadow_region);
     return (size_t)size + 16 * PAGE_SIZE;
 }
 
 /* `at` if [at, at + len) lies in the tables, else NULL. */
-static const void *checked(const struct arena *tables, const volatile void *at, uint64_t len, unsigned align) {
+static const void *checked(const struct arena *tables, const volatile void *at, uint64_t len,
+                           unsigned align) {
     uintptr_t offset = (uintptr_t)at - (uintptr_t)tables->base;
     bool inside = offset < tables->size && len <= tables->size - offset;
     return inside && offset % align == 0 ? (const void *)(tables->base + offset) : NULL;
 }
 
 /* Element `index` of the array at `array`, of `limit` at most. */
-static const void *element(const struct arena *tables, const volatile void *array, uint32_t index, uint32_t limit,
-                           unsigned size, unsigned align) {
+static const void *element(const struct arena *tables, const volatile void *array, uint32_t index,
+                           uint32_t limit, unsigned size, unsigned align) {
     uintptr_t offset = (uintptr_t)array - (uintptr_t)tables->base;
     if (index >= limit || offset >= tables->size)
         return NULL;
@@ -40,7 +42,8 @@ bool engine_view_summary(const struct arena *tables, struct engine_summary *summ
     const volatile struct engine *e = engine_of(tables);
     uint32_t start = e->cold_start, used = e->cache_used, cold = e->cold_used, size = e->cache_size;
     uint32_t count = e->fragment_count;
-    if (!count || count > FRAGMENTS_MAX || start > size || used > start || cold < start || cold > size)
+    if (!count || count > FRAGMENTS_MAX || start > size || used > start || cold < start ||
+        cold > size)
         return false;
     *summary = (struct engine_summary){.cache_size = start,
                                        .cache_used = used,
@@ -84,8 +87,9 @@ unsigned engine_view_insns(const struct arena *tables, uint32_t index,
     struct fragment f;
     if (!copy_fragment(tables, index, &f) || f.map > MAPS_MAX - TRANSLATION_INSNS_MAX)
         return 0;
-    const struct insn_map *maps = checked(tables, engine_of(tables)->maps,
-                                          (uint64_t)MAPS_MAX * sizeof *maps, _Alignof(struct insn_map));
+    const struct insn_map *maps =
+        checked(tables, engine_of(tables)->maps, (uint64_t)MAPS_MAX * sizeof *maps,
+                _Alignof(struct insn_map));
     if (!maps)
         return 0;
     memcpy(insns, maps + f.map, f.map_count * sizeof *insns);
@@ -135,13 +139,13 @@ bool engine_view_window(const struct arena *tables, unsigned number, struct wind
     return true;
 }
 
-bool engine_view_region(const struct arena *tables, unsigned window, unsigned index, uint64_t ram_pages,
-                        struct region_view *view) {
+bool engine_view_region(const struct arena *tables, unsigned window, unsigned index,
+                        uint64_t ram_pages, struct region_view *view) {
     const volatile struct engine *e = engine_of(tables);
     if (window >= WINDOW_COUNT || index >= sizeof e->shadow.windows->regions / sizeof(void *))
         return false;
-    const struct shadow_region *region =
-        checked(tables, e->shadow.windows[window].regions[index], sizeof *region, _Alignof(struct shadow_region));
+    const struct shadow_region *region = checked(tables, e->shadow.windows[window].regions[index],
+                                                 sizeof *region, _Alignof(struct shadow_region));
     const volatile uint8_t *page_code = checked(tables, e->shadow.page_code, ram_pages, 1);
     if (!region || !page_code)
         return false;

@@ -1,10 +1,10 @@
 /* The engine's tables, looked at from another process.
  *
- * With engine_options.tables the engine puts its fragments, cache and windows into an arena that was
- * mapped before the fork, and goes on as ever: nothing is locked or announced. What is read here may be
- * torn, and it is nonsense if the guest has taken over the vCPU process. So every value is copied once, and
- * an index, pointer or size is checked before it is used: functions return false or 0 where there is
- * nothing sensible to see. */
+ * With engine_options.tables the engine puts its fragments, cache and windows into an arena that
+ * was mapped before the fork, and goes on as ever: nothing is locked or announced. What is read
+ * here may be torn, and it is nonsense if the guest has taken over the vCPU process. So every value
+ * is copied once, and an index, pointer or size is checked before it is used: functions return
+ * false or 0 where there is nothing sensible to see. */
 #ifndef RING3_RUNTIME_ENGINE_VIEW_H
 #define RING3_RUNTIME_ENGINE_VIEW_H
 
@@ -33,7 +33,8 @@ struct fragment_view {
     bool dead;
 };
 bool engine_view_fragment(const struct arena *tables, uint32_t index, struct fragment_view *view);
-/* Its instruction map, ascending in host and guest bytes and inside the fragment. Returns how many. */
+/* Its instruction map, ascending in host and guest bytes and inside the fragment. Returns how many.
+ */
 unsigned engine_view_insns(const struct arena *tables, uint32_t index,
                            struct insn_map insns[TRANSLATION_INSNS_MAX]);
 /* Copies its host code, `room` bytes at most. Returns how many. */
@@ -54,7 +55,7 @@ struct region_view {
     uint8_t flags[REGION_PAGES]; /* SHADOW_* */
     bool code[REGION_PAGES];     /* the page that is mapped here holds translated code */
 };
-bool engine_view_region(const struct arena *tables, unsigned window, unsigned index, uint64_t ram_pages,
-                        struct region_view *view);
+bool engine_view_region(const struct arena *tables, unsigned window, unsigned index,
+                        uint64_t ram_pages, struct region_view *view);
 
 #endif

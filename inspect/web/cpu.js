@@ -74,7 +74,7 @@ async function drawCode(state) {
   if (codeFor !== key) return;
   const rows = lines.map(([at, , text], i) => {
     const space = text.indexOf(" ");
-    return el("div", { className: i ? "line" : "line now" }, el("span", { className: "addr" }, hex(at)),
+    return el("div", { className: i ? "line" : "line now" }, el("span", { className: "addr" }, hex(at)), " ",
       el("span", { className: "op" }, space < 0 ? text : text.slice(0, space)), space < 0 ? "" : text.slice(space));
   });
   if (name) rows.unshift(el("div", { className: "line symbol" }, `${name}:`));

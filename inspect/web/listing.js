@@ -9,7 +9,7 @@ function line(parts, address) {
   const [at, code, text] = parts;
   const space = text.indexOf(" ");
   const op = space < 0 ? text : text.slice(0, space);
-  return el("div", { className: "line" }, el("span", { className: "addr" }, address(at)), el("span", { className: "op" }, op),
+  return el("div", { className: "line" }, el("span", { className: "addr" }, address(at)), " ", el("span", { className: "op" }, op),
     space < 0 ? "" : text.slice(space), el("span", { className: "hex" }, code));
 }
 

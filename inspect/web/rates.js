@@ -82,7 +82,7 @@ export function stacked(canvas, layers, format) {
   const sums = new Array(length).fill(0);
   const at = (values, i) => values[i - (length - values.length)] ?? 0;
   for (const [values] of layers) for (let i = 0; i < length; i++) sums[i] += at(values, i);
-  const top = niceTop(Math.max(1, ...sums));
+  const top = niceTop(Math.max(10, ...sums));
   axis(context, width, height, top, format);
   const y = (value) => height - 16 - (value / top) * (height - 30);
   const base = new Array(length).fill(0);

@@ -102,7 +102,7 @@ function drawStack(rows) {
   classes.forEach((series, i) => {
     if (!own.includes(i)) series.values.forEach((value, k) => (rest[k + length - series.values.length] += value));
   });
-  stacked($("callout-chart"), [...own.map((i) => [classes[i].values, coloured.get(i)]), [rest, "--cat5"]], count);
+  stacked($("callout-chart"), [...own.map((i) => [classes[i].values, coloured.get(i)]), [rest, "--cat5"]], rate);
 }
 
 function draw() {
