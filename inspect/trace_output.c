@@ -112,13 +112,16 @@ void trace_output_started(struct trace_output *output, pid_t pid) {
     output->failed = true;
 }
 
-static void write_log(struct trace_output *output) {
-    if (!output->text.len || text_write(&output->text, output->log))
-        return;
+static void give_up_log(struct trace_output *output) {
     give_up(output, "the log", errno);
     if (output->log != stderr)
         fclose(output->log);
     output->log = NULL;
+}
+
+static void write_log(struct trace_output *output) {
+    if (output->text.len && !text_write(&output->text, output->log))
+        give_up_log(output);
 }
 
 static void write_perfetto(struct trace_output *output) {
@@ -211,13 +214,32 @@ static void put_counters(struct trace_output *output, uint64_t ns) {
     perfetto_counters(&output->perfetto, ns, callouts, v->counters);
 }
 
+/* A binary log that is alone takes the records as they lie there. */
+static void take_raw(struct trace_output *output) {
+    for (unsigned part = 0; part < 2; part++) {
+        const struct trace_record *records;
+        uint64_t count = trace_reader_raw(&output->reader, &records);
+        if (output->log && fwrite(records, sizeof *records, count, output->log) != count)
+            give_up_log(output);
+        trace_reader_pass(&output->reader, count);
+    }
+}
+
+static bool is_raw(const struct trace_output *output) {
+    return output->options->format == TRACE_FORMAT_BINARY && !output->perfetto_file &&
+           !output->perf_map.out;
+}
+
 /* What is there when it begins, and no more: the other side may be faster than any file. */
 static void take(struct trace_output *output) {
     struct trace_seen seen;
     uint64_t ns = trace_reader_ns(&output->reader, clock_host_tsc());
     settle_names(output);
     output->tsc_offset = output->v->cpu.tsc_offset;
-    for (uint64_t left = trace_reader_waiting(&output->reader); left > 0; left--)
+    write_all(output);
+    if (is_raw(output))
+        take_raw(output);
+    for (uint64_t left = is_raw(output) ? 0 : trace_reader_waiting(&output->reader); left > 0; left--)
         if (trace_reader_next(&output->reader, &seen))
             put_record(output, &seen);
     if (output->perfetto_file && !output->reader.overwrite)
@@ -251,8 +273,10 @@ static bool replay_record(struct trace_output *output, const struct trace_record
         output->reader = (struct trace_reader){.tsc_base = head.tsc_base, .ns_mult = head.ns_mult};
         output->tsc_offset = head.tsc_offset;
         trace_names_init(&output->names, output->names.symbols);
-        return head.layout == trace_file_layout();
+        return head.layout == trace_file_layout() && head.ns_mult;
     }
+    if (!output->reader.ns_mult)
+        return false; /* no head */
     if (record->event == TRACE_FILE_SLIDE) {
         if (output->names.symbols)
             symbols_set_slide(output->names.symbols, (uint32_t)record->args[0]);
@@ -260,7 +284,7 @@ static bool replay_record(struct trace_output *output, const struct trace_record
     } else if (trace_reader_see(&output->reader, record, &seen)) {
         put_record(output, &seen);
     }
-    return output->reader.ns_mult != 0; /* there was a head */
+    return true;
 }
 
 int trace_output_replay(struct trace_output *output, const char *path, struct error *error) {

@@ -199,3 +199,14 @@ bool trace_reader_next(struct trace_reader *reader, struct trace_seen *seen) {
     atomic_store_explicit(&reader->trace->tail, reader->next, memory_order_release);
     return good;
 }
+
+uint64_t trace_reader_raw(struct trace_reader *reader, const struct trace_record **records) {
+    uint64_t waiting = trace_reader_waiting(reader), at = reader->next & (reader->capacity - 1);
+    *records = &reader->records[at];
+    return waiting < reader->capacity - at ? waiting : reader->capacity - at;
+}
+
+void trace_reader_pass(struct trace_reader *reader, uint64_t count) {
+    reader->next += count;
+    atomic_store_explicit(&reader->trace->tail, reader->next, memory_order_release);
+}

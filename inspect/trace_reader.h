@@ -55,6 +55,9 @@ void trace_reader_init(struct trace_reader *reader, struct trace *trace, const s
 uint64_t trace_reader_waiting(struct trace_reader *reader);
 /* The next one; false: there is none, or it is damaged. */
 bool trace_reader_next(struct trace_reader *reader, struct trace_seen *seen);
+/* What is there now as it lies in the ring, up to the ring's end, unchecked; to be passed over when done with. */
+uint64_t trace_reader_raw(struct trace_reader *reader, const struct trace_record **records);
+void trace_reader_pass(struct trace_reader *reader, uint64_t count);
 /* The same of a record from elsewhere. */
 bool trace_reader_see(struct trace_reader *reader, const struct trace_record *record,
                       struct trace_seen *seen);
