@@ -13,6 +13,7 @@
 #include "cli/report.h"
 #include "cli/run.h"
 #include "cli/symbols_command.h"
+#include "cli/trace_command.h"
 #include "guest/ring3_guest.h"
 
 /* A descriptor that we open must never become standard input, output or error. */
@@ -84,6 +85,8 @@ int cli_main(int argc, char **argv, engine_fn engine) {
         return bench_main(argc - 1, argv + 1);
     case COMMAND_EXPLAIN:
         return explain_main(argc - 1, argv + 1, engine);
+    case COMMAND_TRACE:
+        return trace_command(&options);
     case COMMAND_SYMBOLS:
         return symbols_main(argc - 1, argv + 1);
     case COMMAND_HELP:

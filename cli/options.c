@@ -374,6 +374,8 @@ static int parse_command(struct options *options, const char *word, struct error
         options->command = COMMAND_BENCH;
     else if (!strcmp(word, "explain"))
         options->command = COMMAND_EXPLAIN;
+    else if (!strcmp(word, "trace"))
+        options->command = COMMAND_TRACE;
     else if (!strcmp(word, "symbols"))
         options->command = COMMAND_SYMBOLS;
     else if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
@@ -414,9 +416,25 @@ static int check_accel(const struct options *options, struct error *error) {
     return 0;
 }
 
-static bool runs_guest(const struct options *options) {
+static bool has_options(const struct options *options) {
     return options->command == COMMAND_RUN || options->command == COMMAND_DEMO ||
-           options->command == COMMAND_PROFILE;
+           options->command == COMMAND_PROFILE || options->command == COMMAND_TRACE;
+}
+
+/* Everything behind argv[0], until something else than a machine is asked for. */
+static int parse_words(struct options *options, int argc, char **argv, struct error *error) {
+    int got;
+    optind = 0; /* start anew, whoever parsed before */
+    opterr = 0;
+    while ((got = getopt_long_only(argc, argv, "+:", long_options, NULL)) != -1) {
+        if (got == ':' || got == '?')
+            return refuse_option(got, optopt, argv[optind - 1], error);
+        if (apply_option(options, got, optarg, error))
+            return -1;
+        if (!has_options(options))
+            return 0;
+    }
+    return optind < argc ? error_set(error, "unexpected argument '%s'", argv[optind]) : 0;
 }
 
 int options_parse(struct options *options, int argc, char **argv, struct error *error) {
@@ -424,27 +442,27 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
         .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
     if (argc < 2)
         return error_set(error,
-                         "no command: run, demo, bench, explain or symbols (see ring3 --help)");
+                         "no command: run, demo, profile, bench, explain, trace or symbols (see ring3 --help)");
     if (parse_command(options, argv[1], error))
         return -1;
-    if (!runs_guest(options))
+    if (!has_options(options))
         return 0;
-    int got;
-    optind = 0; /* start anew, whoever parsed before */
-    opterr = 0;
-    while ((got = getopt_long_only(argc - 1, argv + 1, "+:", long_options, NULL)) != -1) {
-        if (got == ':' || got == '?')
-            return refuse_option(got, optopt, argv[optind], error);
-        if (apply_option(options, got, optarg, error))
-            return -1;
-        if (!runs_guest(options))
-            return 0;
+    if (options->command == COMMAND_TRACE) {
+        if (argc < 3 || argv[2][0] == '-')
+            return error_set(error, "no file: ring3 trace FILE [options]");
+        options->trace_file = argv[2];
+        argv++;
+        argc--;
     }
-    if (optind < argc - 1)
-        return error_set(error, "unexpected argument '%s'", argv[optind + 1]);
+    if (parse_words(options, argc - 1, argv + 1, error))
+        return -1;
+    if (!has_options(options))
+        return 0;
     if (check_accel(options, error) || options_check_trace(options, error))
         return -1;
     if (options->start_stopped && !options->gdb)
         return error_set(error, "-S: nobody could start the guest: give --gdb or -s, too");
-    return options->command == COMMAND_DEMO ? 0 : check_guest(options, error);
+    return options->command == COMMAND_DEMO || options->command == COMMAND_TRACE
+               ? 0
+               : check_guest(options, error);
 }

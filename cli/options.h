@@ -18,6 +18,7 @@ enum command {
     COMMAND_PROFILE, /* run, with a profile at the end */
     COMMAND_BENCH,   /* the rest of the line is its own business */
     COMMAND_EXPLAIN, /* likewise */
+    COMMAND_TRACE,   /* no guest: formats a binary log */
     COMMAND_SYMBOLS, /* likewise */
     COMMAND_HELP,
     COMMAND_VERSION,
@@ -45,6 +46,7 @@ struct options {
     struct output serial, debugcon;
     enum stats_format stats;
     struct trace_options trace;
+    const char *trace_file; /* COMMAND_TRACE: to be formatted */
     const char *filters[TRACE_FILTERS_MAX]; /* of trace records, as they were given */
     const char *profiles[PROFILES_MAX]; /* files, or "-" */
     unsigned profile_count;

@@ -20,13 +20,14 @@ int options_parse_log(struct options *options, const char *text, struct error *e
 int options_parse_log_format(struct options *options, const char *text, struct error *error) {
     static const char *const names[] = {[TRACE_FORMAT_TEXT] = "text",
                                         [TRACE_FORMAT_JSON] = "json",
-                                        [TRACE_FORMAT_PERFETTO] = "perfetto"};
+                                        [TRACE_FORMAT_PERFETTO] = "perfetto",
+                                        [TRACE_FORMAT_BINARY] = "binary"};
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(text, names[i])) {
             options->trace.format = (enum trace_format)i;
             return 0;
         }
-    return error_set(error, "--log-format '%s': neither text nor json nor perfetto", text);
+    return error_set(error, "--log-format '%s': none of text, json, perfetto and binary", text);
 }
 
 int options_add_filter(struct options *options, const char *text, struct error *error) {
@@ -86,10 +87,16 @@ int options_check_trace(struct options *options, struct error *error) {
     bool perfetto = trace->format == TRACE_FORMAT_PERFETTO;
     if (trace->flight_recorder && !trace->channels && !trace->perfetto_path && !perfetto)
         trace->channels = TRACE_ALL;
+    if (options->command == COMMAND_TRACE) {
+        if (trace->format == TRACE_FORMAT_BINARY || trace->filter_count)
+            return error_set(error, "ring3 trace: neither --log-format binary nor --log-filter");
+        if (!trace->channels && !perfetto)
+            trace->channels = TRACE_ALL;
+    }
     if (trace->log_path && !trace->channels && !perfetto)
         return error_set(error, "--log-file '%s': give --log CHANNEL,... too", trace->log_path);
-    if (trace->format == TRACE_FORMAT_JSON && !trace->channels)
-        return error_set(error, "--log-format json: give --log CHANNEL,... too");
+    if (trace->format != TRACE_FORMAT_TEXT && !perfetto && !trace->channels)
+        return error_set(error, "--log-format: give --log CHANNEL,... too");
     if (trace->perf_map && trace->flight_recorder)
         return error_set(error, "--perf-map: not with --flight-recorder, which forgets");
     if (trace->perf_map && trace->filter_count)

@@ -173,5 +173,6 @@ void profile_free(struct profile *profile) {
     free(profile->stacks);
     free(profile->rows);
     name_table_free(&profile->names);
+    trace_names_free(&profile->symbols);
     free(profile);
 }

@@ -74,7 +74,7 @@ static uint32_t name_code(struct profile *profile, uint32_t address, bool user, 
     uint32_t offset;
     /* A call may be a function's last instruction. */
     uint32_t at = leaf ? address : address - 1;
-    if (!user && trace_name(&profile->symbols, at, name) &&
+    if (!user && trace_name(&profile->symbols, at) &&
         symbols_at(profile->symbols.symbols, at, &symbol, &offset)) {
         snprintf(name, sizeof name, "%.*s", TRACE_NAME_MAX - 1, symbol.name);
     } else {
