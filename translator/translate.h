@@ -31,6 +31,7 @@
 enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH, WINDOW_PAST };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
+#define HINT_WRAPS 0x10u /* an address of the instruction's goes round at 4 GiB */
 
 struct translate_request {
     const uint8_t *bytes; /* copied guest code, starting at eip */
