@@ -24,6 +24,7 @@ struct machine {
     struct vcpu vcpu;
     struct byte_ring serial_in, serial_out, debug_out;
     struct channel serial, debug; /* of the two that go out */
+    volatile bool nmi_pressed;    /* by the monitor: an NMI is asked for */
 };
 
 /* Builds a machine with `memory` bytes of RAM and its CPU in reset; `firmware`: with what firmware

@@ -24,6 +24,7 @@ struct monitor {
     int input_fd;      /* -1: none, or it has ended */
     bool input_is_tty; /* Ctrl-A is looked for, and what the guest has no room for is dropped */
     struct byte_ring *input_ring;
+    volatile bool *nmi_button; /* NULL: there is none */
     struct outlet serial, debug;
 
     /* What happened. */

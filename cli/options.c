@@ -185,9 +185,11 @@ static int parse_debug_value(struct options *options, const char *word, struct e
         engine->no_chain = true; /* every exit comes back to the run loop */
         return 0;
     }
-    if (!strncmp(word, "inject=", 7)) {
+    bool nmi = !strncmp(word, "inject-nmi=", 11);
+    if (nmi || !strncmp(word, "inject=", 7)) {
         options->inject = true;
-        if (parse_range(word + 7, &engine->inject))
+        engine->inject.nmi = nmi;
+        if (parse_range(strchr(word, '=') + 1, &engine->inject))
             return 0;
         return error_set(error, "--debug '%s': not two linear addresses, as in c0100000-c010007f",
                          word);
@@ -236,7 +238,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
     return error_set(error,
                      "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
                      "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
-                     "rows=FILE no-sandbox)",
+                     "inject-nmi=START-END rows=FILE no-sandbox)",
                      word);
 }
 

@@ -19,6 +19,7 @@ struct sandbox_rules;
 struct injection {
     gva_t start, end;
     void (*raise)(void *opaque); /* NULL: no injection */
+    bool nmi;                    /* what it raises is no interrupt of the 8259's */
     void *opaque;
 };
 
