@@ -38,7 +38,7 @@ static const char usage[] =
     "  --help-instructions    print the names of the instruction table's rows\n"
     "  --debug SWITCH,...     no-chain one-insn no-jump-cache no-reuse flush-always evict-always\n"
     "                         no-prefault past-windows cache=BYTES inject=START-END\n"
-    "                         inject-nmi=START-END rows=FILE no-sandbox\n"
+    "                         inject-nmi=START-END progress rows=FILE no-sandbox\n"
     "\n"
     "On a terminal, Ctrl-A x quits, Ctrl-A n raises an NMI, and Ctrl-A h helps.\n"
     "\n"

@@ -220,6 +220,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         {"evict-always", &engine->evict_always, true},
         {"no-prefault", &engine->no_prefault, true},
         {"past-windows", &engine->past_windows, true},
+        {"progress", &engine->progress, true},
         {"no-sandbox", &engine->sandbox, false},
     };
     char word[sizeof options->rows_path];
@@ -238,7 +239,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
     return error_set(error,
                      "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
                      "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
-                     "inject-nmi=START-END rows=FILE no-sandbox)",
+                     "inject-nmi=START-END progress rows=FILE no-sandbox)",
                      word);
 }
 
@@ -358,7 +359,7 @@ static int check_accel(const struct options *options, struct error *error) {
     if (options->callout_count)
         return error_set(error, "--callout '%s': only with --accel bt", options->callouts[0]);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
-        engine->no_prefault || engine->evict_always || engine->cache_bytes || options->inject)
+        engine->no_prefault || engine->evict_always || engine->cache_bytes || engine->progress || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");
     return 0;
 }

@@ -247,32 +247,39 @@ static int step(struct vcpu *v, int last) {
     return reason;
 }
 
-static void run(struct vcpu *v) {
-    int last = LEAVE_STOP;
-    while (!v->exit) {
-        /* A poll that failed counts, too: an STI may have cleared the flag meanwhile. */
-        if (v->cpu.attention || v->engine->sync_wanted || last == LEAVE_ATTENTION_) {
-            attention_pay(v);
-            last = LEAVE_STOP;
-        }
-        if (v->cpu.halted)
-            attention_halt(v);
-        if (v->exit)
-            break;
-        prepare(v);
-        if (v->cpu.attention)
-            continue;
-        last = step(v, last);
-        TRACE2(v->trace, run, "left for %lld at %llx", last, v->cpu.eip);
-        if (last == LEAVE_LOOKUP_)
-            v->counters->jump_cache_misses++;
-        else if (last == LEAVE_CHAIN_)
-            v->counters->exits_chain++;
-        else if (last == LEAVE_FAULT)
-            deliver_fault(v);
-        else if (last == LEAVE_STOP && v->engine->why_dead)
-            engine_host_failure(v, v->engine->why_dead, v->engine->shadow.host_error);
+bool engine_iterate(struct vcpu *v) {
+    struct engine *e = v->engine;
+    /* A poll that failed counts, too: an STI may have cleared the flag meanwhile. */
+    if (v->cpu.attention || e->sync_wanted || e->last_leave == LEAVE_ATTENTION_) {
+        attention_pay(v);
+        e->last_leave = LEAVE_STOP;
     }
+    if (v->cpu.halted)
+        attention_halt(v);
+    if (v->exit)
+        return false;
+    prepare(v);
+    if (v->cpu.attention)
+        return false;
+    int last = e->last_leave = step(v, e->last_leave);
+    TRACE2(v->trace, run, "left for %lld at %llx", last, v->cpu.eip);
+    if (last == LEAVE_LOOKUP_)
+        v->counters->jump_cache_misses++;
+    else if (last == LEAVE_CHAIN_)
+        v->counters->exits_chain++;
+    else if (last == LEAVE_FAULT)
+        deliver_fault(v);
+    else if (last == LEAVE_STOP && e->why_dead)
+        engine_host_failure(v, e->why_dead, e->shadow.host_error);
+    return last == LEAVE_LOOKUP_ || last == LEAVE_CHAIN_ || last == LEAVE_STOP || last == LEAVE_FAULT;
+}
+
+static void run(struct vcpu *v) {
+    v->engine->last_leave = LEAVE_STOP;
+    while (!v->exit)
+        engine_iterate(v);
+    if (v->engine->options.progress && v->exit == EXIT_QUIT)
+        progress_prove(v);
 }
 
 int engine_run(struct vcpu *v, const struct engine_options *options) {
