@@ -166,7 +166,21 @@ static struct sandbox_rules sandbox_rules_for(const struct machine *machine, pid
     };
 }
 
-static void poll_devices(void *opaque) { pc_poll(opaque); }
+/* Port 70h gates all sources of NMIs. */
+static void raise_nmi(void *opaque) {
+    struct machine *machine = opaque;
+    if (!pc_nmi_masked(machine->pc))
+        vcpu_raise_nmi(&machine->vcpu);
+}
+
+static void poll_devices(void *opaque) {
+    struct machine *machine = opaque;
+    pc_poll(machine->pc);
+    if (machine->nmi_pressed)
+        raise_nmi(machine);
+    machine->nmi_pressed = false;
+}
+
 
 static void fail_in_child(struct vcpu *v, const char *what, int error_number) {
     if (v->exit != EXIT_NONE)
@@ -187,12 +201,12 @@ static _Noreturn void vcpu_process(struct session *session, struct machine *mach
     struct engine_options engine = session->options->engine;
     engine.sandbox_rules = &rules;
     engine.poll = poll_devices;
-    engine.poll_opaque = machine->pc;
+    engine.poll_opaque = machine;
     engine.rows = session->rows;
     engine.tables = observatory_tables(&session->observatory);
     if (session->options->inject) {
-        engine.inject.raise = pc_inject;
-        engine.inject.opaque = machine->pc;
+        engine.inject.raise = engine.inject.nmi ? raise_nmi : pc_inject;
+        engine.inject.opaque = engine.inject.nmi ? (void *)machine : machine->pc;
     }
     rc = session->engine(v, &engine);
     if (rc)
@@ -311,6 +325,7 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
         .input_fd = session->has_input ? STDIN_FILENO : -1,
         .input_is_tty = session->input_is_tty,
         .input_ring = &machine->serial_in,
+        .nmi_button = session->options->accel == ACCEL_BT ? &machine->nmi_pressed : NULL,
         .serial = {.channel = &machine->serial, .fd = session->serial_fd, .name = "serial output"},
         .debug = {.channel = &machine->debug, .fd = session->debug_fd, .name = "debug console"},
         .sources = &session->sources,
