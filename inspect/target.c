@@ -119,8 +119,8 @@ int target_set_breakpoint(struct target *target, gva_t address) {
         }
     if (target->breakpoint_count == INSPECTION_BREAKPOINTS_MAX)
         return -ENOSPC;
-    int rc = pass_on(target, (struct inspection_request){.command = INSPECT_SET_BREAKPOINT,
-                                                         .address = address});
+    int rc = pass_on(
+        target, (struct inspection_request){.command = INSPECT_SET_BREAKPOINT, .address = address});
     if (!rc)
         target->breakpoints[target->breakpoint_count++] = (struct target_breakpoint){address, 1};
     return rc;
@@ -131,10 +131,11 @@ int target_clear_breakpoint(struct target *target, gva_t address) {
         struct target_breakpoint *b = &target->breakpoints[i];
         if (b->address != address)
             continue;
-        int rc = b->users > 1 ? 0
-                              : pass_on(target, (struct inspection_request){
-                                                    .command = INSPECT_CLEAR_BREAKPOINT,
-                                                    .address = address});
+        int rc =
+            b->users > 1
+                ? 0
+                : pass_on(target, (struct inspection_request){.command = INSPECT_CLEAR_BREAKPOINT,
+                                                              .address = address});
         if (!rc && --b->users == 0)
             *b = target->breakpoints[--target->breakpoint_count];
         return rc;
@@ -148,7 +149,8 @@ static struct inspection_request watch_request(enum inspection_command command,
         .command = command, .address = watch->address, .len = watch->len, .index = watch->kind};
 }
 
-static struct target_watchpoint *find_watchpoint(struct target *target, const struct watchpoint *w) {
+static struct target_watchpoint *find_watchpoint(struct target *target,
+                                                 const struct watchpoint *w) {
     for (unsigned i = 0; i < target->watchpoint_count; i++) {
         struct target_watchpoint *known = &target->watchpoints[i];
         if (known->watch.address == w->address && known->watch.len == w->len &&
@@ -184,8 +186,8 @@ int target_clear_watchpoint(struct target *target, const struct watchpoint *watc
 
 int target_write_register(struct target *target, enum inspection_register index, uint64_t value) {
     return request(target,
-                   (struct inspection_request){.command = INSPECT_WRITE_REGISTER,
-                                               .index = (uint32_t)index, .value = value},
+                   (struct inspection_request){
+                       .command = INSPECT_WRITE_REGISTER, .index = (uint32_t)index, .value = value},
                    NULL);
 }
 
@@ -199,20 +201,22 @@ int target_save_vector(struct target *target, uint8_t image[TARGET_VECTOR_BYTES]
 }
 
 int target_load_vector(struct target *target, const uint8_t image[TARGET_VECTOR_BYTES]) {
-    return request(target,
-                   (struct inspection_request){.command = INSPECT_LOAD_VECTOR,
-                                               .len = TARGET_VECTOR_BYTES},
-                   image);
+    return request(
+        target,
+        (struct inspection_request){.command = INSPECT_LOAD_VECTOR, .len = TARGET_VECTOR_BYTES},
+        image);
 }
 
-int target_write(struct target *target, uint64_t address, bool physical, const void *from, size_t len) {
+int target_write(struct target *target, uint64_t address, bool physical, const void *from,
+                 size_t len) {
     const uint8_t *bytes = from;
     for (size_t done = 0, part; done < len; done += part) {
         part = len - done < INSPECTION_DATA_MAX ? len - done : INSPECTION_DATA_MAX;
         int rc = request(target,
                          (struct inspection_request){.command = INSPECT_WRITE_MEMORY,
                                                      .address = address + done,
-                                                     .len = (uint32_t)part, .physical = physical},
+                                                     .len = (uint32_t)part,
+                                                     .physical = physical},
                          bytes + done);
         if (rc)
             return rc;

@@ -1,7 +1,7 @@
 /* Inspection: the vCPU stops, steps, is changed and goes on, and every stop is where it should be.
  *
- * The engine runs in the test's first thread, as in a vCPU process; a second one is the monitor, with
- * the functions of inspect/target.h. */
+ * The engine runs in the test's first thread, as in a vCPU process; a second one is the monitor,
+ * with the functions of inspect/target.h. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -149,7 +149,8 @@ START_TEST(pause_comes_in_halt) {
 END_TEST
 
 /* A loop of ten rounds with a call, and a breakpoint in both. */
-GUEST(rounds, "mov $10, %ecx; xor %eax, %eax; 1: call 2f; dec %ecx; jnz 1b;" STOP "2: inc %eax; ret")
+GUEST(rounds,
+      "mov $10, %ecx; xor %eax, %eax; 1: call 2f; dec %ecx; jnz 1b;" STOP "2: inc %eax; ret")
 #define ROUNDS_LOOP (CODE + 7)
 #define ROUNDS_INC (CODE + 17)
 
@@ -184,7 +185,8 @@ START_TEST(breakpoint_stops_each_time_before_its_instruction) {
 END_TEST
 
 /* Set while the code runs chained, and cleared again. */
-GUEST(spinner, "1: incl 0x300000; call 2f; cmpl $0, 0x300004; je 1b; mov $3, %al;" STOP "2: nop; ret")
+GUEST(spinner,
+      "1: incl 0x300000; call 2f; cmpl $0, 0x300004; je 1b; mov $3, %al;" STOP "2: nop; ret")
 
 static void *visits(void *unused) {
     const uint32_t nop = CODE + (uint32_t)(spinner_end - spinner) - 2, one = 1;
@@ -235,7 +237,8 @@ START_TEST(step_runs_one_instruction) {
 END_TEST
 
 /* One element of a string a step; then the rest. */
-GUEST(filler, "mov $0x300000, %edi; mov $8, %ecx; mov $0x11, %al; rep stosb; mov 0x300007, %al;" STOP)
+GUEST(filler,
+      "mov $0x300000, %edi; mov $8, %ecx; mov $0x11, %al; rep stosb; mov 0x300007, %al;" STOP)
 
 static void *fills(void *unused) {
     expect_stop(STOP_ASKED, CODE);
@@ -260,17 +263,17 @@ START_TEST(step_runs_one_element_of_a_string) {
 END_TEST
 
 /* Writes and reads of a watched word and its neighbours, with all that reaches memory. */
-GUEST(accesses, "movl $1, 0x300ffc\n"            /* +0: not watched */
-                "movl $2, 0x301000\n"            /* +10: write */
-                "mov 0x301000, %eax\n"           /* +20: read */
-                "incl 0x301002\n"                /* +25: both, in part */
-                "movl $3, 0x301004\n"            /* +31: not watched */
-                "mov $0x301000, %edi\n"          /* +41 */
-                "stosl\n"                        /* +46: write */
+GUEST(accesses, "movl $1, 0x300ffc\n"                                       /* +0: not watched */
+                "movl $2, 0x301000\n"                                       /* +10: write */
+                "mov 0x301000, %eax\n"                                      /* +20: read */
+                "incl 0x301002\n"                                           /* +25: both, in part */
+                "movl $3, 0x301004\n"                                       /* +31: not watched */
+                "mov $0x301000, %edi\n"                                     /* +41 */
+                "stosl\n"                                                   /* +46: write */
                 "mov $0x300ff8, %esi; mov $0x302000, %edi; mov $16, %ecx\n" /* +47 */
-                "rep movsb\n"                    /* +62: reads, at the 9th element */
+                "rep movsb\n"                      /* +62: reads, at the 9th element */
                 "mov $0x301004, %esp; push %eax\n" /* +64, +69: write */
-                "pusha; mov $6, %al;" STOP)      /* +70 */
+                "pusha; mov $6, %al;" STOP)        /* +70 */
 
 static void expect_access(uint32_t eip, gva_t address) {
     go_on();
@@ -344,7 +347,8 @@ START_TEST(write_into_translated_code_is_seen) {
 }
 END_TEST
 
-GUEST(registers, "nop; pushf; pop %ecx; and $0x400, %ecx; lea (%eax,%ecx), %eax; add %ebx, %eax;" STOP)
+GUEST(registers,
+      "nop; pushf; pop %ecx; and $0x400, %ecx; lea (%eax,%ecx), %eax; add %ebx, %eax;" STOP)
 
 static void *changes_registers(void *unused) {
     expect_stop(STOP_ASKED, CODE);
@@ -375,7 +379,8 @@ START_TEST(registers_are_written_with_their_checks) {
 END_TEST
 
 /* Vector registers: read as the guest left them, changed, and hostile images survived. */
-GUEST(vectors, "mov $0x12345678, %eax; movd %eax, %xmm3; fninit; fld1; nop; movd %xmm3, %eax; shr $24, %eax;" STOP)
+GUEST(vectors, "mov $0x12345678, %eax; movd %eax, %xmm3; fninit; fld1; nop; movd %xmm3, %eax; shr "
+               "$24, %eax;" STOP)
 
 static void *changes_vectors(void *unused) {
     uint8_t image[TARGET_VECTOR_BYTES];
@@ -425,9 +430,11 @@ START_TEST(clock_stands_still_while_stopped) {
     uint64_t real = clock_host_tsc(), before = clock_now(&m.clock);
     run_with(takes_long);
     real = clock_host_tsc() - real;
-    uint64_t guest = (uint64_t)get32(DATA + 4) << 32 | get32(DATA), machine = clock_now(&m.clock) - before;
+    uint64_t guest = (uint64_t)get32(DATA + 4) << 32 | get32(DATA),
+             machine = clock_now(&m.clock) - before;
     ck_assert_uint_lt(guest, real - m.clock.tsc_hz / 2 + 1);
-    ck_assert_uint_lt(machine, 400000000u + (real - m.clock.tsc_hz / 2) * 1000000000u / m.clock.tsc_hz);
+    ck_assert_uint_lt(machine,
+                      400000000u + (real - m.clock.tsc_hz / 2) * 1000000000u / m.clock.tsc_hz);
 }
 END_TEST
 
@@ -470,7 +477,8 @@ int main(void) {
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_loop_test(tcase, pause_stands_still_and_goes_on, 0, ENGINE_VARIANTS);
     tcase_add_test(tcase, pause_comes_in_halt);
-    tcase_add_loop_test(tcase, breakpoint_stops_each_time_before_its_instruction, 0, ENGINE_VARIANTS);
+    tcase_add_loop_test(tcase, breakpoint_stops_each_time_before_its_instruction, 0,
+                        ENGINE_VARIANTS);
     tcase_add_loop_test(tcase, breakpoint_is_set_under_running_code, 0, ENGINE_VARIANTS);
     tcase_add_loop_test(tcase, step_runs_one_instruction, 0, ENGINE_VARIANTS);
     tcase_add_loop_test(tcase, step_runs_one_element_of_a_string, 0, ENGINE_VARIANTS);
