@@ -229,18 +229,9 @@ static void report_stop(struct gdb_session *s) {
     gdb_stop_reply(s, &why);
 }
 
-static void dispatch(struct gdb_session *s, const char *text) {
-    char command = *text++;
+/* Registers and memory. False: another packet. */
+static bool dispatch_data(struct gdb_session *s, char command, const char *text) {
     switch (command) {
-    case '?':
-        report_stop(s);
-        break;
-    case 'c':
-    case 's':
-    case 'C':
-    case 'S':
-        go(s, text, command == 's' || command == 'S', command == 'C' || command == 'S');
-        break;
     case 'g':
         read_all_registers(s);
         break;
@@ -259,6 +250,26 @@ static void dispatch(struct gdb_session *s, const char *text) {
     case 'M':
     case 'X':
         write_memory(s, text, command == 'X');
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
+static void dispatch(struct gdb_session *s, const char *text) {
+    char command = *text++;
+    if (dispatch_data(s, command, text))
+        return;
+    switch (command) {
+    case '?':
+        report_stop(s);
+        break;
+    case 'c':
+    case 's':
+    case 'C':
+    case 'S':
+        go(s, text, command == 's' || command == 'S', command == 'C' || command == 'S');
         break;
     case 'Z':
     case 'z':

@@ -45,7 +45,10 @@ struct target_watchpoint {
 
 struct target {
     struct vcpu *vcpu; /* NULL: no machine now */
-    const struct ram *ram;
+    const struct ram *ram; /* a copy, as it was when the machine stopped */
+    const struct ram *live_ram;
+    struct ram own_ram;
+    int event_fd; /* the mailbox's */
     struct inspection *inspection;
     pid_t pid;          /* of the vCPU process; 0: it has not started or has ended */
     bool announced;     /* listeners know of it */

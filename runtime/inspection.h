@@ -131,6 +131,7 @@ struct inspection {
     struct inspection_stop stop; /* the last */
     int event_fd;
     uint32_t stepping;          /* enum inspection_stepping */
+    gva_t over;                 /* STEPPING_OVER: where */
     struct inspection_stop hit; /* a watched access of the instruction that runs */
     /* Before the vCPU starts the monitor may fill these, too. */
     uint32_t breakpoint_count, watchpoint_count;
@@ -160,6 +161,10 @@ void inspection_check_next(struct vcpu *v);
 
 static inline bool inspection_wanted(const struct inspection *i) {
     return i && atomic_load_explicit(&i->asked, memory_order_relaxed) != STOP_NONE;
+}
+/* Has the instruction that runs met a watchpoint? */
+static inline bool inspection_was_met(const struct inspection *i) {
+    return i && i->hit.reason != STOP_NONE;
 }
 /* Is there a breakpoint at any of the bytes? */
 bool inspection_breaks_at(const struct inspection *i, gva_t address, uint32_t len);
