@@ -207,7 +207,7 @@ static unsigned wait_for_something(struct monitor *monitor, struct pollfd polls[
         [POLL_TRACE] = {monitor->vcpu->trace->notify_fd, POLLIN, 0},
         [POLL_SERIAL_OUT] = {outlet_poll_fd(&monitor->serial), POLLOUT, 0},
         [POLL_DEBUG_OUT] = {outlet_poll_fd(&monitor->debug), POLLOUT, 0},
-        [POLL_INSPECTION] = {monitor->target->inspection->event_fd, POLLIN, 0},
+        [POLL_INSPECTION] = {monitor->target->event_fd, POLLIN, 0},
     };
     memcpy(polls, wanted, sizeof wanted);
     unsigned count = sources_prepare(monitor->sources, polls + POLL_SOURCES);

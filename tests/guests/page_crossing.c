@@ -142,6 +142,7 @@ void guest_main(void) {
         code_across(long_move, SNIPPET_SIZE(long_move), back, 0x12345678);
     code_across(prefixed, SNIPPET_SIZE(prefixed), 9, 7);
     code_up_to_border();
+    across_four_gib();
     struct machine m = STAGE_RUN(3, prefixed);
     check_trap("length-15", &m, VECTOR_DONE, 0, CODE + SNIPPET_SIZE(prefixed));
     m = STAGE_RUN(3, too_long);
