@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bench/host/bench.h"
+#include "cli/explain.h"
 #include "cli/help.h"
 #include "cli/report.h"
 #include "cli/run.h"
@@ -43,7 +44,7 @@ static int open_demo(void) {
     return fd;
 }
 
-static int run_demo(struct options *options, engine_fn engine) {
+int run_demo(struct options *options, engine_fn engine) {
     char path[64];
     int fd = open_demo();
     if (fd < 0) {
@@ -82,6 +83,8 @@ int cli_main(int argc, char **argv, engine_fn engine) {
         return run_demo(&options, engine);
     case COMMAND_BENCH:
         return bench_main(argc - 1, argv + 1);
+    case COMMAND_EXPLAIN:
+        return explain_main(argc - 1, argv + 1, engine);
     case COMMAND_TRACE:
         return trace_command(&options);
     case COMMAND_SYMBOLS:

@@ -17,6 +17,7 @@
 #define MEMORY_MAX (3584 * MIB)
 #define CACHE_MIN (64u << 10)
 #define CACHE_MAX (1024 * MIB)
+#define GDB_PORT "1234" /* of -s */
 #define REUSE_MAX 1000000u
 
 enum option_id {
@@ -42,6 +43,9 @@ enum option_id {
     OPTION_ACCEL,
     OPTION_CALLOUT,
     OPTION_SYMBOLS,
+    OPTION_GDB,
+    OPTION_GDB_USUAL,
+    OPTION_START_STOPPED,
     OPTION_DEBUG,
     OPTION_HELP,
     OPTION_HELP_CALLOUTS,
@@ -75,6 +79,9 @@ static const struct option long_options[] = {
     {"callout", required_argument, NULL, OPTION_CALLOUT},
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
     {"system-map", required_argument, NULL, OPTION_SYMBOLS},
+    {"gdb", required_argument, NULL, OPTION_GDB},
+    {"s", no_argument, NULL, OPTION_GDB_USUAL},
+    {"S", no_argument, NULL, OPTION_START_STOPPED},
     {"debug", required_argument, NULL, OPTION_DEBUG},
     {"help", no_argument, NULL, OPTION_HELP},
     {"h", no_argument, NULL, OPTION_HELP},
@@ -318,6 +325,13 @@ static int apply_option(struct options *options, int option, const char *value,
         return add_callout(options, value, error);
     case OPTION_SYMBOLS:
         return set_file(&options->symbols, "symbols", value, error);
+    case OPTION_GDB:
+    case OPTION_GDB_USUAL:
+        options->gdb = value ? value : GDB_PORT;
+        return 0;
+    case OPTION_START_STOPPED:
+        options->start_stopped = true;
+        return 0;
     case OPTION_DEBUG:
         return parse_debug(options, value, error);
     case OPTION_HELP:
@@ -355,6 +369,8 @@ static int parse_command(struct options *options, const char *word, struct error
         options->command = COMMAND_BENCH;
     else if (!strcmp(word, "trace"))
         options->command = COMMAND_TRACE;
+    else if (!strcmp(word, "explain"))
+        options->command = COMMAND_EXPLAIN;
     else if (!strcmp(word, "symbols"))
         options->command = COMMAND_SYMBOLS;
     else if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
@@ -363,7 +379,8 @@ static int parse_command(struct options *options, const char *word, struct error
         options->command = COMMAND_VERSION;
     else
         return error_set(
-            error, "unknown command '%s': run, demo, bench or symbols (see ring3 --help)", word);
+            error, "unknown command '%s': run, demo, bench, explain or symbols (see ring3 --help)",
+            word);
     return 0;
 }
 
@@ -384,6 +401,8 @@ static int check_accel(const struct options *options, struct error *error) {
         return 0;
     if (options->callout_count)
         return error_set(error, "--callout '%s': only with --accel bt", options->callouts[0]);
+    if (options->gdb)
+        return error_set(error, "--gdb '%s': only with --accel bt", options->gdb);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
         engine->no_prefault || engine->evict_always || engine->cache_bytes || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");
@@ -415,7 +434,8 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
     *options = (struct options){
         .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
     if (argc < 2)
-        return error_set(error, "no command: run, demo, bench or symbols (see ring3 --help)");
+        return error_set(error,
+                         "no command: run, demo, bench, explain or symbols (see ring3 --help)");
     if (parse_command(options, argv[1], error))
         return -1;
     if (!has_options(options))
@@ -433,6 +453,8 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
         return 0;
     if (check_accel(options, error) || options_check_trace(options, error))
         return -1;
+    if (options->start_stopped && !options->gdb)
+        return error_set(error, "-S: nobody could start the guest: give --gdb or -s, too");
     return options->command == COMMAND_DEMO || options->command == COMMAND_TRACE
                ? 0
                : check_guest(options, error);

@@ -17,6 +17,7 @@ enum command {
     COMMAND_DEMO,
     COMMAND_PROFILE, /* run, with a profile at the end */
     COMMAND_BENCH,   /* the rest of the line is its own business */
+    COMMAND_EXPLAIN, /* the rest of the line is its own business */
     COMMAND_TRACE,   /* no guest: formats a binary log */
     COMMAND_SYMBOLS, /* likewise */
     COMMAND_HELP,
@@ -53,6 +54,8 @@ struct options {
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
     const char *symbols; /* file */
+    const char *gdb;   /* where to listen for a debugger, or NULL */
+    bool start_stopped;
     enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */
     bool inject;                  /* engine.inject has a range */

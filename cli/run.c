@@ -23,6 +23,7 @@
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
+#include "inspect/gdb.h"
 #include "inspect/profile.h"
 #include "inspect/trace_filter.h"
 #include "kvm/kvm.h"
@@ -50,6 +51,7 @@ struct session {
     int signal;    /* the signal that ended the session, or 0 */
     struct sources sources;
     struct target target;
+    struct gdb *gdb; /* NULL: nobody may debug */
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
 
@@ -90,6 +92,15 @@ static bool write_profile(const struct session *session) {
             report_line("%s", error.text);
             done = false;
         }
+    return done;
+}
+
+/* No boot will follow. False: not everything could be written, which was said. */
+static bool finish_watching(struct session *session) {
+    bool done = write_profile(session);
+    if (session->trace)
+        done &= trace_output_close(session->trace);
+    session->trace = NULL;
     return done;
 }
 
@@ -422,6 +433,16 @@ static int prepare_kvm(struct session *session, struct error *error) {
     return 0;
 }
 
+static void say(const char *line) { report_line("%s", line); }
+
+static int prepare_inspection(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    session->target.start_stopped = options->start_stopped;
+    if (options->gdb)
+        session->gdb = gdb_open(options->gdb, &session->target, &session->sources, say, error);
+    return options->gdb && !session->gdb ? -1 : 0;
+}
+
 int run_machine(const struct options *options, engine_fn engine) {
     struct session session = {
         .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
@@ -432,11 +453,13 @@ int run_machine(const struct options *options, engine_fn engine) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
     } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
-               prepare_trace(&session, &error) || prepare_profile(&session, &error)) {
+               prepare_trace(&session, &error) || prepare_profile(&session, &error) ||
+               prepare_inspection(&session, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
-        if (!write_profile(&session))
+        gdb_close(session.gdb, status);
+        if (!finish_watching(&session))
             status = STATUS_HOST_FAILURE;
         if (session.stats.boots)
             stats_print(&session.stats, options->stats);
@@ -449,8 +472,8 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (session.debug_fd > STDERR_FILENO)
         close(session.debug_fd);
     user_callouts_release(&session.user_callouts);
-    if (session.trace && !trace_output_close(session.trace))
-        status = STATUS_HOST_FAILURE;
+    if (session.trace) /* there was no boot */
+        trace_output_close(session.trace);
     if (session.profile)
         profile_free(session.profile);
     names_release(&session.names);

@@ -108,6 +108,7 @@ static int add_segment(struct kernel_image *image, const Elf32_Phdr *header, str
         return error_set(error, "%s: more than %u segments", image->name, KERNEL_SEGMENTS_MAX);
     image->segments[image->segment_count++] =
         (struct kernel_segment){.start = header->p_vaddr,
+                                .load = header->p_paddr,
                                 .size = header->p_filesz,
                                 .bytes = image->bytes + header->p_offset,
                                 .executable = header->p_flags & PF_X};
@@ -191,4 +192,16 @@ size_t kernel_image_at(const struct kernel_image *image, gva_t start, const uint
         }
     }
     return 0;
+}
+
+gva_t kernel_image_linked(const struct kernel_image *image, gva_t address) {
+    const uint8_t *at;
+    if (kernel_image_at(image, address, &at))
+        return address;
+    for (unsigned i = 0; i < image->segment_count; i++) {
+        const struct kernel_segment *segment = &image->segments[i];
+        if (address - segment->load < segment->size)
+            return address - segment->load + segment->start;
+    }
+    return address;
 }

@@ -16,7 +16,8 @@
 #define KERNEL_SEGMENTS_MAX 64u
 
 struct kernel_segment {
-    gva_t start; /* the address it is linked at */
+    gva_t start;   /* the address it is linked at */
+    uint32_t load; /* the physical one */
     uint32_t size;
     const uint8_t *bytes; /* in the image */
     bool executable;
@@ -40,6 +41,8 @@ int kernel_image_from(struct kernel_image *image, const char *name, const uint8_
                       size_t size, struct error *error);
 void kernel_image_close(struct kernel_image *image);
 
+/* The linked address of one that may be physical, as a kernel's entry is. */
+gva_t kernel_image_linked(const struct kernel_image *image, gva_t address);
 /* What the file holds from linked address `start` on: how many bytes, and *at their place; 0:
  * nothing. */
 size_t kernel_image_at(const struct kernel_image *image, gva_t start, const uint8_t **at);

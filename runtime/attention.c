@@ -13,8 +13,6 @@
 #include "runtime/system.h"
 #include "translator/tripwire.h"
 
-/* Within reach of a 32-bit displacement, out of the way of everything. */
-#define POLL_PAGE 0x20000000ul
 #define NS_PER_SECOND 1000000000ull
 
 void attention_close_poll(struct engine *e) {
