@@ -19,6 +19,8 @@
 #include "inspect/gdb_session.h"
 #include "inspect/listen.h"
 
+#define GOODBYE_READS 64
+
 static const char refusal[] = "ring3: another debugger is attached\n";
 
 struct gdb {
@@ -46,6 +48,7 @@ static void part(struct gdb *gdb) {
     gdb->peer.fd = -1;
     gdb->settling = false;
     gdb->cleaning = !gdb_session_clear_points(&gdb->session);
+    gdb->door.events = gdb->cleaning ? 0 : POLLIN;
     if (gdb->cleaning)
         target_pause(gdb->target);
     else
@@ -64,9 +67,11 @@ static bool flush(struct gdb *gdb) {
     return true;
 }
 
-/* What the peer is waited for from now on. */
+/* What is waited for from now on. Whoever else knocks waits until the machine stands: the peer may
+ * be gone by then. */
 static void settle_events(struct gdb *gdb) {
     bool reads = !gdb->settling && !gdb->session.resetting;
+    gdb->door.events = reads && !gdb->cleaning ? POLLIN : 0;
     gdb->peer.events = (short)((reads ? POLLIN : 0) | (gdb->session.out_size ? POLLOUT : 0));
 }
 
@@ -129,11 +134,22 @@ static void attach(struct gdb *gdb, int fd) {
         part(gdb);
 }
 
+/* A debugger that detaches and comes again must not meet itself. */
+static void hear_goodbye(struct gdb *gdb) {
+    for (unsigned i = 0; gdb->peer.fd >= 0 && i < GOODBYE_READS; i++) {
+        struct pollfd ready = {.fd = gdb->peer.fd, .events = POLLIN};
+        if (gdb->settling || gdb->session.resetting || poll(&ready, 1, 0) <= 0)
+            return;
+        serve_peer(&gdb->peer, ready.revents);
+    }
+}
+
 static void serve_door(struct source *source, short revents) {
     struct gdb *gdb = source->opaque;
     (void)revents;
-    if (gdb->cleaning)
-        return;
+    hear_goodbye(gdb);
+    if (!source->events)
+        return; /* later */
     int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return;
@@ -151,6 +167,7 @@ static void clean(struct gdb *gdb, const struct inspection_stop *why) {
     bool ours = why->reason == STOP_ASKED || why->reason == STOP_STEP ||
                 gdb_session_has_point(&gdb->session, why);
     gdb->cleaning = !gdb_session_clear_points(&gdb->session);
+    gdb->door.events = gdb->cleaning ? 0 : POLLIN;
     if (ours && !gdb->cleaning)
         unless_running(gdb);
 }
