@@ -19,7 +19,7 @@ enum command {
     COMMAND_BENCH,   /* the rest of the line is its own business */
     COMMAND_EXPLAIN, /* the rest of the line is its own business */
     COMMAND_TRACE,   /* no guest: formats a binary log */
-    COMMAND_SYMBOLS, /* likewise */
+    COMMAND_SYMBOLS,
     COMMAND_HELP,
     COMMAND_VERSION,
     COMMAND_HELP_CALLOUTS,
