@@ -278,7 +278,6 @@ bool engine_iterate(struct vcpu *v) {
         attention_pay(v);
         e->last_leave = LEAVE_STOP;
     }
-    }
     if (v->cpu.halted) {
         attention_halt(v);
         inspection_awake(v);
