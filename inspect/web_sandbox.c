@@ -6,6 +6,7 @@
 
 #include "inspect/web_private.h"
 
+#ifndef RING3_SANITIZED
 static const int plain_calls[] = {
     SCMP_SYS(accept4),         SCMP_SYS(accept),       SCMP_SYS(read),
     SCMP_SYS(write),           SCMP_SYS(writev),       SCMP_SYS(recvfrom),
@@ -20,7 +21,6 @@ static const int plain_calls[] = {
     SCMP_SYS(restart_syscall), SCMP_SYS(fstat),        SCMP_SYS(newfstatat),
 };
 
-#ifndef RING3_SANITIZED
 static int add_rules(scmp_filter_ctx filter) {
     struct scmp_arg_cmp not_exec = SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
     int rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &not_exec);
