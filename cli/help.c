@@ -33,6 +33,8 @@ static const char usage[] =
     "  --accel bt|kvm         how to run the guest: binary translation (default), or /dev/kvm\n"
     "  --callout 'EVENT=library.so:function(types)'\n"
     "                         call a function of yours when the guest does EVENT (ring3(1))\n"
+    "  --plugin FILE.so[,key=value...]\n"
+    "                         load a plugin (docs/plugins.md)\n"
     "  --system-map FILE      System.map with the symbols that events may name\n"
     "  --help-callouts        print the table of callouts, in markdown\n"
     "  --help-instructions    print the names of the instruction table's rows\n"

@@ -33,6 +33,7 @@ enum option_id {
     OPTION_LOG,
     OPTION_ACCEL,
     OPTION_CALLOUT,
+    OPTION_PLUGIN,
     OPTION_SYSTEM_MAP,
     OPTION_DEBUG,
     OPTION_HELP,
@@ -57,6 +58,7 @@ static const struct option long_options[] = {
     {"log", required_argument, NULL, OPTION_LOG},
     {"accel", required_argument, NULL, OPTION_ACCEL},
     {"callout", required_argument, NULL, OPTION_CALLOUT},
+    {"plugin", required_argument, NULL, OPTION_PLUGIN},
     {"system-map", required_argument, NULL, OPTION_SYSTEM_MAP},
     {"debug", required_argument, NULL, OPTION_DEBUG},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -151,6 +153,13 @@ static int add_callout(struct options *options, const char *text, struct error *
     if (options->callout_count == USER_CALLOUTS_MAX)
         return error_set(error, "--callout '%s': more than %d of them", text, USER_CALLOUTS_MAX);
     options->callouts[options->callout_count++] = text;
+    return 0;
+}
+
+static int add_plugin(struct options *options, const char *text, struct error *error) {
+    if (options->plugin_count == PLUGIN_OPTIONS_MAX)
+        return error_set(error, "--plugin '%s': more than %d of them", text, PLUGIN_OPTIONS_MAX);
+    options->plugins[options->plugin_count++] = text;
     return 0;
 }
 
@@ -293,6 +302,8 @@ static int apply_option(struct options *options, int option, const char *value,
         return parse_accel(options, value, error);
     case OPTION_CALLOUT:
         return add_callout(options, value, error);
+    case OPTION_PLUGIN:
+        return add_plugin(options, value, error);
     case OPTION_SYSTEM_MAP:
         return set_file(&options->system_map, "system-map", value, error);
     case OPTION_DEBUG:
@@ -355,6 +366,8 @@ static int check_accel(const struct options *options, struct error *error) {
         return 0;
     if (options->callout_count)
         return error_set(error, "--callout '%s': only with --accel bt", options->callouts[0]);
+    if (options->plugin_count)
+        return error_set(error, "--plugin '%s': only with --accel bt", options->plugins[0]);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
         engine->no_prefault || engine->evict_always || engine->cache_bytes || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");

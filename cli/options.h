@@ -9,7 +9,9 @@
 #include "base/error.h"
 #include "loader/loader.h"
 #include "runtime/engine.h"
-#include "runtime/user_callouts.h"
+#include "runtime/plugins.h"
+
+#define PLUGIN_OPTIONS_MAX 16
 
 enum command {
     COMMAND_RUN,
@@ -41,6 +43,8 @@ struct options {
     uint32_t trace_channels;
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
+    const char *plugins[PLUGIN_OPTIONS_MAX];
+    unsigned plugin_count;
     const char *system_map;
     enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/plugins.h"
 #include "runtime/system.h"
 #include "translator/tripwire.h"
 
@@ -89,6 +90,7 @@ static void run_devices(struct vcpu *v) {
 }
 
 static void deliver_external(struct vcpu *v, unsigned vector) {
+    PLUGIN_EVENT(v, IRQ, vector, v->cpu.eip);
     TRACE2(v->trace, irq, "interrupt %llx at %llx", vector, v->cpu.eip);
     v->cpu.halted = false;
     if (interrupt_deliver(v, (uint8_t)vector, DELIVER_EXTERNAL, v->cpu.eip, false, 0) ==

@@ -7,8 +7,9 @@
 
 #include "base/clock.h"
 #include "runtime/engine_private.h"
+#include "runtime/instrument.h"
+#include "runtime/plugins.h"
 #include "runtime/system.h"
-#include "runtime/user_callouts.h"
 #include "runtime/vector_state.h"
 
 #define COPY_MAX 512u
@@ -26,7 +27,7 @@ struct fetched {
 struct hint_context {
     struct vcpu *v;
     struct engine *engine;
-    const struct user_callouts *callouts;
+    const struct plugins *plugins;
     gpa_t gpa;
     uint32_t eip;
 };
@@ -59,7 +60,7 @@ static uint8_t user_hint_at(void *opaque, uint32_t eip) {
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
-    return user_callouts_entry(((const struct hint_context *)opaque)->callouts, linear);
+    return plugins_entry(((const struct hint_context *)opaque)->plugins, linear);
 }
 
 static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
@@ -96,6 +97,7 @@ static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
     if (!walk.ok) {
         v->fault = (struct guest_fault){.vector = VEC_PF, .has_error = true, .error = walk.error,
                                         .cr2 = gva};
+        PLUGIN_EVENT(v, TRUE_FAULT, gva, walk.error, v->cpu.eip);
         return false;
     }
     *gpa = ram_locate(v->ram, walk.gpa);
@@ -149,7 +151,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
-    *context = (struct hint_context){v, e, v->user_callouts, code->gpa, cpu->eip};
+    *context = (struct hint_context){v, e, v->plugins, code->gpa, cpu->eip};
     return (struct translate_request){
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
         .linear = cpu->seg[SEG_CS].base + cpu->eip,
@@ -165,11 +167,37 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
         .hint = cpu_cpl(cpu) == 3 ? user_hint_at : hint_at,
-        .watch = v->user_callouts ? watch_at : NULL,
+        .watch = v->plugins && !e->finishing ? watch_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
         .peek = e->options.no_chain ? NULL : peek_at,
         .opaque = context,
     };
+}
+
+/* The decoder is not ours: it may use vector registers. */
+static enum translate_status translate_once(struct engine *e, const struct translate_request *req,
+                                            uint32_t at, struct translation *t) {
+    vector_save(e->vector_area, e->use_xsave);
+    enum translate_status status = translate_block(req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
+    vector_restore(e->vector_area, e->use_xsave);
+    return status;
+}
+
+/* Plugins see the block, and what they want put into it is. */
+static void instrument(struct vcpu *v, struct translate_request *req, const struct fetched *code,
+                       uint32_t at, bool one_shot, struct translation *t) {
+    struct engine *e = v->engine;
+    while (!instrument_fits(t)) {
+        req->max_insns = t->insn_count / 2;
+        enum translate_status status = translate_once(e, req, at, t);
+        assert(status == TRANSLATE_OK);
+    }
+    uint32_t count = t->insn_count;
+    e->probed = instrument_ask(v, req, t, code->gpa, one_shot);
+    if (!e->probed)
+        return;
+    enum translate_status status = translate_once(e, req, at, t);
+    assert(status == TRANSLATE_OK && t->insn_count == count);
 }
 
 /* Translates into the cache at offset `at`. False: a fetch fault in v->fault. */
@@ -178,25 +206,26 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     struct engine *e = v->engine;
     struct hint_context context;
     struct translate_request req = request_for(v, code, &context, one_shot);
+    bool asks = plugins_want(v->plugins, RING3_EVENT_TRANSLATE) && !e->finishing;
     uint64_t start = clock_host_tsc();
-    vector_save(e->vector_area, e->use_xsave); /* the decoder is not ours */
-    enum translate_status status =
-        translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
+    e->probed = false;
+    if (asks)
+        instrument_prepare(&req);
+    enum translate_status status = translate_once(e, &req, at, t);
     if (status == TRANSLATE_MORE) {
-        vector_restore(e->vector_area, e->use_xsave);
         if (!copy_second(v, code, req.linear, !one_shot))
             return false;
         req.len = code->len;
-        vector_save(e->vector_area, e->use_xsave);
-        status = translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
+        status = translate_once(e, &req, at, t);
     }
-    vector_restore(e->vector_area, e->use_xsave);
     if (status == TRANSLATE_MORE) {
         assert(code->len - 1 == code->beyond);
         fault_raise_gp(v, 0);
         return false;
     }
     assert(status == TRANSLATE_OK);
+    if (asks)
+        instrument(v, &req, code, at, one_shot, t);
     v->counters->translate_cycles += clock_host_tsc() - start;
     return true;
 }
@@ -205,7 +234,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     struct translation t;
-    struct fragment *f = fragment_new(v);
+    struct fragment *f = instrument_has_room(v->plugins) ? fragment_new(v) : NULL;
     if (!f) {
         fragments_flush_all(v);
         f = fragment_new(v);
@@ -213,6 +242,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     }
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
     copy_first(v, code, linear, true);
+    PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
     if (with_pad) { /* reached indirectly: its pad stands right before it */
         f->pad = f->code;
         f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL,
@@ -224,6 +254,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     f->gpa2 = t.guest_len > code->page_bytes ? code->gpa2 : 0;
     f->eip = cpu->eip;
     f->space = code_space_of(cpu);
+    f->probed = e->probed;
     fragment_commit(v, f, &t);
     TRACE6(v->trace, translate, "%llx (physical %llx mode %llx): %lld guest bytes, %lld host bytes at %llx",
            linear, f->gpa, f->space.mode, f->guest_len, f->code_len, e->cache_exec + f->code);

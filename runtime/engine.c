@@ -16,12 +16,14 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/guest_access.h"
+#include "runtime/plugins.h"
 #include "runtime/sandbox.h"
 #include "runtime/system.h"
 #include "runtime/vector_state.h"
 #include "runtime/stepping.h"
 
 #define SPECIAL_PAGES_MAX 8u
+#define FINISH_TRIES_MAX 16u
 #define HWCAP2_FSGSBASE_BIT (1ul << 1)
 
 void engine_host_failure(struct vcpu *v, const char *what, int error_number) {
@@ -55,7 +57,7 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     bool crc32 = ecx >> 20 & 1; /* SSE4.2 */
     if (!crc32 || !(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT))
         return -ENOTSUP;
-    e->vector_area = mmap(NULL, VECTOR_AREA_SIZE, PROT_READ | PROT_WRITE,
+    e->vector_area = mmap(NULL, 2 * VECTOR_AREA_SIZE, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (e->vector_area == MAP_FAILED)
         return -errno;
@@ -79,7 +81,9 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
 /* The instruction at EIP writes to a page with translated code: that code goes, and the write is
  * done by a fragment of its own, beside any cache. */
 static int run_one_shot(struct vcpu *v) {
+    v->engine->finishing = true;
     struct fragment *f = build_one_shot(v);
+    v->engine->finishing = false;
     return f ? engine_enter(&v->cpu, v->engine->cache_exec + f->code) : LEAVE_FAULT;
 }
 
@@ -134,6 +138,18 @@ static int check_operands(struct vcpu *v) {
     if (there)
         fault_raise_gp(v, 0);
     return LEAVE_FAULT;
+}
+
+/* An instruction that waits for another translation is finished by one-shots where plugins have been
+ * told that it begins: they are told once. */
+static int finish_begun(struct vcpu *v) {
+    int reason = LEAVE_RETRY;
+    for (unsigned tries = 0; reason == LEAVE_RETRY && tries < FINISH_TRIES_MAX; tries++) {
+        fragments_invalidate_insn(v, v->engine->retranslate_gpa);
+        v->cpu.interrupt_shadow = false;
+        reason = run_special(v, run_one_shot(v), 0);
+    }
+    return reason;
 }
 
 /* An instruction may meet several such pages, with two operands that cross pages; those met before
@@ -201,7 +217,9 @@ static int step(struct vcpu *v, int last) {
     cpu->debug_shadow = false;
     if (!(mode & MODE_DEBUG))
         cpu->sys_flags &= ~FL_RF;
+    PLUGIN_EVENT(v, ENTER, cpu->seg[SEG_CS].base + cpu->eip);
     int reason = engine_enter(cpu, e->cache_exec + f->code + at);
+    PLUGIN_EVENT(v, EXIT, (unsigned)reason, cpu->seg[SEG_CS].base + cpu->eip);
     if (e->options.no_reuse && ++e->uses % e->options.no_reuse == 0)
         fragment_forget(v, f);
     if (shadow && (cpu->irq_pending || cpu->nmi_pending))
@@ -209,6 +227,8 @@ static int step(struct vcpu *v, int last) {
     if (reason != LEAVE_RETRY)
         e->fault_repeats = 0;
     reason = run_special(v, reason, 0);
+    if (reason == LEAVE_RETRY && v->plugins)
+        reason = finish_begun(v);
     if (reason == LEAVE_RETRY)
         fragments_invalidate_insn(v, e->retranslate_gpa);
     if (reason == LEAVE_RETRY && shadow) { /* which covers one instruction, still to come */
@@ -257,6 +277,8 @@ int engine_run(struct vcpu *v, const struct engine_options *options) {
         return status;
     }
     cpu_update_mode(&v->cpu, cpu_cpl(&v->cpu));
+    plugins_begin(v);
     run(v);
+    plugins_end(v);
     return v->exit == EXIT_HOST_FAILURE ? -EIO : 0;
 }

@@ -76,6 +76,7 @@ struct fragment {
     uint32_t exits;    /* its own, in the pool */
     uint8_t exit_count;
     bool dead;
+    bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
 };
 
 #define HASH_SIZE 262144u
@@ -177,6 +178,8 @@ struct engine {
     bool injected;          /* the next instruction has had its injected interrupt */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
+    bool finishing; /* a one-shot ends an instruction that plugins know to have begun */
+    bool probed;    /* the last translation */
     bool check_operands;   /* one-shots treat no segment as flat */
     gva_t crossing_gva;    /* LEAVE_CROSSING: where beyond the end it was */
     bool crossing_write;
@@ -204,7 +207,7 @@ struct engine {
     struct code_space return_space, user_return_space;
     bool returns_stale, user_returns_stale;
 
-    uint8_t *vector_area; /* XSAVE or FXSAVE image, 64-byte aligned */
+    uint8_t *vector_area; /* two XSAVE or FXSAVE images, 64-byte aligned; the second is for plugins */
     bool use_xsave;
 };
 

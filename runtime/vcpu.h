@@ -70,7 +70,7 @@ struct vcpu {
     struct trace *trace;
     struct counters *counters;
     struct engine *engine; /* translation cache, windows, links: private to the vCPU process */
-    struct user_callouts *user_callouts; /* NULL: none */
+    struct plugins *plugins; /* NULL: none */
     bool behind_mov_ss; /* the instruction that runs is in the shadow of one */
     bool no_wrapping; /* operands that cross 4 GiB fault in flat segments, too */
     uint32_t breakpoint_hits; /* DR6 bits of the data and I/O breakpoints that this instruction met */
