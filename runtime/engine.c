@@ -23,7 +23,6 @@
 #include "runtime/stepping.h"
 
 #define SPECIAL_PAGES_MAX 8u
-#define FINISH_TRIES_MAX 16u
 #define HWCAP2_FSGSBASE_BIT (1ul << 1)
 
 void engine_host_failure(struct vcpu *v, const char *what, int error_number) {
@@ -140,18 +139,6 @@ static int check_operands(struct vcpu *v) {
     return LEAVE_FAULT;
 }
 
-/* An instruction that waits for another translation is finished by one-shots where plugins have been
- * told that it begins: they are told once. */
-static int finish_begun(struct vcpu *v) {
-    int reason = LEAVE_RETRY;
-    for (unsigned tries = 0; reason == LEAVE_RETRY && tries < FINISH_TRIES_MAX; tries++) {
-        fragments_invalidate_insn(v, v->engine->retranslate_gpa);
-        v->cpu.interrupt_shadow = false;
-        reason = run_special(v, run_one_shot(v), 0);
-    }
-    return reason;
-}
-
 /* An instruction may meet several such pages, with two operands that cross pages; those met before
  * stay as they are until it is done. A repeated string that meets more of them comes back here. */
 static int run_special(struct vcpu *v, int reason, unsigned pages) {
@@ -161,6 +148,25 @@ static int run_special(struct vcpu *v, int reason, unsigned pages) {
         return write_to_code(v, pages + 1);
     if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_UNCLAIMED)
         return access_unclaimed(v, pages + 1);
+    return reason;
+}
+
+/* The instruction at EIP waits for another translation, and plugins know already that it has begun: it is
+ * entered behind what they have put before it, at once, so that nothing comes in between. */
+static int resume_begun(struct vcpu *v) {
+    struct engine *e = v->engine;
+    int reason;
+    do {
+        uint32_t at;
+        fragments_invalidate_insn(v, e->retranslate_gpa);
+        struct fragment *f = build_find(v, false, &at);
+        if (!f)
+            return LEAVE_FAULT;
+        v->behind_mov_ss = v->cpu.debug_shadow;
+        v->cpu.interrupt_shadow = v->cpu.debug_shadow = false;
+        reason = engine_enter(&v->cpu, e->cache_exec + f->code + fragment_body(e, f, at));
+        reason = run_special(v, reason, 0);
+    } while (reason == LEAVE_RETRY);
     return reason;
 }
 
@@ -227,14 +233,14 @@ static int step(struct vcpu *v, int last) {
     if (reason != LEAVE_RETRY)
         e->fault_repeats = 0;
     reason = run_special(v, reason, 0);
-    if (reason == LEAVE_RETRY && v->plugins)
-        reason = finish_begun(v);
-    if (reason == LEAVE_RETRY)
-        fragments_invalidate_insn(v, e->retranslate_gpa);
     if (reason == LEAVE_RETRY && shadow) { /* which covers one instruction, still to come */
         cpu->interrupt_shadow = shadow;
         cpu->debug_shadow = debug_shadow;
     }
+    if (reason == LEAVE_RETRY && v->plugins)
+        reason = resume_begun(v);
+    else if (reason == LEAVE_RETRY)
+        fragments_invalidate_insn(v, e->retranslate_gpa);
     if (mode & (MODE_TF | MODE_DEBUG) && (reason == LEAVE_LOOKUP_ || reason == LEAVE_STOP))
         after_step(v, mode);
     return reason;

@@ -237,6 +237,8 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
                                  const struct code_space *space, uint32_t *at);
 struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fragment */
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
+/* Where the instruction whose code starts `at` bytes behind its fragment's can be run again. */
+uint32_t fragment_body(const struct engine *e, const struct fragment *f, uint32_t at);
 /* A fragment goes; its code stays as long as the others'. */
 void fragment_forget(struct vcpu *v, struct fragment *f);
 /* Every fragment with code on the page goes; `counter` counts them. */

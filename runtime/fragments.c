@@ -233,6 +233,10 @@ const struct insn_map *fragment_insn(const struct engine *e, const struct fragme
     return found;
 }
 
+uint32_t fragment_body(const struct engine *e, const struct fragment *f, uint32_t at) {
+    return fragment_insn(e, f, (uintptr_t)e->cache_exec + f->code + at)->body;
+}
+
 static void patch(struct engine *e, uint32_t site, uint32_t rel) {
     __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
 }
