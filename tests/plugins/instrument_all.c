@@ -2,7 +2,7 @@
  * a call, and calls for memory operands. At the end it compares them: what the inline counters say must
  * be what the calls say, and a sample of each Nth must have come N times less often.
  *
- *   --plugin instrument_all.so,every=7
+ *   --plugin instrument_all.so,out=FILE,every=7
  *
  * It also looks at every event there is. */
 #include <stdio.h>
@@ -14,7 +14,7 @@
 RING3_PLUGIN();
 
 static const struct ring3_api *api;
-static ring3_handle counter;
+static ring3_handle counter, out = RING3_STDERR;
 static uint64_t every = 7;
 static uint64_t asked, refused, executed, sampled, accesses, read_back, events[RING3_EVENT_COUNT];
 
@@ -74,9 +74,9 @@ static void on_end(void *opaque, const struct ring3_event *event) {
                        (unsigned long long)asked, (unsigned long long)refused, (unsigned long long)executed,
                        (unsigned long long)counted, (unsigned long long)sampled,
                        (unsigned long long)accesses, (unsigned long long)read_back);
-    api->write_output(RING3_STDERR, line, (size_t)len);
+    api->write_output(out, line, (size_t)len);
     if (counted != executed || refused || !executed)
-        api->write_output(RING3_STDERR, "instrumented: WRONG\n", 20);
+        api->write_output(out, "instrumented: WRONG\n", 20);
 }
 
 int ring3_plugin_start(const struct ring3_api *given, int argc, char **argv) {
@@ -86,9 +86,12 @@ int ring3_plugin_start(const struct ring3_api *given, int argc, char **argv) {
     };
     int status = 0;
     api = given;
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc; i++) {
         if (!strncmp(argv[i], "every=", 6))
             every = strtoull(argv[i] + 6, NULL, 10);
+        if (!strncmp(argv[i], "out=", 4))
+            status |= api->open_output(argv[i] + 4, &out);
+    }
     status |= api->new_counter(&counter);
     status |= api->subscribe("translate", on_translate, NULL);
     status |= api->subscribe("end", on_end, NULL);
