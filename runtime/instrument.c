@@ -279,12 +279,16 @@ int plugin_count(uint32_t index, ring3_handle counter) {
 static void tell_accesses(struct vcpu *v, const struct probe_site *site) {
     struct ring3_event event = {.size = sizeof event, .kind = RING3_EVENT_MEMORY};
     int64_t step = v->cpu.flags & FL_DF ? -1 : 1;
+    const struct access *one = &site->accesses[0];
+    uint32_t count = access_count(&v->cpu, one);
+    if (count > 1 && one->flags & ACCESS_COMPARES)
+        count = plugin_compare_count(v, site->accesses, site->access_count, count);
     for (unsigned i = 0; i < site->access_count; i++) {
         const struct access *a = &site->accesses[i];
         event.memory = (struct ring3_memory){
             .address = access_address(&v->cpu, a), .size = a->size,
             .kind = (a->flags & ACCESS_READS ? RING3_READ : 0) | (a->flags & ACCESS_WRITES ? RING3_WRITE : 0),
-            .count = access_count(&v->cpu, a),
+            .count = count,
             .step = (uint64_t)(a->flags & ACCESS_STEPS ? step * a->size : a->size), .insn = site->linear};
         if (event.memory.count)
             plugin_call(v, site->plugin, site->callback, site->opaque, &event);

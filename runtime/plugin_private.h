@@ -87,6 +87,11 @@ int plugin_write_physical(uint64_t address, const void *from, size_t len);
 int plugin_get_register(uint32_t reg, uint32_t *value);
 int plugin_set_register(uint32_t reg, uint32_t value);
 
+/* plugin_strings.c: how often a repeated SCAS or CMPS will go round, `most` at most. */
+struct access;
+uint32_t plugin_compare_count(const struct vcpu *v, const struct access *accesses, unsigned access_count,
+                              uint32_t most);
+
 /* instrument.c */
 int instrumentation_make(struct plugins *plugins);
 void instrumentation_free(struct plugins *plugins);

@@ -57,6 +57,9 @@ static void set_string(const ZydisDecodedInstruction *z, struct access *a) {
         a->flags |= ACCESS_REPEATS;
     if (z->address_width == 16)
         a->flags |= ACCESS_COUNT16;
+    unsigned family = z->opcode & 0xfeu;
+    a->flags |= family == 0xa6 || family == 0xae ? ACCESS_COMPARES : 0;
+    a->flags |= z->attributes & ZYDIS_ATTRIB_HAS_REPE ? ACCESS_WHILE_EQUAL : 0;
 }
 
 static struct access access_of(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands,

@@ -22,6 +22,8 @@
 #define ACCESS_BITS16 64u    /* a bit string of words, of doublewords: `extra` has the offset */
 #define ACCESS_BITS32 128u
 #define ACCESS_ADDS_AL 256u  /* XLAT */
+#define ACCESS_COMPARES 512u /* SCAS, CMPS: a repetition ends as well where ZF is not ... */
+#define ACCESS_WHILE_EQUAL 1024u /* ... this */
 
 struct access {
     uint8_t segment;

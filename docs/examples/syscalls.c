@@ -103,7 +103,7 @@ static void add_argument(struct text *t, char type, uint32_t value, uint32_t nex
     switch (type) {
     case 'd': add(t, "%d", (int)value); break;
     case 'u': add(t, "%u", value); break;
-    case 'o': add(t, "0%o", value); break;
+    case 'o': add(t, value ? "0%o" : "%o", value); break;
     case 's': add_string(t, value); break;
     case 'b': add_buffer(t, value, next); break;
     case 'p': add(t, value ? "0x%x" : "NULL", value); break;

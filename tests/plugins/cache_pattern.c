@@ -9,20 +9,20 @@ enum {
     WRITES = 0x1300000, /* 16 KiB, stored by one instruction */
 };
 
-static void read_words(uint32_t start, uint32_t size) {
-    for (uint32_t at = start; at < start + size; at += 4)
-        (void)*(volatile uint32_t *)at;
+__attribute__((noinline)) static void read_words(uint32_t at, uint32_t step, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        (void)*(volatile uint32_t *)(at + i * step);
 }
 
 void guest_main(void) {
     for (unsigned i = 0; i < 2; i++)
-        read_words(LARGE, 65536);
+        read_words(LARGE, 4, 65536 / 4);
     for (unsigned i = 0; i < 3; i++)
-        read_words(SMALL, 16384);
+        read_words(SMALL, 4, 16384 / 4);
     for (unsigned i = 0; i < 10; i++)
-        for (unsigned way = 0; way < 9; way++)
-            (void)*(volatile uint32_t *)(WAYS + way * 4096);
+        read_words(WAYS, 4096, 9);
     uint32_t to = WRITES, count = 4096;
     __asm__ volatile("cld; rep stosl" : "+D"(to), "+c"(count) : "a"(0) : "memory");
     check("done", WRITES + 16384, to);
+    check_finish("cache_pattern");
 }

@@ -26,4 +26,5 @@ void guest_main(void) {
     struct machine m = STAGE_RUN(3, calls);
     check("ended", VECTOR_DONE, m.vector);
     check("calls", 5, count);
+    check_finish("syscalls");
 }
