@@ -14,5 +14,8 @@ for compiler in "cc -std=c11" "c++ -x c++ -std=c++11"; do
         exit 1
     timeout 60 "$ring3" run --kernel "$kernel" --memory 64M --plugin "$work/ports.so" \
         </dev/null >/dev/null 2>"$work/err"
-    [[ $? = 1 ]] && grep -qE '^[1-9][0-9]* accesses to ports$' "$work/err" || { cat "$work/err"; exit 1; }
+    if [[ $? != 1 ]] || ! grep -qE '^[1-9][0-9]* accesses to ports$' "$work/err"; then
+        cat "$work/err"
+        exit 1
+    fi
 done
