@@ -78,6 +78,7 @@ struct fragment {
     uint32_t exits;    /* its own, in the pool */
     uint8_t exit_count;
     bool dead;
+    bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
 };
 
 #define CACHE_DEFAULT (48u << 20)
@@ -190,6 +191,8 @@ struct engine {
     bool wrote_self;        /* and has written to what the fragment that called it is made from */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
+    bool finishing; /* a one-shot ends an instruction that plugins know to have begun */
+    bool probed;    /* the last translation */
     bool check_operands;   /* one-shots treat no segment as flat */
     gva_t crossing_gva;    /* LEAVE_CROSSING: where beyond the end it was */
     bool crossing_write;
@@ -224,7 +227,7 @@ struct engine {
     struct code_space return_space, user_return_space;
     bool returns_stale, user_returns_stale;
 
-    uint8_t *vector_area; /* XSAVE or FXSAVE image, 64-byte aligned */
+    uint8_t *vector_area; /* two XSAVE or FXSAVE images, 64-byte aligned; the second is for plugins */
     bool use_xsave;
 };
 
@@ -260,6 +263,8 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
                                  const struct code_space *space, uint32_t *at);
 struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fragment */
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
+/* Where the instruction whose code starts `at` bytes behind its fragment's can be run again. */
+uint32_t fragment_body(const struct engine *e, const struct fragment *f, uint32_t at);
 /* A fragment goes; its code stays as long as the others'. */
 void fragment_forget(struct vcpu *v, struct fragment *f);
 /* Every fragment that holds an instruction at the linear address, in whatever space, goes. */
