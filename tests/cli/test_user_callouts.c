@@ -46,8 +46,7 @@ static void add(const char *event, const char *function) {
     struct error error;
     char spec[512];
     snprintf(spec, sizeof spec, "%s=%s:%s", event, RECORDER, function);
-    ck_assert_msg(plugins_add_callout(&plugins, spec, &error) == 0, "%s: %s", spec,
-                  error.text);
+    ck_assert_msg(plugins_add_callout(&plugins, spec, &error) == 0, "%s: %s", spec, error.text);
 }
 
 START_TEST(cr3_write_passes_old_and_new_value) {
@@ -178,8 +177,7 @@ START_TEST(no_more_callouts_than_there_is_room_for) {
     for (unsigned i = 0; i < USER_CALLOUTS_MAX; i++)
         add("hlt", "on_nothing()");
     struct error error;
-    ck_assert_int_eq(plugins_add_callout(&plugins, "hlt=" RECORDER ":on_nothing()", &error),
-                     -1);
+    ck_assert_int_eq(plugins_add_callout(&plugins, "hlt=" RECORDER ":on_nothing()", &error), -1);
     plugins_callout(&vcpu, CALLOUT_hlt, 0, 0);
     ck_assert_uint_eq(recorded->calls, USER_CALLOUTS_MAX);
 }
