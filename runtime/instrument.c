@@ -96,18 +96,25 @@ void instrument_forget(struct plugins *plugins) {
         plugins->instrumentation->site_count = SITES_ONCE;
 }
 
+static void tell_translation(struct vcpu *v, const struct translate_request *req,
+                             const struct translation *t, gpa_t gpa, bool once) {
+    PLUGIN_EVENT(v, TRANSLATE, req->linear, gpa, t->guest_len, t->insn_count, t->code_len, once);
+}
+
 bool instrument_ask(struct vcpu *v, struct translate_request *req, const struct translation *t,
                     gpa_t gpa, bool once) {
     struct instrumentation *in = v->plugins->instrumentation;
-    if (!in || v->plugins->phase)
+    if (!in || v->plugins->phase) { /* nobody that hears of it has a way to ask */
+        tell_translation(v, req, t, gpa, once);
         return false;
+    }
     in->req = req;
     in->t = t;
     in->probe_count = 0;
     in->probe_max = probes_that_fit(t);
     in->next_site = once ? 0 : in->site_count;
     assert(in->probe_max <= PROBES_MAX && in->next_site + PROBES_MAX <= SITES_MAX);
-    PLUGIN_EVENT(v, TRANSLATE, req->linear, gpa, t->guest_len, t->insn_count, t->code_len, once);
+    tell_translation(v, req, t, gpa, once);
     in->t = NULL;
     if (!once)
         in->site_count = in->next_site;
