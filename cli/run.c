@@ -117,7 +117,7 @@ static struct sandbox_rules sandbox_rules_for(const struct machine *machine,
         .signal_pids = {monitor},
         .signal_pid_count = 1,
     };
-    static_assert(5 + PLUGIN_OUTPUTS_MAX <= SANDBOX_FDS_MAX);
+    static_assert(8 + PLUGIN_OUTPUTS_MAX <= SANDBOX_FDS_MAX, "every output has its rule");
     rules.write_fd_count += plugins_fds(plugins, rules.write_fds + rules.write_fd_count);
     return rules;
 }

@@ -1,7 +1,7 @@
 /* `--callout 'EVENT=library.so:function(types)'` into a typed subscription.
  *
- * Runs in the monitor before the fork, so libc and the dynamic loader are at hand; the library is in both
- * processes afterwards. Each option is a plugin of its own, without a start. */
+ * Runs in the monitor before the fork, so libc and the dynamic loader are at hand; the library is
+ * in both processes afterwards. Each option is a plugin of its own, without a start. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>

@@ -65,6 +65,7 @@ static bool goes_on(uint32_t id) {
     case CALLOUT_reach:
     case CALLOUT_reach_string:
     case CALLOUT_probe:
+    case CALLOUT_instrument:
     case CALLOUT_lar:
     case CALLOUT_lsl:
     case CALLOUT_arpl:

@@ -1,9 +1,9 @@
 /* Instrumentation: what plugins put before instructions, counters, and the calls that come back.
  *
- * A fragment is translated once as it would be, then the plugins are told; if one asks for something, it
- * is translated again with probes (translator/probes.c). A probe that calls out names a site, which
- * holds whom to call. Sites last as long as the translations: they are thrown away together. Counters
- * last. Both lie in memory that is reserved before the fork. */
+ * A fragment is translated once as it would be, then the plugins are told; if one asks for
+ * something, it is translated again with probes (translator/probes.c). A probe that calls out names
+ * a site, which holds whom to call. Sites last as long as the translations: they are thrown away
+ * together. Counters last. Both lie in memory that is reserved before the fork. */
 #include "runtime/instrument.h"
 
 #include <assert.h>
@@ -17,11 +17,11 @@
 #include "translator/accesses.h"
 
 #define INSNS_MAX 16u
-#define PROBES_EACH 3u          /* that every instruction has room for */
+#define PROBES_EACH 3u                   /* that every instruction has room for */
 #define PROBE_COST (PROBE_CODE_MAX + 8u) /* and ESP is settled before it */
 #define PROBES_MAX (TRANSLATION_CODE_MAX / PROBE_COST)
 #define SITES_MAX (256u << 10)
-#define SITES_ONCE PROBES_MAX   /* the first ones: of what is translated for one use */
+#define SITES_ONCE PROBES_MAX /* the first ones: of what is translated for one use */
 #define COUNTERS_MAX (1u << 20)
 
 struct probe_site {
@@ -96,18 +96,25 @@ void instrument_forget(struct plugins *plugins) {
         plugins->instrumentation->site_count = SITES_ONCE;
 }
 
+static void tell_translation(struct vcpu *v, const struct translate_request *req,
+                             const struct translation *t, gpa_t gpa, bool once) {
+    PLUGIN_EVENT(v, TRANSLATE, req->linear, gpa, t->guest_len, t->insn_count, t->code_len, once);
+}
+
 bool instrument_ask(struct vcpu *v, struct translate_request *req, const struct translation *t,
                     gpa_t gpa, bool once) {
     struct instrumentation *in = v->plugins->instrumentation;
-    if (!in || v->plugins->phase)
+    if (!in || v->plugins->phase) { /* nobody that hears of it has a way to ask */
+        tell_translation(v, req, t, gpa, once);
         return false;
+    }
     in->req = req;
     in->t = t;
     in->probe_count = 0;
     in->probe_max = probes_that_fit(t);
     in->next_site = once ? 0 : in->site_count;
     assert(in->probe_max <= PROBES_MAX && in->next_site + PROBES_MAX <= SITES_MAX);
-    PLUGIN_EVENT(v, TRANSLATE, req->linear, gpa, t->guest_len, t->insn_count, t->code_len, once);
+    tell_translation(v, req, t, gpa, once);
     in->t = NULL;
     if (!once)
         in->site_count = in->next_site;
@@ -160,8 +167,8 @@ int plugin_get_insn(uint32_t index, struct ring3_insn *insn) {
 }
 
 /* Room for one more probe before instruction `index`; NULL and a status: there is none. */
-static struct insn_probe *new_probe(struct instrumentation *in, uint32_t index, enum probe_kind kind,
-                                    int *status) {
+static struct insn_probe *new_probe(struct instrumentation *in, uint32_t index,
+                                    enum probe_kind kind, int *status) {
     *status = index < in->t->insn_count ? RING3_NO_ROOM : RING3_BAD_ARGUMENT;
     if (index >= in->t->insn_count || in->probe_count >= in->probe_max)
         return NULL;
@@ -200,13 +207,15 @@ static int new_site(uint32_t index, enum probe_kind how, const struct probe_site
 }
 
 int plugin_on_execute(uint32_t index, ring3_callback callback, void *opaque) {
-    return new_site(index, PROBE_CALL, &(struct probe_site){.kind = RING3_EVENT_EXECUTE, .callback = callback,
-                                                      .opaque = opaque});
+    return new_site(
+        index, PROBE_CALL,
+        &(struct probe_site){.kind = RING3_EVENT_EXECUTE, .callback = callback, .opaque = opaque});
 }
 
 int plugin_on_memory(uint32_t index, ring3_callback callback, void *opaque) {
-    return new_site(index, PROBE_CALL, &(struct probe_site){.kind = RING3_EVENT_MEMORY, .callback = callback,
-                                                      .opaque = opaque});
+    return new_site(
+        index, PROBE_CALL,
+        &(struct probe_site){.kind = RING3_EVENT_MEMORY, .callback = callback, .opaque = opaque});
 }
 
 int plugin_sample(uint32_t index, uint64_t every, ring3_callback callback, void *opaque) {
@@ -214,8 +223,10 @@ int plugin_sample(uint32_t index, uint64_t every, ring3_callback callback, void 
         return RING3_WRONG_TIME;
     if (!every)
         return RING3_BAD_ARGUMENT;
-    return new_site(index, PROBE_SAMPLE, &(struct probe_site){.kind = RING3_EVENT_SAMPLE, .every = every,
-                                                        .callback = callback, .opaque = opaque});
+    return new_site(
+        index, PROBE_SAMPLE,
+        &(struct probe_site){
+            .kind = RING3_EVENT_SAMPLE, .every = every, .callback = callback, .opaque = opaque});
 }
 
 int plugin_new_counter(ring3_handle *counter) {
@@ -239,8 +250,9 @@ static uint64_t *find_counter(struct plugins *plugins, ring3_handle counter) {
     struct instrumentation *in = plugins->instrumentation;
     uint32_t index = (uint32_t)counter;
     bool is_one = in && index < in->counter_count && in->owners[index] == plugins->current;
-    return is_one && counter == handle_make(HANDLE_COUNTER, plugins->current, 0, index) ? &in->counters[index]
-                                                                                        : NULL;
+    return is_one && counter == handle_make(HANDLE_COUNTER, plugins->current, 0, index)
+               ? &in->counters[index]
+               : NULL;
 }
 
 int plugin_read_counter(ring3_handle counter, uint64_t *value) {
@@ -286,10 +298,13 @@ static void tell_accesses(struct vcpu *v, const struct probe_site *site) {
     for (unsigned i = 0; i < site->access_count; i++) {
         const struct access *a = &site->accesses[i];
         event.memory = (struct ring3_memory){
-            .address = access_address(&v->cpu, a), .size = a->size,
-            .kind = (a->flags & ACCESS_READS ? RING3_READ : 0) | (a->flags & ACCESS_WRITES ? RING3_WRITE : 0),
+            .address = access_address(&v->cpu, a),
+            .size = a->size,
+            .kind = (a->flags & ACCESS_READS ? RING3_READ : 0) |
+                    (a->flags & ACCESS_WRITES ? RING3_WRITE : 0),
             .count = count,
-            .step = (uint64_t)(a->flags & ACCESS_STEPS ? step * a->size : a->size), .insn = site->linear};
+            .step = (uint64_t)(a->flags & ACCESS_STEPS ? step * a->size : a->size),
+            .insn = site->linear};
         if (event.memory.count)
             plugin_call(v, site->plugin, site->callback, site->opaque, &event);
     }

@@ -8,8 +8,8 @@
 #include "translator/translate.h"
 
 /* Changes a request so that its block can be translated a second time with something before its
- * instructions, and so that no instruction is begun twice: none is run again for the sake of attention or of a
- * guess. */
+ * instructions, and so that no instruction is begun twice: none is run again for the sake of
+ * attention or of a guess. */
 void instrument_prepare(struct translate_request *req);
 /* Does the block leave room for as much as every instruction is promised? */
 bool instrument_fits(const struct translation *t);

@@ -1,4 +1,5 @@
-/* The struct of functions that a plugin gets, and those of them that are about the plugin itself. */
+/* The struct of functions that a plugin gets, and those of them that are about the plugin itself.
+ */
 #include <string.h>
 
 #include "runtime/plugin_private.h"
@@ -8,16 +9,26 @@
 
 static const char *status_text(int status) {
     switch (status) {
-    case RING3_OK: return "done";
-    case RING3_BAD_ARGUMENT: return "an argument is out of range";
-    case RING3_BAD_POINTER: return "memory that cannot be read or written";
-    case RING3_BAD_HANDLE: return "not an open handle";
-    case RING3_WRONG_TIME: return "not possible now";
-    case RING3_NOT_PRESENT: return "the guest maps no page there";
-    case RING3_NO_MEMORY: return "the guest has no memory there";
-    case RING3_NO_ROOM: return "a limit is reached";
-    case RING3_HOST: return "the host refuses";
-    default: return "not a status";
+    case RING3_OK:
+        return "done";
+    case RING3_BAD_ARGUMENT:
+        return "an argument is out of range";
+    case RING3_BAD_POINTER:
+        return "memory that cannot be read or written";
+    case RING3_BAD_HANDLE:
+        return "not an open handle";
+    case RING3_WRONG_TIME:
+        return "not possible now";
+    case RING3_NOT_PRESENT:
+        return "the guest maps no page there";
+    case RING3_NO_MEMORY:
+        return "the guest has no memory there";
+    case RING3_NO_ROOM:
+        return "a limit is reached";
+    case RING3_HOST:
+        return "the host refuses";
+    default:
+        return "not a status";
     }
 }
 

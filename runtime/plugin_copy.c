@@ -1,7 +1,7 @@
 /* Who calls the interface, and copying to and from whoever calls.
  *
- * Nothing that a plugin hands over is trusted: the caller is known from what ring3 calls, pointers are
- * only used by guarded_copy, and what is written must not be the monitor's own. */
+ * Nothing that a plugin hands over is trusted: the caller is known from what ring3 calls, pointers
+ * are only used by guarded_copy, and what is written must not be the monitor's own. */
 #include <assert.h>
 #include <link.h>
 #include <signal.h>
@@ -87,7 +87,8 @@ static int look_in_object(struct dl_phdr_info *info, size_t size, void *opaque) 
     for (unsigned i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
         uintptr_t start = info->dlpi_addr + part->p_vaddr;
-        if (part->p_type == PT_LOAD && part->p_flags & PF_X && query->address - start < part->p_memsz)
+        if (part->p_type == PT_LOAD && part->p_flags & PF_X &&
+            query->address - start < part->p_memsz)
             query->found = true;
     }
     return query->found;
@@ -110,7 +111,8 @@ static void on_guarded_fault(int signal, siginfo_t *info, void *context) {
         return;
     }
     struct sigaction standard = {.sa_handler = SIG_DFL};
-    sigaction(signal, &standard, NULL); /* the fault comes again, and is the plugin's end and ours */
+    sigaction(signal, &standard,
+              NULL); /* the fault comes again, and is the plugin's end and ours */
 }
 
 void plugin_guard_begin(void) {

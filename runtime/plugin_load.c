@@ -1,7 +1,8 @@
-/* `--plugin FILE.so[,key=value...]`: a library is loaded, its version looked at, and its start called.
+/* `--plugin FILE.so[,key=value...]`: a library is loaded, its version looked at, and its start
+ * called.
  *
- * Runs in the monitor before the fork; what the start has made (memory, subscriptions, outputs) is in
- * the vCPU process of every boot. */
+ * Runs in the monitor before the fork; what the start has made (memory, subscriptions, outputs) is
+ * in the vCPU process of every boot. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -25,14 +26,16 @@ static int split_words(struct words *words, const char *text, struct error *erro
     size_t len = strlen(text);
     words->argc = 0;
     if (len >= sizeof words->text)
-        return error_set(error, "--plugin: description longer than %zu bytes", sizeof words->text - 1);
+        return error_set(error, "--plugin: description longer than %zu bytes",
+                         sizeof words->text - 1);
     memcpy(words->text, text, len + 1);
     for (char *word = words->text, *comma; word; word = comma) {
         comma = strchr(word, ',');
         if (comma)
             *comma++ = 0;
         if (words->argc == WORDS_MAX)
-            return error_set(error, "--plugin '%s': more than %d words", words->argv[0], WORDS_MAX - 1);
+            return error_set(error, "--plugin '%s': more than %d words", words->argv[0],
+                             WORDS_MAX - 1);
         words->argv[words->argc++] = word;
     }
     words->argv[words->argc] = NULL;
@@ -44,8 +47,8 @@ static int check_version(const char *file, uint32_t version, struct error *error
     unsigned major = version >> 16, minor = version & 0xffffu;
     if (major == RING3_PLUGIN_MAJOR && minor <= RING3_PLUGIN_MINOR)
         return 0;
-    return error_set(error, "--plugin '%s': made for version %u.%u of the interface, this is %u.%u", file,
-                     major, minor, RING3_PLUGIN_MAJOR, RING3_PLUGIN_MINOR);
+    return error_set(error, "--plugin '%s': made for version %u.%u of the interface, this is %u.%u",
+                     file, major, minor, RING3_PLUGIN_MAJOR, RING3_PLUGIN_MINOR);
 }
 
 static int find_start(void *library, const char *file, start_fn *start, struct error *error) {
@@ -94,7 +97,8 @@ int plugins_load(struct plugins *plugins, const char *text, struct error *error)
         return -1;
     }
     int status = call_start(plugins, start, &words, error);
-    plugins->plugins[plugins->plugin_count++].library = library; /* its subscriptions may stand already */
+    plugins->plugins[plugins->plugin_count++].library =
+        library; /* its subscriptions may stand already */
     return status;
 }
 

@@ -1,7 +1,7 @@
 /* Guest memory for plugins: by linear address through the guest's tables, and physical.
  *
- * A walk here sets no bit, and a page that is not there is an error and not a fault. All pages are looked
- * up before the first byte is copied. */
+ * A walk here sets no bit, and a page that is not there is an error and not a fault. All pages are
+ * looked up before the first byte is copied. */
 #include <string.h>
 
 #include "memory/walk.h"
@@ -58,7 +58,8 @@ static int copy_memory(const struct copy *copy, void *bytes) {
         return RING3_BAD_ARGUMENT;
     for (uint64_t done = 0; done < copy->len && !status; done += part_at(copy, done))
         status = locate(copy, done, &place);
-    for (uint64_t done = 0; done < copy->len && !status && copy->write; done += part_at(copy, done)) {
+    for (uint64_t done = 0; done < copy->len && !status && copy->write;
+         done += part_at(copy, done)) {
         uint8_t tried[PAGE_SIZE]; /* can all of it be read? */
         status = plugin_take(tried, (const uint8_t *)bytes + done, part_at(copy, done));
     }

@@ -1,6 +1,6 @@
-/* Outputs of plugins: files that are opened before the sandbox closes, written by the vCPU process when
- * their buffer is full, and by the monitor when the machine has ended. The buffer is shared, so that
- * nothing is lost however it ends. */
+/* Outputs of plugins: files that are opened before the sandbox closes, written by the vCPU process
+ * when their buffer is full, and by the monitor when the machine has ended. The buffer is shared,
+ * so that nothing is lost however it ends. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -100,7 +100,8 @@ static int write_stderr(const uint8_t *bytes, size_t len) {
     return RING3_OK;
 }
 
-/* A text shorter than the buffer is not torn apart by a flush, nor half taken when it cannot be read. */
+/* A text shorter than the buffer is not torn apart by a flush, nor half taken when it cannot be
+ * read. */
 int plugin_write_output(ring3_handle handle, const void *bytes, size_t len) {
     struct plugins *plugins = plugin_caller(PHASE_START | PHASE_CALLBACK);
     const uint8_t *from = bytes;

@@ -24,11 +24,12 @@ struct plugin_buffer {
 enum handle_kind { HANDLE_OUTPUT = 0x51, HANDLE_COUNTER = 0x52 };
 static inline ring3_handle handle_make(enum handle_kind kind, unsigned plugin, unsigned generation,
                                        uint32_t index) {
-    return (uint64_t)kind << 56 | (uint64_t)plugin << 48 | (uint64_t)(generation & 0xffff) << 32 | index;
+    return (uint64_t)kind << 56 | (uint64_t)plugin << 48 | (uint64_t)(generation & 0xffff) << 32 |
+           index;
 }
 
-/* plugin_copy.c. The plugins that are being called: the interface's functions take no context. NULL:
- * none, from this thread, in one of these phases. */
+/* plugin_copy.c. The plugins that are being called: the interface's functions take no context.
+ * NULL: none, from this thread, in one of these phases. */
 struct plugins *plugin_caller(unsigned phases);
 /* Calls `callback` or the start of plugin `index` with the caller set. */
 void plugin_call_begin(struct plugins *plugins, unsigned index, unsigned phase);
@@ -49,7 +50,8 @@ void plugin_guard_end(void);
 int guarded_copy(void *to, const void *from, uint64_t len);
 extern const uint8_t guarded_copy_fault[], guarded_copy_failed[];
 
-/* subscriptions.c. Takes the event's description apart into `subscription`. 0, or -1 with `error` filled. */
+/* subscriptions.c. Takes the event's description apart into `subscription`. 0, or -1 with `error`
+ * filled. */
 int subscription_parse_event(const struct plugins *plugins, struct subscription *subscription,
                              const char *event, struct error *error);
 /* Types of a function: also prepares the call. `types` is changed. */
@@ -89,8 +91,8 @@ int plugin_set_register(uint32_t reg, uint32_t value);
 
 /* plugin_strings.c: how often a repeated SCAS or CMPS will go round, `most` at most. */
 struct access;
-uint32_t plugin_compare_count(const struct vcpu *v, const struct access *accesses, unsigned access_count,
-                              uint32_t most);
+uint32_t plugin_compare_count(const struct vcpu *v, const struct access *accesses,
+                              unsigned access_count, uint32_t most);
 
 /* instrument.c */
 int instrumentation_make(struct plugins *plugins);

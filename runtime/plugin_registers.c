@@ -1,4 +1,5 @@
-/* Registers for plugins: read at every event, written where the guest stands before an instruction. */
+/* Registers for plugins: read at every event, written where the guest stands before an instruction.
+ */
 #include "memory/walk.h"
 #include "runtime/plugin_private.h"
 
@@ -19,18 +20,30 @@ static uint32_t value_of(const struct cpu *cpu, uint32_t reg) {
     if (reg >= RING3_ES_BASE && reg <= RING3_GS_BASE)
         return cpu->seg[reg - RING3_ES_BASE].base;
     switch (reg) {
-    case RING3_EIP: return cpu->eip;
-    case RING3_EFLAGS: return cpu_eflags(cpu);
-    case RING3_CR0: return cpu->paging.cr0;
-    case RING3_CR2: return cpu->cr2;
-    case RING3_CR3: return cpu->paging.cr3;
-    case RING3_CR4: return cpu->paging.cr4;
-    case RING3_EFER: return cpu->paging.efer;
-    case RING3_TR_BASE: return cpu->tr.base;
-    case RING3_GDT_BASE: return cpu->gdt.base;
-    case RING3_IDT_BASE: return cpu->idt.base;
-    case RING3_CPL: return cpu_cpl(cpu);
-    default: return mode_of(cpu);
+    case RING3_EIP:
+        return cpu->eip;
+    case RING3_EFLAGS:
+        return cpu_eflags(cpu);
+    case RING3_CR0:
+        return cpu->paging.cr0;
+    case RING3_CR2:
+        return cpu->cr2;
+    case RING3_CR3:
+        return cpu->paging.cr3;
+    case RING3_CR4:
+        return cpu->paging.cr4;
+    case RING3_EFER:
+        return cpu->paging.efer;
+    case RING3_TR_BASE:
+        return cpu->tr.base;
+    case RING3_GDT_BASE:
+        return cpu->gdt.base;
+    case RING3_IDT_BASE:
+        return cpu->idt.base;
+    case RING3_CPL:
+        return cpu_cpl(cpu);
+    default:
+        return mode_of(cpu);
     }
 }
 

@@ -1,4 +1,5 @@
-/* How far a repeated string comparison goes, which only memory knows: read ahead without side effects. */
+/* How far a repeated string comparison goes, which only memory knows: read ahead without side
+ * effects. */
 #include <string.h>
 
 #include "memory/walk.h"
@@ -15,8 +16,8 @@ static bool read_element(const struct vcpu *v, gva_t gva, uint32_t size, uint32_
     return from != NULL;
 }
 
-uint32_t plugin_compare_count(const struct vcpu *v, const struct access *accesses, unsigned access_count,
-                              uint32_t most) {
+uint32_t plugin_compare_count(const struct vcpu *v, const struct access *accesses,
+                              unsigned access_count, uint32_t most) {
     const struct cpu *cpu = &v->cpu;
     uint32_t size = accesses[0].size, step = cpu->flags & FL_DF ? 0u - size : size, done = 0;
     uint32_t first = access_address(cpu, &accesses[0]), value, other;

@@ -1,10 +1,10 @@
 /* Events at run time: which functions one calls, and with which values.
  *
- * Nothing here allocates; a cif is prepared when its function is subscribed, and ffi_call lays plain
- * scalars out on the stack. Guest strings are read through the page walk without setting A bits, so
- * that watching a guest does not change it. What is called may do as it likes with vector registers:
- * the guest's are saved, and what it finds is a fresh x87 and MXCSR. An event that a plugin's own call
- * brings about is told to nobody. */
+ * Nothing here allocates; a cif is prepared when its function is subscribed, and ffi_call lays
+ * plain scalars out on the stack. Guest strings are read through the page walk without setting A
+ * bits, so that watching a guest does not change it. What is called may do as it likes with vector
+ * registers: the guest's are saved, and what it finds is a fresh x87 and MXCSR. An event that a
+ * plugin's own call brings about is told to nobody. */
 #include "runtime/plugins.h"
 
 #include <assert.h>
@@ -53,12 +53,16 @@ unsigned plugin_phases(enum ring3_event_kind kind) {
     case RING3_EVENT_CALLOUT:
     case RING3_EVENT_CR_WRITE:
     case RING3_EVENT_SYSCALL:
-    case RING3_EVENT_USER_RETURN: return PHASE_CALLBACK | PHASE_STOPPED;
+    case RING3_EVENT_USER_RETURN:
+        return PHASE_CALLBACK | PHASE_STOPPED;
     case RING3_EVENT_ENTRY:
     case RING3_EVENT_EXECUTE:
-    case RING3_EVENT_SAMPLE: return PHASE_CALLBACK | PHASE_STOPPED | PHASE_MOVABLE;
-    case RING3_EVENT_TRANSLATE: return PHASE_CALLBACK | PHASE_TRANSLATE;
-    default: return PHASE_CALLBACK;
+    case RING3_EVENT_SAMPLE:
+        return PHASE_CALLBACK | PHASE_STOPPED | PHASE_MOVABLE;
+    case RING3_EVENT_TRANSLATE:
+        return PHASE_CALLBACK | PHASE_TRANSLATE;
+    default:
+        return PHASE_CALLBACK;
     }
 }
 
@@ -75,8 +79,8 @@ union typed_value {
     const char *string;
 };
 
-/* Signed types narrower than the value are taken from its low bits, i64 extends the sign of what has
- * 32. */
+/* Signed types narrower than the value are taken from its low bits, i64 extends the sign of what
+ * has 32. */
 static uint64_t widen(uint64_t value, enum typed_kind type) {
     return type == TYPED_I64 && value <= UINT32_MAX ? (uint64_t)(int64_t)(int32_t)value : value;
 }
@@ -147,11 +151,16 @@ void plugins_fire_in_handler(struct vcpu *v, enum ring3_event_kind kind, const u
 
 static uint32_t control_register(const struct cpu *cpu, uint32_t number) {
     switch (number) {
-    case 0: return cpu->paging.cr0;
-    case 2: return cpu->cr2;
-    case 3: return cpu->paging.cr3;
-    case 4: return cpu->paging.cr4;
-    default: return 0;
+    case 0:
+        return cpu->paging.cr0;
+    case 2:
+        return cpu->cr2;
+    case 3:
+        return cpu->paging.cr3;
+    case 4:
+        return cpu->paging.cr4;
+    default:
+        return 0;
     }
 }
 
@@ -162,8 +171,9 @@ void plugins_callout(struct vcpu *v, enum callout_id id, uint32_t arg, uint32_t 
     call_all(v, RING3_EVENT_CALLOUT, (int)id, 0,
              (const uint64_t[RING3_VALUES_MAX]){id, arg, operand, eip});
     if (id == CALLOUT_mov_to_cr)
-        call_all(v, RING3_EVENT_CR_WRITE, (int)(arg & 7u), 0,
-                 (const uint64_t[RING3_VALUES_MAX]){arg, control_register(&v->cpu, arg), operand, eip});
+        call_all(
+            v, RING3_EVENT_CR_WRITE, (int)(arg & 7u), 0,
+            (const uint64_t[RING3_VALUES_MAX]){arg, control_register(&v->cpu, arg), operand, eip});
     plugin_vectors_restore(v);
 }
 
@@ -192,7 +202,8 @@ bool plugins_enter(struct vcpu *v, uint32_t index) {
 /* The ranges that belong to the engine; the machine's own are known before the fork. */
 static void protect_engine(struct plugins *plugins, const struct vcpu *v) {
     const struct engine *e = v->engine;
-    const struct window *first = &e->shadow.windows[0], *last = &e->shadow.windows[WINDOW_COUNT - 1];
+    const struct window *first = &e->shadow.windows[0],
+                        *last = &e->shadow.windows[WINDOW_COUNT - 1];
     plugins_protect(plugins, e, sizeof *e);
     plugins_protect(plugins, e->cache_write, e->cache_size);
     plugins_protect(plugins, (const void *)first->base, last->base + WINDOW_SIZE - first->base);
@@ -207,6 +218,4 @@ void plugins_begin(struct vcpu *v) {
     PLUGIN_EVENT(v, BEGIN, v->plugins->boot);
 }
 
-void plugins_end(struct vcpu *v) {
-    PLUGIN_EVENT(v, END, v->exit, v->exit_value);
-}
+void plugins_end(struct vcpu *v) { PLUGIN_EVENT(v, END, v->exit, v->exit_value); }

@@ -52,7 +52,9 @@ static int parse_entry(struct subscription *subscription, const char *where,
 
 /* Compares with '-' and '_' alike. */
 static bool same_name(const char *name, const char *text) {
-    for (; *name && (*name == *text || (*name == '_' && *text == '-') || (*name == '-' && *text == '_')); name++)
+    for (; *name &&
+           (*name == *text || (*name == '_' && *text == '-') || (*name == '-' && *text == '_'));
+         name++)
         text++;
     return !*name && !*text;
 }
@@ -92,7 +94,8 @@ int subscription_parse_event(const struct plugins *plugins, struct subscription 
     }
     int kind = find_event(event), id = find_class(event);
     if (kind < 0 && id < 0)
-        return error_set(error, "--callout: unknown event '%s' (--help-callouts lists them)", event);
+        return error_set(error, "--callout: unknown event '%s' (--help-callouts lists them)",
+                         event);
     subscription->kind = (uint8_t)(kind < 0 ? RING3_EVENT_CALLOUT : kind);
     if (kind < 0) {
         subscription->sub = id;

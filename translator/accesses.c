@@ -1,5 +1,5 @@
-/* See accesses.h. Zydis names the operands; what it leaves open (where a push stores, XLAT's index, bit
- * strings) is filled in here. */
+/* See accesses.h. Zydis names the operands; what it leaves open (where a push stores, XLAT's index,
+ * bit strings) is filled in here. */
 #include "translator/accesses.h"
 
 #include "translator/block.h"
@@ -16,15 +16,17 @@ static uint8_t segment_of(ZydisRegister reg) {
     return id >= 0 && id < SEG_COUNT ? (uint8_t)id : SEG_DS;
 }
 
-/* Instructions whose memory operand is an address and nothing else, or the processor's own business. */
+/* Instructions whose memory operand is an address and nothing else, or the processor's own
+ * business. */
 static bool makes_none(const ZydisDecodedInstruction *z) {
     switch (z->mnemonic) {
     case ZYDIS_MNEMONIC_INVLPG:
     case ZYDIS_MNEMONIC_IRET:
-    case ZYDIS_MNEMONIC_IRETD: return true;
+    case ZYDIS_MNEMONIC_IRETD:
+        return true;
     default:
-        return z->meta.category == ZYDIS_CATEGORY_PREFETCH || z->meta.category == ZYDIS_CATEGORY_WIDENOP ||
-               z->meta.category == ZYDIS_CATEGORY_NOP;
+        return z->meta.category == ZYDIS_CATEGORY_PREFETCH ||
+               z->meta.category == ZYDIS_CATEGORY_WIDENOP || z->meta.category == ZYDIS_CATEGORY_NOP;
     }
 }
 
@@ -62,12 +64,16 @@ static void set_string(const ZydisDecodedInstruction *z, struct access *a) {
     a->flags |= z->attributes & ZYDIS_ATTRIB_HAS_REPE ? ACCESS_WHILE_EQUAL : 0;
 }
 
-static struct access access_of(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *operands,
-                               unsigned which, uint32_t mode) {
+static struct access access_of(const ZydisDecodedInstruction *z,
+                               const ZydisDecodedOperand *operands, unsigned which, uint32_t mode) {
     const ZydisDecodedOperand *o = &operands[which];
-    struct access a = {.segment = segment_of(o->mem.segment), .base = gpr_of(o->mem.base),
-                       .index = gpr_of(o->mem.index), .scale = o->mem.scale, .extra = NO_GPR,
-                       .size = (uint16_t)(o->size / 8), .disp = (int32_t)o->mem.disp.value};
+    struct access a = {.segment = segment_of(o->mem.segment),
+                       .base = gpr_of(o->mem.base),
+                       .index = gpr_of(o->mem.index),
+                       .scale = o->mem.scale,
+                       .extra = NO_GPR,
+                       .size = (uint16_t)(o->size / 8),
+                       .disp = (int32_t)o->mem.disp.value};
     bool hidden = o->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN;
     a.flags |= o->actions & ZYDIS_OPERAND_ACTION_MASK_READ ? ACCESS_READS : 0;
     a.flags |= o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE ? ACCESS_WRITES : 0;

@@ -1,7 +1,8 @@
-/* The memory that an instruction accesses, as data: for whoever wants to know before it is executed.
+/* The memory that an instruction accesses, as data: for whoever wants to know before it is
+ * executed.
  *
- * Left out is what the processor accesses on its own (descriptors, frames of interrupts and IRET), and
- * the elements of gathers. */
+ * Left out is what the processor accesses on its own (descriptors, frames of interrupts and IRET),
+ * and the elements of gathers. */
 #ifndef RING3_TRANSLATOR_ACCESSES_H
 #define RING3_TRANSLATOR_ACCESSES_H
 
@@ -15,14 +16,14 @@
 
 #define ACCESS_READS 1u
 #define ACCESS_WRITES 2u
-#define ACCESS_REPEATS 4u    /* ECX or CX times, by EFLAGS.DF up or down */
-#define ACCESS_STEPS 8u      /* a string's: the step matters */
-#define ACCESS_ADDR16 16u    /* the sum has 16 bits */
-#define ACCESS_COUNT16 32u   /* CX counts */
-#define ACCESS_BITS16 64u    /* a bit string of words, of doublewords: `extra` has the offset */
+#define ACCESS_REPEATS 4u  /* ECX or CX times, by EFLAGS.DF up or down */
+#define ACCESS_STEPS 8u    /* a string's: the step matters */
+#define ACCESS_ADDR16 16u  /* the sum has 16 bits */
+#define ACCESS_COUNT16 32u /* CX counts */
+#define ACCESS_BITS16 64u  /* a bit string of words, of doublewords: `extra` has the offset */
 #define ACCESS_BITS32 128u
-#define ACCESS_ADDS_AL 256u  /* XLAT */
-#define ACCESS_COMPARES 512u /* SCAS, CMPS: a repetition ends as well where ZF is not ... */
+#define ACCESS_ADDS_AL 256u      /* XLAT */
+#define ACCESS_COMPARES 512u     /* SCAS, CMPS: a repetition ends as well where ZF is not ... */
 #define ACCESS_WHILE_EQUAL 1024u /* ... this */
 
 struct access {

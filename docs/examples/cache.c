@@ -3,14 +3,14 @@
  *   ring3 run ... --plugin cache.so[,l1i=SIZE:WAYS:LINE][,l1d=...][,l2=...][,data=START-END]
  *                                  [,code=off][,out=FILE]
  *
- * Sizes in bytes, K or M may follow. Every instruction and memory operand goes through L1I or L1D and, where it
- * misses, through L2, which both share; by physical address. With data=START-END (linear, hexadecimal)
- * only data between these addresses counts. At the end a line for each cache:
+ * Sizes in bytes, K or M may follow. Every instruction and memory operand goes through L1I or L1D
+ * and, where it misses, through L2, which both share; by physical address. With data=START-END
+ * (linear, hexadecimal) only data between these addresses counts. At the end a line for each cache:
  *
  *   l1d: 45146 accesses, 2394 misses, 94.70 % hits
  *
- * This is slow: a call for each instruction. Prefetching, page walks and what the processor reads on its
- * own are not simulated. */
+ * This is slow: a call for each instruction. Prefetching, page walks and what the processor reads
+ * on its own are not simulated. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ struct cache {
     const char *name;
     uint64_t size, ways, line;
     uint64_t sets;
-    uint64_t *tags;  /* of a line, + 1; 0: empty. The first of a set was used last */
+    uint64_t *tags; /* of a line, + 1; 0: empty. The first of a set was used last */
     uint64_t accesses, misses;
 };
 
@@ -97,9 +97,9 @@ static void on_end(void *opaque, const struct ring3_event *event) {
         const struct cache *c = &caches[i];
         uint64_t hits = c->accesses - c->misses;
         unsigned rate = c->accesses ? (unsigned)(hits * 10000 / c->accesses) : 0;
-        int len = snprintf(line, sizeof line, "%s: %llu accesses, %llu misses, %u.%02u %% hits\n", c->name,
-                           (unsigned long long)c->accesses, (unsigned long long)c->misses, rate / 100,
-                           rate % 100);
+        int len = snprintf(line, sizeof line, "%s: %llu accesses, %llu misses, %u.%02u %% hits\n",
+                           c->name, (unsigned long long)c->accesses, (unsigned long long)c->misses,
+                           rate / 100, rate % 100);
         api->write_output(out, line, (size_t)len);
     }
 }
@@ -128,8 +128,8 @@ static int parse_geometry(struct cache *c, const char *text) {
 
 static int make(struct cache *c) {
     void *tags;
-    if (!c->ways || !c->line || c->line & (c->line - 1) || c->size % (c->ways * c->line) || !c->size ||
-        c->size > 1u << 30)
+    if (!c->ways || !c->line || c->line & (c->line - 1) || c->size % (c->ways * c->line) ||
+        !c->size || c->size > 1u << 30)
         return 0;
     c->sets = c->size / c->ways / c->line;
     if (api->alloc(c->sets * c->ways * sizeof *c->tags, &tags))
@@ -162,12 +162,14 @@ int ring3_plugin_start(const struct ring3_api *given, int argc, char **argv) {
     api = given;
     for (int i = 1; i < argc; i++)
         if (!parse_option(argv[i])) {
-            api->refuse("options are l1i=SIZE:WAYS:LINE l1d=... l2=... data=START-END code=off out=FILE");
+            api->refuse(
+                "options are l1i=SIZE:WAYS:LINE l1d=... l2=... data=START-END code=off out=FILE");
             return 1;
         }
     for (unsigned i = 0; i < CACHES; i++)
         if (!make(&caches[i])) {
-            api->refuse("a cache's size is not a multiple of its ways times its line, a power of two");
+            api->refuse(
+                "a cache's size is not a multiple of its ways times its line, a power of two");
             return 1;
         }
     return api->subscribe("translate", on_translate, NULL) || api->subscribe("end", on_end, NULL);

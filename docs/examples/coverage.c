@@ -3,10 +3,10 @@
  *   ring3 run --kernel kernel.elf --plugin coverage.so,kernel=kernel.elf,out=kernel.info
  *   genhtml kernel.info
  *
- * The ELF file has the kernel's line table (DWARF) and symbols. A line's count is the highest of its
- * instructions', each of which has a counter in the fragments that hold it. Without DWARF there is one
- * pseudo-line a function, numbered in the order of addresses, in a source file that is the ELF file.
- * All is read before the guest runs; the tracefile is written when it has ended. */
+ * The ELF file has the kernel's line table (DWARF) and symbols. A line's count is the highest of
+ * its instructions', each of which has a counter in the fragments that hold it. Without DWARF there
+ * is one pseudo-line a function, numbered in the order of addresses, in a source file that is the
+ * ELF file. All is read before the guest runs; the tracefile is written when it has ended. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -278,7 +278,8 @@ static void read_section(Elf *elf, Elf_Scn *section, const GElf_Shdr *header) {
         if (GELF_ST_TYPE(symbol.st_info) != STT_FUNC || !name || symbol.st_shndx == SHN_UNDEF)
             continue;
         functions = grow(functions, function_count, sizeof *functions);
-        functions[function_count++] = (struct function){(uint32_t)symbol.st_value, strdup(name), kernel, 0};
+        functions[function_count++] =
+            (struct function){(uint32_t)symbol.st_value, strdup(name), kernel, 0};
     }
 }
 
@@ -291,7 +292,8 @@ static void read_symbols(Elf *elf) {
     qsort(functions, function_count, sizeof *functions, function_by_address);
 }
 
-/* Functions get the line that their first instruction has; or, without a line table, each is one. */
+/* Functions get the line that their first instruction has; or, without a line table, each is one.
+ */
 static void join(void) {
     int has_lines = row_count != 0;
     for (size_t i = 0; i < function_count; i++) {

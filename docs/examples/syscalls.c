@@ -6,10 +6,10 @@
  *
  *   [01a3c000] openat(-100, "/etc/passwd", 0x8000, 0) = 3
  *
- * A call that has not returned is known by CR3 and the user's stack pointer, which it keeps. With INT 0x80
- * that is ESP; the vDSO leaves it in EBP before SYSENTER, and the sixth argument where it points. Calls
- * that never return, or elsewhere (exit, execve, sigreturn), end in "= ?". A string on a page that the guest
- * has not loaded yet is shown as its address. */
+ * A call that has not returned is known by CR3 and the user's stack pointer, which it keeps. With
+ * INT 0x80 that is ESP; the vDSO leaves it in EBP before SYSENTER, and the sixth argument where it
+ * points. Calls that never return, or elsewhere (exit, execve, sigreturn), end in "= ?". A string
+ * on a page that the guest has not loaded yet is shown as its address. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -101,13 +101,27 @@ static void add_buffer(struct text *t, uint32_t address, uint32_t len) {
 
 static void add_argument(struct text *t, char type, uint32_t value, uint32_t next) {
     switch (type) {
-    case 'd': add(t, "%d", (int)value); break;
-    case 'u': add(t, "%u", value); break;
-    case 'o': add(t, value ? "0%o" : "%o", value); break;
-    case 's': add_string(t, value); break;
-    case 'b': add_buffer(t, value, next); break;
-    case 'p': add(t, value ? "0x%x" : "NULL", value); break;
-    default: add(t, value ? "0x%x" : "%x", value); break;
+    case 'd':
+        add(t, "%d", (int)value);
+        break;
+    case 'u':
+        add(t, "%u", value);
+        break;
+    case 'o':
+        add(t, value ? "0%o" : "%o", value);
+        break;
+    case 's':
+        add_string(t, value);
+        break;
+    case 'b':
+        add_buffer(t, value, next);
+        break;
+    case 'p':
+        add(t, value ? "0x%x" : "NULL", value);
+        break;
+    default:
+        add(t, value ? "0x%x" : "%x", value);
+        break;
     }
 }
 
@@ -160,9 +174,15 @@ static void describe(struct text *t, uint32_t cr3, const char *name, const char 
 
 static void on_syscall(void *opaque, const struct ring3_event *event) {
     uint64_t number = event->syscall.number;
-    int fast = event->syscall.vector == RING3_SYSENTER, known = number < CALLS && syscalls[number].name;
-    uint32_t arguments[7] = {get(RING3_EBX), get(RING3_ECX), get(RING3_EDX),
-                             get(RING3_ESI), get(RING3_EDI), get(RING3_EBP), 0};
+    int fast = event->syscall.vector == RING3_SYSENTER,
+        known = number < CALLS && syscalls[number].name;
+    uint32_t arguments[7] = {get(RING3_EBX),
+                             get(RING3_ECX),
+                             get(RING3_EDX),
+                             get(RING3_ESI),
+                             get(RING3_EDI),
+                             get(RING3_EBP),
+                             0};
     uint32_t sp = fast ? arguments[5] : get(RING3_ESP), cr3 = get(RING3_CR3);
     char other[32], text[TEXT_MAX];
     (void)opaque;
@@ -193,7 +213,8 @@ static void on_return(void *opaque, const struct ring3_event *event) {
         if (error)
             snprintf(text, sizeof text, "-%s", error);
         else
-            snprintf(text, sizeof text, result > 0xffff && result < 0xffff0000u ? "0x%x" : "%d", result);
+            snprintf(text, sizeof text, result > 0xffff && result < 0xffff0000u ? "0x%x" : "%d",
+                     result);
         write_line(p->text, text);
         p->when = 0;
         return;

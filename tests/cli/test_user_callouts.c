@@ -54,8 +54,7 @@ static void add(const char *event, const char *function) {
     struct error error;
     char spec[512];
     snprintf(spec, sizeof spec, "%s=%s:%s", event, RECORDER, function);
-    ck_assert_msg(plugins_add_callout(&plugins, spec, &error) == 0, "%s: %s", spec,
-                  error.text);
+    ck_assert_msg(plugins_add_callout(&plugins, spec, &error) == 0, "%s: %s", spec, error.text);
 }
 
 START_TEST(cr3_write_passes_old_and_new_value) {
@@ -133,6 +132,21 @@ START_TEST(string_is_copied_across_pages_and_stops_at_the_end_of_ram) {
 }
 END_TEST
 
+START_TEST(any_event_of_the_interface_passes_its_values) {
+    add("irq", "on_two(u32,u32)");
+    add("hidden-fault", "on_wide(i64,u64,i32)");
+    PLUGIN_EVENT(&vcpu, TRUE_FAULT, 1, 2, 3);
+    ck_assert_uint_eq(recorded->calls, 0);
+    PLUGIN_EVENT(&vcpu, IRQ, 0x20, 0xc0001234);
+    ck_assert_uint_eq(recorded->calls, 1);
+    ck_assert_uint_eq(recorded->values[0], 0x20);
+    ck_assert_uint_eq(recorded->values[1], 0xc0001234);
+    PLUGIN_EVENT(&vcpu, HIDDEN_FAULT, 0x80000000, 0x123456789, 1, 0);
+    ck_assert_uint_eq(recorded->values[0], 0xffffffff80000000u);
+    ck_assert_uint_eq(recorded->values[1], 0x123456789);
+}
+END_TEST
+
 static const struct {
     const char *spec, *why;
 } refused[] = {
@@ -156,6 +170,8 @@ static const struct {
     {"cr1-write=" RECORDER ":on_two(u32)", "unknown event 'cr1-write'"},
     {"cr=" RECORDER ":on_two(u32)", "unknown event 'cr'"},
     {"probe=" RECORDER ":on_two(u32)", "unknown event 'probe'"},
+    {"execute=" RECORDER ":on_two(u32)", "unknown event 'execute'"},
+    {"end=" RECORDER ":on_two(u8,u8,u8)", "more types than the 2"},
     {"=" RECORDER ":on_two(u32)", "unknown event ''"},
     {"entry@0x=" RECORDER ":on_two(u32)", "not a 32-bit address"},
     {"entry@0x100000000=" RECORDER ":on_two(u32)", "not a 32-bit address"},
@@ -185,8 +201,7 @@ START_TEST(no_more_callouts_than_there_is_room_for) {
     for (unsigned i = 0; i < USER_CALLOUTS_MAX; i++)
         add("hlt", "on_nothing()");
     struct error error;
-    ck_assert_int_eq(plugins_add_callout(&plugins, "hlt=" RECORDER ":on_nothing()", &error),
-                     -1);
+    ck_assert_int_eq(plugins_add_callout(&plugins, "hlt=" RECORDER ":on_nothing()", &error), -1);
     plugins_callout(&vcpu, CALLOUT_hlt, 0, 0);
     ck_assert_uint_eq(recorded->calls, USER_CALLOUTS_MAX);
 }
@@ -201,6 +216,7 @@ int main(void) {
     tcase_add_test(tests, narrow_types_take_the_low_bits);
     tcase_add_test(tests, entry_passes_the_registers_to_every_function_at_the_address);
     tcase_add_test(tests, string_is_copied_across_pages_and_stops_at_the_end_of_ram);
+    tcase_add_test(tests, any_event_of_the_interface_passes_its_values);
     tcase_add_loop_test(tests, bad_description_is_refused_with_its_reason, 0,
                         sizeof refused / sizeof *refused);
     tcase_add_test(tests, symbol_without_a_map_is_refused);

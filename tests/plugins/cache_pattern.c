@@ -1,11 +1,12 @@
-/* A guest whose data accesses can be counted by hand: what the cache simulator must say of it stands in
- * CMakeLists.txt. Physical memory from 16 MiB on, paging off. */
+/* A guest whose data accesses can be counted by hand: what the cache simulator must say of it
+ * stands in CMakeLists.txt. Physical memory from 16 MiB on, paging off. */
 #include "guest/lib/guest.h"
 
 enum {
-    LARGE = 0x1000000, /* 64 KiB, read twice in order: in a cache of 32 KiB every line misses both times */
-    SMALL = 0x1100000, /* 16 KiB, three times: the first one misses */
-    WAYS = 0x1200000,  /* 9 lines a page apart, ten times: one more than there are ways */
+    LARGE = 0x1000000,  /* 64 KiB, read twice in order: in a cache of 32 KiB every line misses both
+                           times */
+    SMALL = 0x1100000,  /* 16 KiB, three times: the first one misses */
+    WAYS = 0x1200000,   /* 9 lines a page apart, ten times: one more than there are ways */
     WRITES = 0x1300000, /* 16 KiB, stored by one instruction */
 };
 

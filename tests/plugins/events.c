@@ -1,7 +1,8 @@
-/* A plugin that counts every event and looks at what comes with it; a typed function beside it must be
- * called as often and see the same.
+/* A plugin that counts every event and looks at what comes with it; a typed function beside it must
+ * be called as often and see the same.
  *
- *   --plugin events.so,out=FILE      "name: COUNT" for each, and "wrong: ..." for what cannot be. */
+ *   --plugin events.so,out=FILE      "name: COUNT" for each, and "wrong: ..." for what cannot be.
+ */
 #include <stdio.h>
 #include <string.h>
 

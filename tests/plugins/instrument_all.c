@@ -1,6 +1,7 @@
-/* A plugin that puts everything before every instruction, for torture runs: a counter, a sampled call,
- * a call, and calls for memory operands. At the end it compares them: what the inline counters say must
- * be what the calls say, and a sample of each Nth must have come N times less often.
+/* A plugin that puts everything before every instruction, for torture runs: a counter, a sampled
+ * call, a call, and calls for memory operands. At the end it compares them: what the inline
+ * counters say must be what the calls say, and a sample of each Nth must have come N times less
+ * often.
  *
  *   --plugin instrument_all.so,out=FILE,every=7
  *
@@ -20,8 +21,11 @@ static uint64_t asked, refused, executed, sampled, accesses, read_back, events[R
 
 /* Vector registers are the plugin's to use: what the guest has in them must survive. */
 static void disturb(void) {
-    __asm__ volatile("pcmpeqd %%xmm0, %%xmm0; pcmpeqd %%xmm1, %%xmm1; pcmpeqd %%xmm7, %%xmm7; fldpi; fstp %%st(0)"
-                     : : : "xmm0", "xmm1", "xmm7", "st");
+    __asm__ volatile("pcmpeqd %%xmm0, %%xmm0; pcmpeqd %%xmm1, %%xmm1; pcmpeqd %%xmm7, %%xmm7; "
+                     "fldpi; fstp %%st(0)"
+                     :
+                     :
+                     : "xmm0", "xmm1", "xmm7", "st");
 }
 
 static void on_event(void *opaque, const struct ring3_event *event) {
@@ -68,12 +72,13 @@ static void on_end(void *opaque, const struct ring3_event *event) {
     uint64_t counted = 0;
     (void)opaque, (void)event;
     api->read_counter(counter, &counted);
-    int len = snprintf(line, sizeof line,
-                       "instrumented: %llu instructions of %llu refused, executed %llu counted %llu sampled %llu "
-                       "accesses %llu readable %llu\n",
-                       (unsigned long long)asked, (unsigned long long)refused, (unsigned long long)executed,
-                       (unsigned long long)counted, (unsigned long long)sampled,
-                       (unsigned long long)accesses, (unsigned long long)read_back);
+    int len = snprintf(
+        line, sizeof line,
+        "instrumented: %llu instructions of %llu refused, executed %llu counted %llu sampled %llu "
+        "accesses %llu readable %llu\n",
+        (unsigned long long)asked, (unsigned long long)refused, (unsigned long long)executed,
+        (unsigned long long)counted, (unsigned long long)sampled, (unsigned long long)accesses,
+        (unsigned long long)read_back);
     api->write_output(out, line, (size_t)len);
     if (counted != executed || refused || !executed)
         api->write_output(out, "instrumented: WRONG\n", 20);
@@ -81,8 +86,9 @@ static void on_end(void *opaque, const struct ring3_event *event) {
 
 int ring3_plugin_start(const struct ring3_api *given, int argc, char **argv) {
     static const char *const all[] = {
-        "begin", "fetch", "link", "enter", "exit", "callout", "cr-write", "inject", "hidden-fault",
-        "true-fault", "flush", "invalidate", "io", "mmio", "irq", "address-space", "syscall", "user-return",
+        "begin",    "fetch",  "link",         "enter",         "exit",    "callout",
+        "cr-write", "inject", "hidden-fault", "true-fault",    "flush",   "invalidate",
+        "io",       "mmio",   "irq",          "address-space", "syscall", "user-return",
     };
     int status = 0;
     api = given;

@@ -23,8 +23,9 @@ static unsigned done[RING3_EVENT_COUNT];
 
 static void expect(const char *name, int status, int wanted) {
     char line[160];
-    int len = status == wanted ? snprintf(line, sizeof line, "ok %s\n", name)
-                               : snprintf(line, sizeof line, "FAILED %s: status %d\n", name, status);
+    int len = status == wanted
+                  ? snprintf(line, sizeof line, "ok %s\n", name)
+                  : snprintf(line, sizeof line, "FAILED %s: status %d\n", name, status);
     api->write_output(out, line, (size_t)len);
 }
 #define EXPECT(call, wanted) expect(#call, (call), (wanted))
@@ -162,7 +163,8 @@ static void in_the_start(void) {
     EXPECT(api->subscribe("hlt", NULL, NULL), RING3_BAD_POINTER);
     EXPECT(api->subscribe("hlt", no_code, NULL), RING3_BAD_POINTER);
     EXPECT(api->subscribe_typed("hlt", "u31", (void (*)(void))callback), RING3_BAD_ARGUMENT);
-    EXPECT(api->subscribe_typed("hlt", "u8,u8,u8,u8", (void (*)(void))callback), RING3_BAD_ARGUMENT);
+    EXPECT(api->subscribe_typed("hlt", "u8,u8,u8,u8", (void (*)(void))callback),
+           RING3_BAD_ARGUMENT);
     EXPECT(api->subscribe_typed("hlt", BAD, (void (*)(void))callback), RING3_BAD_POINTER);
     EXPECT(api->open_output("/nowhere/file", &closed), RING3_HOST);
     EXPECT(api->open_output("", &closed), RING3_BAD_ARGUMENT);
@@ -180,8 +182,8 @@ static void in_the_start(void) {
 }
 
 int ring3_plugin_start(const struct ring3_api *given, int argc, char **argv) {
-    static const char *const all[] = {"begin", "end", "fetch", "enter", "exit", "hidden-fault", "true-fault",
-                                      "inject", "io"};
+    static const char *const all[] = {"begin",        "end",        "fetch",  "enter", "exit",
+                                      "hidden-fault", "true-fault", "inject", "io"};
     api = given;
     if (argc < 2 || strncmp(argv[1], "out=", 4) != 0 || api->open_output(argv[1] + 4, &out) ||
         api->new_counter(&counter))

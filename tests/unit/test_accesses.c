@@ -8,7 +8,8 @@
 
 enum { R = ACCESS_READS, W = ACCESS_WRITES, RW = R | W };
 
-/* Registers are 0x1000 * number + 0x100; ESP is 0x8000. DS, ES and SS have the base 0, FS 0x10000. */
+/* Registers are 0x1000 * number + 0x100; ESP is 0x8000. DS, ES and SS have the base 0, FS 0x10000.
+ */
 static struct cpu cpu;
 
 static void setup(void) {
@@ -32,7 +33,12 @@ static const struct {
 } cases[] = {
     {"nop", {0x90}, 0, 0, 0, {{0}}},
     {"mov eax, [ebx]", {0x8b, 0x03}, 0, 1, 1, {{R, 4, 0x3100}}},
-    {"mov [ebx + esi*4 + 8], al", {0x88, 0x44, 0xb3, 0x08}, 0, 1, 1, {{W, 1, 0x3100 + 0x6100 * 4 + 8}}},
+    {"mov [ebx + esi*4 + 8], al",
+     {0x88, 0x44, 0xb3, 0x08},
+     0,
+     1,
+     1,
+     {{W, 1, 0x3100 + 0x6100 * 4 + 8}}},
     {"add [ebx], ax", {0x66, 0x01, 0x03}, 0, 1, 1, {{RW, 2, 0x3100}}},
     {"mov eax, fs:[ebx]", {0x64, 0x8b, 0x03}, 0, 1, 1, {{R, 4, 0x13100}}},
     {"mov eax, [moffs]", {0xa1, 1, 2, 3, 4}, 0, 1, 1, {{R, 4, 0x04030201}}},
@@ -69,12 +75,13 @@ START_TEST(memory_operands_are_what_the_manual_says) {
     ck_assert_msg(count == cases[_i].count, "%s: %u accesses", cases[_i].what, count);
     for (unsigned i = 0; i < count; i++) {
         const struct expected *e = &cases[_i].accesses[i];
-        ck_assert_msg((list[i].flags & (R | W)) == e->kind, "%s: kind %x", cases[_i].what, list[i].flags);
+        ck_assert_msg((list[i].flags & (R | W)) == e->kind, "%s: kind %x", cases[_i].what,
+                      list[i].flags);
         ck_assert_msg(list[i].size == e->size, "%s: size %u", cases[_i].what, list[i].size);
         ck_assert_msg(access_address(&cpu, &list[i]) == e->address, "%s: at %x", cases[_i].what,
                       access_address(&cpu, &list[i]));
-        ck_assert_msg(access_count(&cpu, &list[i]) == cases[_i].repeats, "%s: %u times", cases[_i].what,
-                      access_count(&cpu, &list[i]));
+        ck_assert_msg(access_count(&cpu, &list[i]) == cases[_i].repeats, "%s: %u times",
+                      cases[_i].what, access_count(&cpu, &list[i]));
     }
 }
 END_TEST
@@ -99,7 +106,8 @@ START_TEST(bit_offset_may_be_negative) {
 }
 END_TEST
 
-/* What a search finds decides how far it goes: "abc" and a zero, from ESI and EDI, on memory's last page. */
+/* What a search finds decides how far it goes: "abc" and a zero, from ESI and EDI, on memory's last
+ * page. */
 START_TEST(compared_strings_end_where_memory_says) {
     static const uint8_t scas[] = {0xf2, 0xae}, cmps[] = {0xf3, 0xa6};
     static struct vcpu v;
@@ -128,7 +136,8 @@ int main(void) {
     Suite *suite = suite_create("accesses");
     TCase *tests = tcase_create("all");
     tcase_add_checked_fixture(tests, setup, NULL);
-    tcase_add_loop_test(tests, memory_operands_are_what_the_manual_says, 0, sizeof cases / sizeof *cases);
+    tcase_add_loop_test(tests, memory_operands_are_what_the_manual_says, 0,
+                        sizeof cases / sizeof *cases);
     tcase_add_test(tests, repeated_count_may_be_zero_and_of_16_bits);
     tcase_add_test(tests, bit_offset_may_be_negative);
     tcase_add_test(tests, compared_strings_end_where_memory_says);
