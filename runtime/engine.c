@@ -239,7 +239,7 @@ static void prepare(struct vcpu *v) {
     inject_before_instruction(v);
     if (vcpu_intr_is_due(cpu) || vcpu_nmi_is_due(cpu))
         cpu->attention = 1;
-    v->engine->delivered = v->traps_dropped = false;
+    v->engine->delivered = v->engine->step_dropped = v->traps_dropped = false;
 }
 
 /* Finds, links and enters; returns the reason for coming back. */

@@ -88,7 +88,8 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
     v->engine->calls_out = true;
     enum callout_result result = callout_handlers[id](v, arg, operand);
     v->engine->calls_out = false;
-    v->engine->delivered |= is_event(id) || v->traps_dropped;
+    v->engine->delivered |= v->traps_dropped;
+    v->engine->step_dropped |= is_event(id);
     v->traps_dropped = false;
     if (v->timers->changed)
         attention_arm_timer(v);

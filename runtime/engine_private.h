@@ -183,6 +183,7 @@ struct engine {
     bool flush_cache;       /* throw every translation away before the next look-up */
     bool sync_wanted;       /* monitor or timer signal: devices want to run */
     bool delivered;         /* an event was delivered since the fragment was entered */
+    bool step_dropped;      /* by an INT n: there is no single step behind it */
     uint64_t uses;          /* of fragments by the run loop, under no_reuse */
     bool injected;          /* the next instruction has had its injected interrupt */
     int last_leave;         /* why translated code came back last (enum leave) */
