@@ -29,6 +29,7 @@ struct hint_context {
     const struct user_callouts *callouts;
     gpa_t gpa;
     uint32_t eip;
+    bool vectors_saved;
 };
 
 static uint32_t hint_slot(gpa_t gpa) {
@@ -64,6 +65,19 @@ static int watch_at(void *opaque, uint32_t linear) {
 
 static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
     return jump_cache_fixed_slot(((const struct hint_context *)opaque)->engine, target);
+}
+
+/* The decoder is not ours. */
+static void before_foreign(void *opaque) {
+    struct hint_context *context = opaque;
+    if (!context->vectors_saved)
+        vector_save(context->engine->vector_area, context->engine->use_xsave);
+    context->vectors_saved = true;
+}
+
+static void after_foreign(const struct hint_context *context) {
+    if (context->vectors_saved)
+        vector_restore(context->engine->vector_area, context->engine->use_xsave);
 }
 
 /* Only a guess hangs on it: nothing is recorded, no bit is set. */
@@ -149,7 +163,8 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
-    *context = (struct hint_context){v, e, v->user_callouts, code->gpa, cpu->eip};
+    *context = (struct hint_context){.v = v, .engine = e, .callouts = v->user_callouts, .gpa = code->gpa,
+                                     .eip = cpu->eip};
     return (struct translate_request){
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
         .linear = cpu->seg[SEG_CS].base + cpu->eip,
@@ -168,6 +183,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .watch = v->user_callouts ? watch_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
         .peek = e->options.no_chain ? NULL : peek_at,
+        .foreign = before_foreign,
         .opaque = context,
     };
 }
@@ -179,18 +195,17 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     struct hint_context context;
     struct translate_request req = request_for(v, code, &context, one_shot);
     uint64_t start = clock_host_tsc();
-    vector_save(e->vector_area, e->use_xsave); /* the decoder is not ours */
     enum translate_status status =
         translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
-    if (status == TRANSLATE_MORE) {
-        vector_restore(e->vector_area, e->use_xsave);
-        if (!copy_second(v, code, req.linear, !one_shot))
-            return false;
+    bool more = status == TRANSLATE_MORE;
+    bool there = !more || copy_second(v, code, req.linear, !one_shot);
+    if (more && there) {
         req.len = code->len;
-        vector_save(e->vector_area, e->use_xsave);
         status = translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
     }
-    vector_restore(e->vector_area, e->use_xsave);
+    after_foreign(&context);
+    if (!there)
+        return false;
     if (status == TRANSLATE_MORE) {
         assert(code->len - 1 == code->beyond);
         fault_raise_gp(v, 0);

@@ -79,8 +79,14 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
 /* The instruction at EIP writes to a page with translated code: that code goes, and the write is
  * done by a fragment of its own, beside any cache. */
 static int run_one_shot(struct vcpu *v) {
+    struct engine *e = v->engine;
     struct fragment *f = build_one_shot(v);
-    return f ? engine_enter(&v->cpu, v->engine->cache_exec + f->code) : LEAVE_FAULT;
+    if (!f)
+        return LEAVE_FAULT;
+    e->runs_alone = true;
+    int reason = engine_enter(&v->cpu, e->cache_exec + f->code);
+    e->runs_alone = false;
+    return reason;
 }
 
 static int run_special(struct vcpu *v, int reason, unsigned pages);

@@ -12,7 +12,7 @@
 static bool may_jump(const struct vcpu *v) {
     const struct cpu *cpu = &v->cpu;
     return !cpu->halted && !cpu->interrupt_shadow && !v->exit && !(cpu->mode & MODE_STEPWISE) &&
-           !v->engine->flush_cache && !v->engine->options.no_chain;
+           !v->engine->flush_cache && !v->engine->options.no_chain && !v->engine->runs_alone;
 }
 
 static unsigned jump(struct vcpu *v) {
@@ -46,14 +46,17 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
            operand, cpu->eip);
     if (user_callouts_want(v->user_callouts, id))
         fire_user(v, id, arg, operand);
+    v->engine->wrote_self = false;
+    v->engine->calls_out = true;
     enum callout_result result = callout_handlers[id](v, arg, operand);
+    v->engine->calls_out = false;
     v->engine->delivered |= is_event(id) || v->traps_dropped;
     v->traps_dropped = false;
     if (v->timers->changed)
         attention_arm_timer(v);
     switch (result) {
     case CALLOUT_NEXT:
-        if (v->exit) {
+        if (v->exit || v->engine->wrote_self) { /* what follows in the fragment is not the guest's any more */
             cpu->eip = cpu->next_eip;
             return LEAVE_STOP;
         }

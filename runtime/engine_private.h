@@ -74,6 +74,7 @@ struct fragment {
     uint32_t hash_next, page_next, page2_next;
     uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
     uint32_t exits;    /* its own, in the pool */
+    uint64_t tables;   /* a bit for each jump cache that it was entered in */
     uint8_t exit_count;
     bool dead;
 };
@@ -175,6 +176,9 @@ struct engine {
     bool delivered;         /* an event was delivered since the fragment was entered */
     uint64_t uses;          /* of fragments by the run loop, under no_reuse */
     bool injected;          /* the next instruction has had its injected interrupt */
+    bool runs_alone;        /* a one-shot that stands for an instruction of another fragment */
+    bool calls_out;         /* a callout's handler is at work, */
+    bool wrote_self;        /* and has written to what the fragment that called it is made from */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
     bool check_operands;   /* one-shots treat no segment as flat */
@@ -282,7 +286,7 @@ void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
 #define ANY_WINDOW UINT32_MAX
-void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f);
+void jump_caches_forget(struct engine *e, unsigned window, struct fragment *f);
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
 

@@ -1,7 +1,7 @@
 /* Jump caches: where indirect transfers and cross-page exits find their fragments.
  *
  * One table a code space and window (a linear address means nothing without its address space). A slot,
- * chosen by the target's low bits, holds the landing pad of one fragment, which checks the whole
+ * chosen by a hash of the target, holds the landing pad of one fragment, which checks the whole
  * address; empty slots hold STUB_MISS. Targets that share their slot with others are found among the
  * victims, by the table's name and the target: a table that is emptied gets a new name, and nothing is
  * found by the old one. A table remembers which of its pages were written, so that emptying
@@ -22,10 +22,12 @@
 struct table_use {
     uint64_t written[(SLOT_PAGES + 63) / 64]; /* pages that are not all misses */
     bool filled;
+    uint16_t window; /* it is of */
 };
 #define USE_OFFSET (JUMP_CACHE_FIXED_OFFSET + JUMP_CACHE_FIXED * sizeof(uint64_t))
 #define TABLE_BYTES ((USE_OFFSET + sizeof(struct table_use) + PAGE_MASK) & ~(uint64_t)PAGE_MASK)
-#define NAME_TABLE(name) ((name) >> 32 & (JUMP_CACHES - 1)) /* the table that has or had a name */
+_Static_assert(JUMP_CACHES <= 64, "a bit of struct fragment for each table");
+#define NAME_TABLE(name) ((unsigned)((name) >> 32) & (JUMP_CACHES - 1)) /* the table that has or had a name */
 
 int jump_caches_init(struct vcpu *v) {
     struct engine *e = v->engine;
@@ -55,12 +57,20 @@ static void mark(uint64_t *slots, unsigned page) {
     use_of(slots)->written[page / 64] |= 1ull << page % 64;
 }
 
+static unsigned table_number(const struct engine *e, const uint64_t *slots) {
+    return (unsigned)((uint64_t)((const uint8_t *)slots - e->jump_tables) / TABLE_BYTES);
+}
+
+static uint64_t *table_slots(const struct engine *e, unsigned number) {
+    return (uint64_t *)(void *)(e->jump_tables + number * TABLE_BYTES);
+}
+
 static uint64_t *name_of(uint64_t *slots) { return slots + JUMP_CACHE_NAME_OFFSET / 8; }
 
 /* Names are in the upper half of a key. They come round after 2^26 tables were emptied: then every
  * victim goes. */
 static void rename_table(struct engine *e, uint64_t *slots) {
-    uint64_t table = (uint64_t)((uint8_t *)slots - e->jump_tables) / TABLE_BYTES;
+    uint64_t table = table_number(e, slots);
     e->jump_generation = (e->jump_generation + 1) % (1u << 26);
     if (e->jump_generation == 0)
         memset(e->victims, 0, sizeof e->victims);
@@ -78,8 +88,7 @@ static struct jump_victim *victim_places(struct engine *e, uint64_t key) {
 
 static bool is_old(const struct engine *e, const struct jump_victim *victim) {
     uint64_t name = -victim->minus_key & ~(uint64_t)UINT32_MAX;
-    const uint8_t *table = e->jump_tables + NAME_TABLE(name) * TABLE_BYTES;
-    return *(const uint64_t *)(const void *)(table + JUMP_CACHE_NAME_OFFSET) != name;
+    return *name_of(table_slots(e, NAME_TABLE(name))) != name;
 }
 
 /* Where it stands already, else a free place, else one that is taken from another. */
@@ -112,7 +121,7 @@ static void clear(struct engine *e, struct jump_cache *jc) {
             fill_slots(jc->slots + page * PAGE_SLOTS, PAGE_SLOTS);
     rename_table(e, jc->slots);
     fill_slots(fixed_slots(jc->slots), use->filled ? e->fixed_count : JUMP_CACHE_FIXED);
-    *use = (struct table_use){.filled = true};
+    *use = (struct table_use){.filled = true, .window = jc->window};
 }
 
 /* Where `target` stands in the index of fixed slots, or the free place for it; NULL: crowded. */
@@ -169,6 +178,7 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
     if (v->engine->options.no_jump_cache)
         return;
+    f->tables |= 1ull << table_number(v->engine, slots);
     const struct fixed_entry *fixed = fixed_place(v->engine, f->eip);
     if (fixed && fixed->used)
         fixed_slots(slots)[fixed->slot] = (uint64_t)(uintptr_t)(v->engine->cache_exec + f->code);
@@ -211,11 +221,14 @@ static void forget_in(struct engine *e, uint64_t *slots, const struct fragment *
     victim_forget(e, victim_key(slots, f->eip));
 }
 
-void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f) {
-    for (unsigned i = 0; i < JUMP_CACHES; i++) {
-        struct jump_cache *jc = &e->jump_caches[i];
-        if (jc->used && code_space_equal(&jc->space, &f->space) && (window == ANY_WINDOW || jc->window == window))
-            forget_in(e, jc->slots, f);
+void jump_caches_forget(struct engine *e, unsigned window, struct fragment *f) {
+    for (uint64_t left = f->tables; left; left &= left - 1) {
+        unsigned number = (unsigned)__builtin_ctzll(left);
+        uint64_t *slots = table_slots(e, number);
+        if (window != ANY_WINDOW && use_of(slots)->window != window)
+            continue;
+        forget_in(e, slots, f);
+        f->tables &= ~(1ull << number);
     }
 }
 

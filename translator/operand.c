@@ -201,6 +201,8 @@ static uint32_t explicit_access(const struct block *b, const struct insn *in) {
         return CHECK_ARG(size, kind, in->segment) | CHECK_FLUSH;
     if (in->row->emit == e_bound || is_far_pointer(in)) /* the handler looks at the second item */
         return CHECK_ARG(in->opsize16 ? 2 : 4, kind, in->segment);
+    if (b->req->foreign)
+        b->req->foreign(b->req->opaque);
     if (ZYAN_FAILED(ZydisDecoderDecodeFull(decoder, in->bytes, in->len, &z, operands)))
         return CHECK_ARG(size, kind, in->segment);
     for (unsigned i = 0; i < z.operand_count; i++) {
