@@ -27,3 +27,11 @@ void *arena_alloc(struct arena *arena, size_t size, size_t align) {
     arena->used = start + size;
     return arena->base + start; /* fresh pages are zero */
 }
+
+void *arena_reserve(struct arena *arena, size_t size) {
+    if (arena)
+        return arena_alloc(arena, size, 4096);
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}

@@ -23,6 +23,10 @@ void arena_destroy(struct arena *arena);
  * (the sum of what a machine allocates is fixed): it asserts. */
 void *arena_alloc(struct arena *arena, size_t size, size_t align);
 
+/* The same for tables that need not be shared: with `arena` NULL, private pages that take memory only when
+ * touched. NULL: the host refuses. */
+void *arena_reserve(struct arena *arena, size_t size);
+
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type), _Alignof(type)))
 
 #endif

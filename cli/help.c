@@ -17,8 +17,12 @@ static const char usage[] =
     "\n"
     "  ring3 run --kernel FILE [options]   boot FILE: Linux bzImage, Multiboot 1 or ELF32\n"
     "  ring3 run --firmware FILE [options] start a BIOS at its reset vector\n"
+    "  ring3 profile --kernel FILE [options]  run, and print where time went (--profile, --rate)\n"
     "  ring3 demo [options]                boot the guest that is built in\n"
     "  ring3 bench [options] [ROW...]      measure against native and QEMU (ring3 bench --help)\n"
+    "  ring3 explain [options] [FILE]      guest code beside its translation (ring3 explain --help)\n"
+    "  ring3 trace FILE [options]          format a binary log (--log-format, --log-file, --symbols)\n"
+    "  ring3 symbols FILE [NAME...]        names and addresses in a kernel, as a System.map\n"
     "  ring3 --version | --help\n"
     "\n"
     "Options (one dash will do: -kernel, -bios, -initrd, -append, -m, -no-reboot, -nographic):\n"
@@ -30,10 +34,26 @@ static const char usage[] =
     "  --debugcon stdio|FILE|none where ports 0xe9 and 0x402 go (default: standard error)\n"
     "  --stats[=text|json]    print what was counted, to standard error, at the end\n"
     "  --log CHANNEL,...      trace to standard error (channels below, or all)\n"
+    "  --log-file FILE        ... or to a file\n"
+    "  --log-format text|json|perfetto|binary   lines, JSON objects, a file for ui.perfetto.dev,\n"
+    "                         or records that `ring3 trace FILE` formats later\n"
+    "  --log-filter CONDITION,...  eip=START-END symbol=NAME cpl=N cr3=X; given again: or these\n"
+    "  --trace FILE           address spaces, system calls, interrupts and faults over time, for\n"
+    "                         ui.perfetto.dev or chrome://tracing\n"
+    "  --flight-recorder[=RECORDS]  keep the last records (default 64K of all channels) and write\n"
+    "                         them at the end, however it comes\n"
+    "  --profile FILE         where time went, by symbol: .svg (flame graph), .json, .folded\n"
+    "                         (stacks), or a table; - is standard error\n"
+    "  --rate HZ              samples a second for it (default 1000)\n"
+    "  --perf-map             /tmp/perf-PID.map: names of fragments for the host's perf\n"
     "  --accel bt|kvm         how to run the guest: binary translation (default), or /dev/kvm\n"
     "  --callout 'EVENT=library.so:function(types)'\n"
     "                         call a function of yours when the guest does EVENT (ring3(1))\n"
-    "  --system-map FILE      System.map with the symbols that events may name\n"
+    "  --gdb [ADDRESS:]PORT   serve a debugger there (loopback without an address); -s is --gdb 1234\n"
+    "  -S                     stop before the first instruction and wait for the debugger\n"
+    "  --web [ADDR:]PORT      serve a page that shows the machine at work (port 0: any)\n"
+    "  --symbols FILE         names of guest addresses: ELF, System.map, kallsyms or bzImage\n"
+    "                         (default: the kernel's own)\n"
     "  --help-callouts        print the table of callouts, in markdown\n"
     "  --help-instructions    print the names of the instruction table's rows\n"
     "  --debug SWITCH,...     no-chain one-insn no-jump-cache no-reuse flush-always evict-always\n"
@@ -50,13 +70,13 @@ static const char usage[] =
 
 void help_print(void) {
     static const char *const texts[TRACE_CHANNEL_COUNT] = {
-#define CHANNEL_TEXT(name, text) [TRACE_##name] = text,
+#define CHANNEL_TEXT(id, name, text) [TRACE_##id] = text,
         TRACE_CHANNELS(CHANNEL_TEXT)
 #undef CHANNEL_TEXT
     };
     fputs(usage, stdout);
     for (unsigned i = 0; i < TRACE_CHANNEL_COUNT; i++)
-        printf("  %-10s %s\n", trace_channel_name((enum trace_channel)i), texts[i]);
+        printf("  %-12s %s\n", trace_channel_name((enum trace_channel)i), texts[i]);
 }
 
 void help_print_version(void) { printf("ring3 %s\n", RING3_VERSION); }

@@ -12,11 +12,11 @@
 #include "runtime/mmu.h"
 #include "runtime/system.h"
 
-#define TRACE_RING (4u << 20)
+#define TRACE_PATIENCE_MS 1000 /* how long the guest waits for a trace that is not read */
 #define SERIAL_RING (64u << 10)
 #define INPUT_RING (4u << 10)
 /* The rings, the bus's table of ports, and what the devices take. */
-#define ARENA_SIZE (TRACE_RING + 2 * SERIAL_RING + INPUT_RING + (1u << 20))
+#define ARENA_SIZE (sizeof(struct sampler) + 2 * SERIAL_RING + INPUT_RING + (1u << 20))
 
 static void serial_notify(void *opaque) { channel_tell(&((struct machine *)opaque)->serial); }
 
@@ -42,9 +42,10 @@ static void make_ring(struct machine *machine, struct byte_ring *ring, uint32_t 
     ring_init(ring, arena_alloc(&machine->arena, size, 64), size);
 }
 
-/* The three wake-ups. 0, or a negative errno. */
+/* The wake-ups. 0, or a negative errno. */
 static int make_events(struct machine *machine) {
-    int *fds[] = {&machine->serial.event_fd, &machine->debug.event_fd, &machine->trace.notify_fd};
+    int *fds[] = {&machine->serial.event_fd, &machine->debug.event_fd, &machine->trace.notify_fd,
+                  &machine->inspection.event_fd};
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
         if ((*fds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0)
             return -errno;
@@ -58,8 +59,12 @@ static void wire_vcpu(struct machine *machine) {
     v->timers = &machine->timers;
     v->clock = &machine->clock;
     v->trace = &machine->trace;
+    v->sampler = machine->sampler;
+    machine->trace.guest = (struct trace_guest){&v->cpu.eip, &v->cpu.seg[SEG_CS].base,
+                                                &v->cpu.paging.cr3, &v->cpu.mode};
     v->counters = &machine->counters;
     v->pic = pc_pic(machine->pc);
+    v->inspection = &machine->inspection;
     vcpu_reset(v);
 }
 
@@ -93,14 +98,24 @@ static int fail(struct machine *machine, const char *what, int error_number, str
     return -1;
 }
 
-static int build(struct machine *machine, uint64_t memory, bool firmware, uint32_t trace_channels,
+static void make_trace(struct machine *machine, const struct machine_options *options) {
+    struct trace *trace = &machine->trace;
+    trace->enabled = options->trace_channels;
+    trace->overwrite = options->flight_recorder;
+    trace->patience_ms = TRACE_PATIENCE_MS;
+    trace_init(trace,
+               arena_alloc(&machine->arena, options->trace_records * sizeof(struct trace_record), 64),
+               options->trace_records);
+}
+
+static int build(struct machine *machine, const struct machine_options *options,
                  struct error *error) {
     machine->ram.fd = machine->serial.event_fd = machine->debug.event_fd = -1;
-    machine->trace.notify_fd = -1;
+    machine->trace.notify_fd = machine->inspection.event_fd = -1;
     int rc = make_events(machine);
     if (rc)
         return fail(machine, "cannot make event descriptors", rc, error);
-    rc = ram_create(&machine->ram, memory);
+    rc = ram_create(&machine->ram, options->memory);
     if (rc) {
         machine->ram.fd = -1;
         return fail(machine, "cannot make guest memory", rc, error);
@@ -108,36 +123,37 @@ static int build(struct machine *machine, uint64_t memory, bool firmware, uint32
     ram_add_video(&machine->ram);
     clock_start(&machine->clock);
     timers_init(&machine->timers);
-    machine->trace.enabled = trace_channels;
-    make_ring(machine, &machine->trace.ring, TRACE_RING);
+    make_trace(machine, options);
+    machine->sampler = ARENA_NEW(&machine->arena, struct sampler);
+    atomic_store(&machine->sampler->rate, options->sample_rate);
     make_ring(machine, &machine->serial_in, INPUT_RING);
     make_ring(machine, &machine->serial_out, SERIAL_RING);
     make_ring(machine, &machine->debug_out, SERIAL_RING);
     machine->serial.ring = &machine->serial_out;
     machine->debug.ring = &machine->debug_out;
     bus_init(&machine->bus, &machine->arena, &machine->trace, &machine->counters);
-    make_devices(machine, memory, firmware);
+    make_devices(machine, options->memory, options->firmware);
     wire_vcpu(machine);
     return 0;
 }
 
-struct machine *machine_create(uint64_t memory, bool firmware, uint32_t trace_channels,
-                               struct error *error) {
+struct machine *machine_create(const struct machine_options *options, struct error *error) {
     struct arena arena;
-    int rc = arena_create(&arena, ARENA_SIZE);
+    int rc = arena_create(&arena, ARENA_SIZE + options->trace_records * sizeof(struct trace_record));
     if (rc) {
         error_set(error, "cannot make the shared arena: %s", strerror(-rc));
         return NULL;
     }
     struct machine *machine = ARENA_NEW(&arena, struct machine);
     machine->arena = arena;
-    return build(machine, memory, firmware, trace_channels, error) ? NULL : machine;
+    return build(machine, options, error) ? NULL : machine;
 }
 
 void machine_destroy(struct machine *machine) {
     struct arena arena = machine->arena; /* the machine lies in it */
     assert(arena.base <= (uint8_t *)machine && (uint8_t *)machine < arena.base + arena.size);
-    const int fds[] = {machine->serial.event_fd, machine->debug.event_fd, machine->trace.notify_fd};
+    const int fds[] = {machine->serial.event_fd, machine->debug.event_fd, machine->trace.notify_fd,
+                       machine->inspection.event_fd};
     if (machine->ram.fd >= 0)
         ram_destroy(&machine->ram);
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
@@ -166,5 +182,6 @@ unsigned machine_fds(const struct machine *machine, int fds[MACHINE_FDS_MAX]) {
     fds[1] = machine->serial.event_fd;
     fds[2] = machine->debug.event_fd;
     fds[3] = machine->trace.notify_fd;
-    return 4;
+    fds[4] = machine->inspection.event_fd;
+    return 5;
 }

@@ -4,7 +4,8 @@
  * 2. signals the vCPU process ended, or somebody wants the machine to stop
  * 3. input   typed bytes into the ring, Ctrl-A looked for, the vCPU process told
  * 4. output  a chunk for every outlet that is ready
- * 5. expire  a stop that was not heeded becomes a SIGKILL */
+ * 5. sources what others wait for; stops of the vCPU are told of
+ * 6. expire  a stop that was not heeded becomes a SIGKILL */
 #include "cli/monitor.h"
 
 #include <assert.h>
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/report.h"
@@ -34,7 +34,9 @@ enum {
     POLL_TRACE,
     POLL_SERIAL_OUT,
     POLL_DEBUG_OUT,
-    POLL_COUNT
+    POLL_INSPECTION,
+    POLL_SOURCES, /* from here on */
+    POLL_COUNT = POLL_SOURCES + SOURCES_MAX
 };
 
 static const char escape_help[] = "\nCtrl-A h  this help\n"
@@ -56,12 +58,6 @@ int monitor_block_signals(sigset_t *old) {
     return fd;
 }
 
-static uint64_t now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Tells the vCPU process to look at its rings and flags. */
 static void call_attention(struct monitor *monitor) {
     assert(monitor->vcpu_pid > 1); /* kill() of 0 or -1 would reach others */
@@ -73,7 +69,7 @@ static void request_stop(struct monitor *monitor) {
     if (monitor->stopping)
         return;
     monitor->stopping = true;
-    monitor->deadline = now_ms() + STOP_PATIENCE_MS;
+    monitor->deadline = sources_now() + STOP_PATIENCE_MS;
     vcpu_request_exit(monitor->vcpu, EXIT_QUIT, 0);
     call_attention(monitor);
 }
@@ -81,8 +77,10 @@ static void request_stop(struct monitor *monitor) {
 static void reap(struct monitor *monitor) {
     pid_t got = wait4(monitor->vcpu_pid, &monitor->wait_status, WNOHANG, &monitor->usage);
     assert(got == 0 || got == monitor->vcpu_pid);
-    if (got)
+    if (got) {
         monitor->ended = true;
+        target_ended(monitor->target);
+    }
 }
 
 static void serve_signals(struct monitor *monitor) {
@@ -156,9 +154,9 @@ static void serve_outlet(struct monitor *monitor, struct outlet *outlet, bool to
 
 static void serve_trace(struct monitor *monitor) {
     uint64_t count;
-    if (monitor->trace->notify_fd >= 0 && read(monitor->trace->notify_fd, &count, sizeof count) < 0)
+    if (read(monitor->vcpu->trace->notify_fd, &count, sizeof count) < 0)
         assert(errno == EAGAIN || errno == EINTR);
-    trace_drain(monitor->trace, stderr);
+    trace_output_drain(monitor->trace);
 }
 
 static bool input_wanted(const struct monitor *monitor) {
@@ -168,41 +166,47 @@ static bool input_wanted(const struct monitor *monitor) {
 /* How long poll() may sleep: for ever, unless something is due. */
 static int patience(const struct monitor *monitor) {
     int timeout = -1;
-    if (monitor->trace->enabled)
+    if (monitor->trace)
         timeout = TRACE_INTERVAL_MS;
     if (monitor->input_fd >= 0 && !input_wanted(monitor))
         timeout = ROOM_INTERVAL_MS;
+    if (target_has_news(monitor->target))
+        timeout = 0;
     if (monitor->stopping && !monitor->killed) {
-        uint64_t now = now_ms();
+        uint64_t now = sources_now();
         int left = monitor->deadline > now ? (int)(monitor->deadline - now) : 0;
         if (timeout < 0 || left < timeout)
             timeout = left;
     }
-    return timeout;
+    return sources_patience(monitor->sources, timeout);
 }
 
 static int outlet_poll_fd(const struct outlet *outlet) {
     return outlet->fd >= 0 && !outlet->error && outlet_busy(outlet) ? outlet->fd : -1;
 }
 
-static void wait_for_something(struct monitor *monitor, struct pollfd polls[POLL_COUNT]) {
-    const struct pollfd wanted[POLL_COUNT] = {
+/* Returns how many of the sources were polled. */
+static unsigned wait_for_something(struct monitor *monitor, struct pollfd polls[POLL_COUNT]) {
+    const struct pollfd wanted[POLL_SOURCES] = {
         [POLL_SIGNAL] = {monitor->signal_fd, POLLIN, 0},
         [POLL_INPUT] = {input_wanted(monitor) ? monitor->input_fd : -1, POLLIN, 0},
         [POLL_SERIAL] = {monitor->serial.channel->event_fd, POLLIN, 0},
         [POLL_DEBUG] = {monitor->debug.channel->event_fd, POLLIN, 0},
-        [POLL_TRACE] = {monitor->trace->notify_fd, POLLIN, 0},
+        [POLL_TRACE] = {monitor->vcpu->trace->notify_fd, POLLIN, 0},
         [POLL_SERIAL_OUT] = {outlet_poll_fd(&monitor->serial), POLLOUT, 0},
         [POLL_DEBUG_OUT] = {outlet_poll_fd(&monitor->debug), POLLOUT, 0},
+        [POLL_INSPECTION] = {monitor->target->inspection->event_fd, POLLIN, 0},
     };
     memcpy(polls, wanted, sizeof wanted);
-    if (poll(polls, POLL_COUNT, patience(monitor)) < 0)
-        for (unsigned i = 0; i < POLL_COUNT; i++)
+    unsigned count = sources_prepare(monitor->sources, polls + POLL_SOURCES);
+    if (poll(polls, POLL_SOURCES + count, patience(monitor)) < 0)
+        for (unsigned i = 0; i < POLL_SOURCES + count; i++)
             polls[i].revents = 0;
+    return count;
 }
 
 static void expire(struct monitor *monitor) {
-    if (!monitor->stopping || monitor->killed || monitor->ended || now_ms() < monitor->deadline)
+    if (!monitor->stopping || monitor->killed || monitor->ended || sources_now() < monitor->deadline)
         return;
     monitor->killed = true;
     kill(monitor->vcpu_pid, SIGKILL);
@@ -212,7 +216,7 @@ void monitor_run(struct monitor *monitor) {
     struct pollfd polls[POLL_COUNT];
     assert(!monitor->ended && monitor->signal_fd >= 0);
     while (!monitor->ended) {
-        wait_for_something(monitor, polls);
+        unsigned sources = wait_for_something(monitor, polls);
         if (polls[POLL_SIGNAL].revents)
             serve_signals(monitor);
         if (polls[POLL_INPUT].revents)
@@ -221,11 +225,12 @@ void monitor_run(struct monitor *monitor) {
                      polls[POLL_SERIAL_OUT].revents);
         serve_outlet(monitor, &monitor->debug, polls[POLL_DEBUG].revents,
                      polls[POLL_DEBUG_OUT].revents);
-        if (monitor->trace->enabled)
+        if (monitor->trace)
             serve_trace(monitor);
+        target_poll(monitor->target);
+        sources_serve(monitor->sources, polls + POLL_SOURCES, sources);
         expire(monitor);
     }
     outlet_finish(&monitor->serial, FINISH_PATIENCE_MS);
     outlet_finish(&monitor->debug, FINISH_PATIENCE_MS);
-    trace_drain(monitor->trace, stderr);
 }

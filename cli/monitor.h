@@ -10,8 +10,10 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#include "base/trace.h"
 #include "cli/outlet.h"
+#include "inspect/sources.h"
+#include "inspect/target.h"
+#include "inspect/trace_output.h"
 #include "runtime/vcpu.h"
 
 #define STOP_PATIENCE_MS 2000
@@ -19,12 +21,14 @@
 struct monitor {
     pid_t vcpu_pid;
     struct vcpu *vcpu;
-    struct trace *trace;
+    struct trace_output *trace; /* NULL: nothing is traced */
     int signal_fd;
     int input_fd;      /* -1: none, or it has ended */
     bool input_is_tty; /* Ctrl-A is looked for, and what the guest has no room for is dropped */
     struct byte_ring *input_ring;
     struct outlet serial, debug;
+    struct sources *sources; /* of others, for whom the loop waits as well */
+    struct target *target;   /* attached to the machine */
 
     /* What happened. */
     bool ended; /* the vCPU process is gone; `wait_status` and `usage` say how */

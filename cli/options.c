@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/trace.h"
+#include "cli/options_private.h"
 
 #define MIB (1024ull * 1024)
 #define MEMORY_DEFAULT (256 * MIB)
@@ -17,6 +17,7 @@
 #define MEMORY_MAX (3584 * MIB)
 #define CACHE_MIN (64u << 10)
 #define CACHE_MAX (1024 * MIB)
+#define GDB_PORT "1234" /* of -s */
 #define REUSE_MAX 1000000u
 
 enum option_id {
@@ -31,9 +32,21 @@ enum option_id {
     OPTION_NOGRAPHIC,
     OPTION_STATS,
     OPTION_LOG,
+    OPTION_LOG_FILE,
+    OPTION_LOG_FORMAT,
+    OPTION_LOG_FILTER,
+    OPTION_TRACE,
+    OPTION_FLIGHT_RECORDER,
+    OPTION_PERF_MAP,
+    OPTION_PROFILE,
+    OPTION_RATE,
     OPTION_ACCEL,
     OPTION_CALLOUT,
-    OPTION_SYSTEM_MAP,
+    OPTION_SYMBOLS,
+    OPTION_GDB,
+    OPTION_GDB_USUAL,
+    OPTION_START_STOPPED,
+    OPTION_WEB,
     OPTION_DEBUG,
     OPTION_HELP,
     OPTION_HELP_CALLOUTS,
@@ -55,9 +68,22 @@ static const struct option long_options[] = {
     {"nographic", no_argument, NULL, OPTION_NOGRAPHIC},
     {"stats", optional_argument, NULL, OPTION_STATS},
     {"log", required_argument, NULL, OPTION_LOG},
+    {"log-file", required_argument, NULL, OPTION_LOG_FILE},
+    {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
+    {"log-filter", required_argument, NULL, OPTION_LOG_FILTER},
+    {"trace", required_argument, NULL, OPTION_TRACE},
+    {"flight-recorder", optional_argument, NULL, OPTION_FLIGHT_RECORDER},
+    {"perf-map", no_argument, NULL, OPTION_PERF_MAP},
+    {"profile", required_argument, NULL, OPTION_PROFILE},
+    {"rate", required_argument, NULL, OPTION_RATE},
     {"accel", required_argument, NULL, OPTION_ACCEL},
     {"callout", required_argument, NULL, OPTION_CALLOUT},
-    {"system-map", required_argument, NULL, OPTION_SYSTEM_MAP},
+    {"symbols", required_argument, NULL, OPTION_SYMBOLS},
+    {"web", required_argument, NULL, OPTION_WEB},
+    {"system-map", required_argument, NULL, OPTION_SYMBOLS},
+    {"gdb", required_argument, NULL, OPTION_GDB},
+    {"s", no_argument, NULL, OPTION_GDB_USUAL},
+    {"S", no_argument, NULL, OPTION_START_STOPPED},
     {"debug", required_argument, NULL, OPTION_DEBUG},
     {"help", no_argument, NULL, OPTION_HELP},
     {"h", no_argument, NULL, OPTION_HELP},
@@ -67,9 +93,7 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* "64M", "1G", "512K"; a plain number counts `unit`s. False when it is none of these or does not
- * fit 64 bits. */
-static bool parse_size(const char *text, uint64_t unit, uint64_t *bytes) {
+bool options_parse_size(const char *text, uint64_t unit, uint64_t *bytes) {
     char *end;
     if (!isdigit((unsigned char)*text))
         return false;
@@ -95,7 +119,7 @@ static bool parse_size(const char *text, uint64_t unit, uint64_t *bytes) {
 
 static int parse_memory(struct options *options, const char *text, struct error *error) {
     uint64_t bytes;
-    if (!parse_size(text, MIB, &bytes))
+    if (!options_parse_size(text, MIB, &bytes))
         return error_set(error, "--memory '%s': not a size such as 64M, 1G or 256 (MiB)", text);
     if (bytes < MEMORY_MIN || bytes > MEMORY_MAX)
         return error_set(error, "--memory '%s': out of range, 4M to 3584M", text);
@@ -124,16 +148,6 @@ static int parse_stats(struct options *options, const char *text, struct error *
     if (text && strcmp(text, "json") != 0 && strcmp(text, "text") != 0)
         return error_set(error, "--stats='%s': unknown format, only text and json", text);
     options->stats = text && !strcmp(text, "json") ? STATS_JSON : STATS_TEXT;
-    return 0;
-}
-
-static int parse_log(struct options *options, const char *text, struct error *error) {
-    uint32_t bits = 0;
-    const char *bad = text;
-    if (!trace_parse(text, &bits, &bad))
-        return error_set(error, "--log '%s': unknown channel at '%s' (--help lists them)", text,
-                         bad);
-    options->trace_channels |= bits;
     return 0;
 }
 
@@ -172,14 +186,14 @@ static bool parse_range(const char *text, struct injection *range) {
 static int parse_debug_value(struct options *options, const char *word, struct error *error) {
     struct engine_options *engine = &options->engine;
     if (!strncmp(word, "cache=", 6)) {
-        if (parse_size(word + 6, 1, &engine->cache_bytes) && engine->cache_bytes >= CACHE_MIN &&
+        if (options_parse_size(word + 6, 1, &engine->cache_bytes) && engine->cache_bytes >= CACHE_MIN &&
             engine->cache_bytes <= CACHE_MAX)
             return 0;
         return error_set(error, "--debug '%s': not a size from 64K to 1G", word);
     }
     if (!strcmp(word, "no-reuse") || !strncmp(word, "no-reuse=", 9)) {
         uint64_t every = 1;
-        if (word[8] && (!parse_size(word + 9, 1, &every) || !every || every > REUSE_MAX))
+        if (word[8] && (!options_parse_size(word + 9, 1, &every) || !every || every > REUSE_MAX))
             return error_set(error, "--debug '%s': not a number from 1 to 1000000", word);
         engine->no_reuse = (unsigned)every;
         engine->no_chain = true; /* every exit comes back to the run loop */
@@ -233,11 +247,12 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
     int status = parse_debug_value(options, word, error);
     if (status <= 0)
         return status;
-    return error_set(error,
-                     "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
-                     "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
-                     "rows=FILE no-sandbox)",
-                     word);
+    return error_set(
+        error,
+        "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
+        "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
+        "rows=FILE no-sandbox)",
+        word);
 }
 
 static int parse_debug(struct options *options, const char *text, struct error *error) {
@@ -288,13 +303,40 @@ static int apply_option(struct options *options, int option, const char *value,
     case OPTION_STATS:
         return parse_stats(options, value, error);
     case OPTION_LOG:
-        return parse_log(options, value, error);
+        return options_parse_log(options, value, error);
+    case OPTION_LOG_FILE:
+        return set_file(&options->trace.log_path, "log-file", value, error);
+    case OPTION_LOG_FORMAT:
+        return options_parse_log_format(options, value, error);
+    case OPTION_LOG_FILTER:
+        return options_add_filter(options, value, error);
+    case OPTION_TRACE:
+        return set_file(&options->trace.perfetto_path, "trace", value, error);
+    case OPTION_FLIGHT_RECORDER:
+        return options_parse_flight_recorder(options, value, error);
+    case OPTION_PERF_MAP:
+        options->trace.perf_map = true;
+        return 0;
+    case OPTION_PROFILE:
+        return options_add_profile(options, value, error);
+    case OPTION_RATE:
+        return options_parse_rate(options, value, error);
     case OPTION_ACCEL:
         return parse_accel(options, value, error);
     case OPTION_CALLOUT:
         return add_callout(options, value, error);
-    case OPTION_SYSTEM_MAP:
-        return set_file(&options->system_map, "system-map", value, error);
+    case OPTION_SYMBOLS:
+        return set_file(&options->symbols, "symbols", value, error);
+    case OPTION_GDB:
+    case OPTION_GDB_USUAL:
+        options->gdb = value ? value : GDB_PORT;
+        return 0;
+    case OPTION_START_STOPPED:
+        options->start_stopped = true;
+        return 0;
+    case OPTION_WEB:
+        options->web = value;
+        return 0;
     case OPTION_DEBUG:
         return parse_debug(options, value, error);
     case OPTION_HELP:
@@ -324,17 +366,26 @@ static int refuse_option(int got, int option, const char *word, struct error *er
 static int parse_command(struct options *options, const char *word, struct error *error) {
     if (!strcmp(word, "run"))
         options->command = COMMAND_RUN;
+    else if (!strcmp(word, "profile"))
+        options->command = COMMAND_PROFILE;
     else if (!strcmp(word, "demo"))
         options->command = COMMAND_DEMO;
     else if (!strcmp(word, "bench"))
         options->command = COMMAND_BENCH;
+    else if (!strcmp(word, "explain"))
+        options->command = COMMAND_EXPLAIN;
+    else if (!strcmp(word, "trace"))
+        options->command = COMMAND_TRACE;
+    else if (!strcmp(word, "symbols"))
+        options->command = COMMAND_SYMBOLS;
     else if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
         options->command = COMMAND_HELP;
     else if (!strcmp(word, "--version") || !strcmp(word, "-version"))
         options->command = COMMAND_VERSION;
     else
-        return error_set(error, "unknown command '%s': run, demo or bench (see ring3 --help)",
-                         word);
+        return error_set(
+            error, "unknown command '%s': run, demo, bench, explain or symbols (see ring3 --help)",
+            word);
     return 0;
 }
 
@@ -355,35 +406,63 @@ static int check_accel(const struct options *options, struct error *error) {
         return 0;
     if (options->callout_count)
         return error_set(error, "--callout '%s': only with --accel bt", options->callouts[0]);
+    if (options->gdb)
+        return error_set(error, "--gdb '%s': only with --accel bt", options->gdb);
+    if (options->web)
+        return error_set(error, "--web '%s': only with --accel bt", options->web);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
         engine->no_prefault || engine->evict_always || engine->cache_bytes || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");
     return 0;
 }
 
+static bool has_options(const struct options *options) {
+    return options->command == COMMAND_RUN || options->command == COMMAND_DEMO ||
+           options->command == COMMAND_PROFILE || options->command == COMMAND_TRACE;
+}
+
+/* Everything behind argv[0], until something else than a machine is asked for. */
+static int parse_words(struct options *options, int argc, char **argv, struct error *error) {
+    int got;
+    optind = 0; /* start anew, whoever parsed before */
+    opterr = 0;
+    while ((got = getopt_long_only(argc, argv, "+:", long_options, NULL)) != -1) {
+        if (got == ':' || got == '?')
+            return refuse_option(got, optopt, argv[optind - 1], error);
+        if (apply_option(options, got, optarg, error))
+            return -1;
+        if (!has_options(options))
+            return 0;
+    }
+    return optind < argc ? error_set(error, "unexpected argument '%s'", argv[optind]) : 0;
+}
+
 int options_parse(struct options *options, int argc, char **argv, struct error *error) {
     *options = (struct options){
         .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
     if (argc < 2)
-        return error_set(error, "no command: run, demo or bench (see ring3 --help)");
+        return error_set(error,
+                         "no command: run, demo, profile, bench, explain, trace or symbols (see ring3 --help)");
     if (parse_command(options, argv[1], error))
         return -1;
-    if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)
+    if (!has_options(options))
         return 0;
-    int got;
-    optind = 0; /* start anew, whoever parsed before */
-    opterr = 0;
-    while ((got = getopt_long_only(argc - 1, argv + 1, "+:", long_options, NULL)) != -1) {
-        if (got == ':' || got == '?')
-            return refuse_option(got, optopt, argv[optind], error);
-        if (apply_option(options, got, optarg, error))
-            return -1;
-        if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)
-            return 0;
+    if (options->command == COMMAND_TRACE) {
+        if (argc < 3 || argv[2][0] == '-')
+            return error_set(error, "no file: ring3 trace FILE [options]");
+        options->trace_file = argv[2];
+        argv++;
+        argc--;
     }
-    if (optind < argc - 1)
-        return error_set(error, "unexpected argument '%s'", argv[optind + 1]);
-    if (check_accel(options, error))
+    if (parse_words(options, argc - 1, argv + 1, error))
         return -1;
-    return options->command == COMMAND_RUN ? check_guest(options, error) : 0;
+    if (!has_options(options))
+        return 0;
+    if (check_accel(options, error) || options_check_trace(options, error))
+        return -1;
+    if (options->start_stopped && !options->gdb)
+        return error_set(error, "-S: nobody could start the guest: give --gdb or -s, too");
+    return options->command == COMMAND_DEMO || options->command == COMMAND_TRACE
+               ? 0
+               : check_guest(options, error);
 }

@@ -35,6 +35,8 @@ static void refill(struct outlet *outlet) {
     outlet->sent = 0;
     assert(ring->size > NEARLY_FULL);
     outlet->used = ring_read(ring, outlet->pending, OUTLET_CHUNK);
+    if (outlet->tap && outlet->used)
+        outlet->tap(outlet->tap_opaque, outlet->pending, outlet->used);
 }
 
 void outlet_step(struct outlet *outlet) {

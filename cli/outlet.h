@@ -7,6 +7,7 @@
 #define RING3_CLI_OUTLET_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/ring.h"
@@ -32,6 +33,9 @@ struct outlet {
     uint8_t pending[OUTLET_CHUNK];
     uint32_t used, sent; /* of `pending` */
     int error;           /* a positive errno once writing has failed; bytes vanish from then on */
+    /* Is shown what goes through, whether or not it is written; NULL: nobody. */
+    void (*tap)(void *opaque, const uint8_t *bytes, size_t len);
+    void *tap_opaque;
     bool was_full;       /* the ring was full when last read: its producer may be waiting */
 };
 

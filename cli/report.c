@@ -4,16 +4,15 @@
  * Everything shown comes from a guest that may have wrecked itself, so each read can fail. */
 #include "cli/report.h"
 
-#include <capstone/capstone.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "inspect/disassemble.h"
 #include "memory/walk.h"
 
-#define INSN_MAX 15    /* bytes of the longest instruction */
 #define INSNS_BEFORE 8 /* shown before EIP */
 #define INSNS_AFTER 4  /* shown from EIP on */
 
@@ -105,39 +104,39 @@ static size_t fetch(const struct vcpu *v, gva_t gva, uint8_t *to, size_t len) {
 
 /* Where to start so that decoding arrives exactly at `len`, with as much before it as can be. The
  * past cannot be decoded backwards for certain: the longest consistent reading is shown. */
-static size_t find_start(csh handle, cs_insn *insn, const uint8_t *bytes, size_t len) {
+static size_t find_start(struct disassembler *d, const uint8_t *bytes, size_t len) {
+    char text[INSN_TEXT_MAX];
     for (size_t start = 0; start < len; start++) {
-        const uint8_t *at = bytes + start;
-        size_t left = len - start;
-        uint64_t address = 0;
-        while (left && cs_disasm_iter(handle, &at, &left, &address, insn))
-            ;
-        if (!left)
+        size_t at = start;
+        for (unsigned size = 1; size && at < len; at += size)
+            size = disassemble(d, bytes + at, len - at, 0, text);
+        if (at == len)
             return start;
     }
     return len;
 }
 
-static void print_insns(csh handle, cs_insn *insn, const uint8_t *bytes, size_t len, gva_t gva,
+static void print_insns(struct disassembler *d, const uint8_t *bytes, size_t len, gva_t gva,
                         unsigned count, gva_t current) {
-    uint64_t address = gva;
-    while (count-- && len && cs_disasm_iter(handle, &bytes, &len, &address, insn)) {
-        char hex[3 * INSN_MAX + 1] = "";
-        for (unsigned i = 0; i < insn->size && i < INSN_MAX; i++)
-            sprintf(hex + 3 * (size_t)i, "%02x ", insn->bytes[i]);
-        fprintf(stderr, "%s %08x  %-24s %s %s\n", insn->address == current ? "=>" : "  ",
-                (gva_t)insn->address, hex, insn->mnemonic, insn->op_str);
+    char text[INSN_TEXT_MAX];
+    unsigned size;
+    for (; count-- && (size = disassemble(d, bytes, len, gva, text)) > 0;
+         bytes += size, len -= size, gva += size) {
+        char hex[3 * INSN_BYTES_MAX + 1] = "";
+        for (unsigned i = 0; i < size; i++)
+            sprintf(hex + 3 * (size_t)i, "%02x ", bytes[i]);
+        fprintf(stderr, "%s %08x  %-24s %s\n", gva == current ? "=>" : "  ", gva, hex, text);
     }
 }
 
 /* The instructions before `gva`; reading is retried from nearer when a page is missing. */
-static void print_before(const struct vcpu *v, csh handle, cs_insn *insn, gva_t gva) {
+static void print_before(const struct vcpu *v, struct disassembler *d, gva_t gva) {
     uint8_t bytes[INSNS_BEFORE * 4];
     for (size_t len = sizeof bytes; len; len--) {
         if (fetch(v, gva - (gva_t)len, bytes, len) < len)
             continue;
-        size_t start = find_start(handle, insn, bytes, len);
-        print_insns(handle, insn, bytes + start, len - start, gva - (gva_t)(len - start), ~0u, gva);
+        size_t start = find_start(d, bytes, len);
+        print_insns(d, bytes + start, len - start, gva - (gva_t)(len - start), ~0u, gva);
         return;
     }
 }
@@ -145,21 +144,17 @@ static void print_before(const struct vcpu *v, csh handle, cs_insn *insn, gva_t 
 static void print_code(const struct vcpu *v) {
     const struct segment *cs = &v->cpu.seg[SEG_CS];
     gva_t gva = cs->base + v->cpu.eip;
-    uint8_t bytes[INSNS_AFTER * INSN_MAX];
-    csh handle;
-    if (cs_open(CS_ARCH_X86, cs->attr & SEG_ATTR_DB ? CS_MODE_32 : CS_MODE_16, &handle))
+    uint8_t bytes[INSNS_AFTER * INSN_BYTES_MAX];
+    struct disassembler d;
+    if (!disassembler_open(&d, cs->attr & SEG_ATTR_DB ? CODE_32 : CODE_16, SYNTAX_INTEL))
         return;
-    cs_insn *insn = cs_malloc(handle);
-    if (insn) {
-        fprintf(stderr, "instructions around EIP (linear %08x):\n", gva);
-        print_before(v, handle, insn, gva);
-        size_t len = fetch(v, gva, bytes, sizeof bytes);
-        if (!len)
-            fprintf(stderr, "=> %08x  cannot be fetched\n", gva);
-        print_insns(handle, insn, bytes, len, gva, INSNS_AFTER, gva);
-        cs_free(insn, 1);
-    }
-    cs_close(&handle);
+    fprintf(stderr, "instructions around EIP (linear %08x):\n", gva);
+    print_before(v, &d, gva);
+    size_t len = fetch(v, gva, bytes, sizeof bytes);
+    if (!len)
+        fprintf(stderr, "=> %08x  cannot be fetched\n", gva);
+    print_insns(&d, bytes, len, gva, INSNS_AFTER, gva);
+    disassembler_close(&d);
 }
 
 void report_machine(const struct vcpu *v) {

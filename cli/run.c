@@ -18,36 +18,83 @@
 
 #include "cli/machine.h"
 #include "cli/monitor.h"
+#include "cli/observatory.h"
+#include "cli/names.h"
 #include "cli/report.h"
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
+#include "inspect/gdb.h"
+#include "inspect/profile.h"
+#include "inspect/trace_filter.h"
 #include "kvm/kvm.h"
 #include "runtime/sandbox.h"
+
+#define PROFILE_INTERVAL_MS 50
 
 /* What lasts over the boots of one command. */
 struct session {
     const struct options *options;
     engine_fn engine;
     struct user_callouts user_callouts;
+    struct names names;
     int serial_fd; /* -1: serial output vanishes */
     int debug_fd;  /* of the debug console, likewise */
     bool has_input, input_is_tty;
     int signal_fd;
     sigset_t old_mask;
     struct stats stats;
+    struct trace_options trace_options;
+    struct trace_output *trace; /* NULL: none */
+    struct profile *profile;    /* NULL: none */
+    struct source profile_source;
     bool reboot;   /* the last machine asked to be started again */
     int signal;    /* the signal that ended the session, or 0 */
+    struct sources sources;
+    struct target target;
+    struct gdb *gdb; /* NULL: nobody may debug */
+    struct observatory observatory;
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
 
 static int prepare_callouts(struct session *session, struct error *error) {
     const struct options *options = session->options;
+    const struct symbol_source source = {names_find, &session->names};
     for (unsigned i = 0; i < options->callout_count; i++)
-        if (user_callouts_parse(&session->user_callouts, options->callouts[i], options->system_map,
-                                error))
+        if (user_callouts_parse(&session->user_callouts, options->callouts[i], &source, error))
             return -1;
     return 0;
+}
+
+/* For names in traces and profiles: NULL where the kernel has none. False: the file that was named has
+ * none, which `error` says. */
+static bool get_symbols(struct session *session, struct symbols **symbols, struct error *error) {
+    *symbols = names_symbols(&session->names, error);
+    return *symbols || !session->names.file;
+}
+
+static int prepare_profile(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    struct symbols *symbols;
+    if (!options->profile_count)
+        return 0;
+    if (!get_symbols(session, &symbols, error))
+        return -1;
+    session->profile = profile_create(options->sample_rate, symbols);
+    return session->profile ? 0 : error_set(error, "no memory for a profile");
+}
+
+/* The profile's files. False: one could not be written, which was said. */
+static bool write_profile(const struct session *session) {
+    const struct options *options = session->options;
+    struct error error;
+    bool done = true;
+    for (unsigned i = 0; session->profile && i < options->profile_count; i++)
+        if (profile_write(session->profile, options->profiles[i], &error)) {
+            report_line("%s", error.text);
+            done = false;
+        }
+    return done;
 }
 
 /* The descriptor that an output goes to, -1: none. */
@@ -62,6 +109,24 @@ static int open_output(const struct output *output, const char *option, int *fd,
         return 0;
     *fd = open(output->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     return *fd < 0 ? error_set(error, "--%s '%s': %s", option, output->path, strerror(errno)) : 0;
+}
+
+/* Names and filters, then the files. */
+static int prepare_trace(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    struct trace_options *trace = &session->trace_options;
+    *trace = options->trace;
+    if (!trace->channels && !trace->perfetto_path && !trace->perf_map &&
+        trace->format != TRACE_FORMAT_PERFETTO)
+        return 0;
+    struct symbols *symbols;
+    if (!get_symbols(session, &symbols, error))
+        return -1;
+    for (unsigned i = 0; i < trace->filter_count; i++)
+        if (trace_filter_parse(&trace->filters[i], options->filters[i], symbols, error))
+            return -1;
+    session->trace = trace_output_open(trace, symbols, error);
+    return session->trace ? 0 : -1;
 }
 
 static int prepare_outputs(struct session *session, struct error *error) {
@@ -94,8 +159,8 @@ static int settle_in_child(const struct machine *machine, pid_t monitor) {
 static struct sandbox_rules sandbox_rules_for(const struct machine *machine, pid_t monitor) {
     return (struct sandbox_rules){
         .write_fds = {STDERR_FILENO, machine->serial.event_fd, machine->debug.event_fd,
-                      machine->trace.notify_fd},
-        .write_fd_count = 4,
+                      machine->trace.notify_fd, machine->inspection.event_fd},
+        .write_fd_count = 5,
         .signal_pids = {monitor},
         .signal_pid_count = 1,
     };
@@ -124,6 +189,7 @@ static _Noreturn void vcpu_process(struct session *session, struct machine *mach
     engine.poll = poll_devices;
     engine.poll_opaque = machine->pc;
     engine.rows = session->rows;
+    engine.tables = observatory_tables(&session->observatory);
     if (session->options->inject) {
         engine.inject.raise = pc_inject;
         engine.inject.opaque = machine->pc;
@@ -204,21 +270,59 @@ static const char *exit_name(const struct vcpu *v, bool died) {
     return died ? "death of the vCPU process" : names[v->exit];
 }
 
+static void drain_profile(struct source *source, short revents) {
+    (void)revents;
+    profile_drain(source->opaque);
+    source->deadline = sources_now() + PROFILE_INTERVAL_MS;
+}
+
+/* Traces and profiles are taken while the vCPU process runs. */
+static void start_watching(struct session *session, pid_t pid) {
+    if (session->trace)
+        trace_output_started(session->trace, pid);
+    if (!session->profile)
+        return;
+    session->profile_source = (struct source){.fd = -1,
+                                              .deadline = sources_now() + PROFILE_INTERVAL_MS,
+                                              .serve = drain_profile,
+                                              .opaque = session->profile};
+    int rc = sources_add(&session->sources, &session->profile_source);
+    assert(!rc);
+    (void)rc;
+}
+
+/* What a process that died has left is there as well. */
+static void stop_watching(struct session *session) {
+    if (session->trace)
+        trace_output_detach(session->trace);
+    if (!session->profile)
+        return;
+    sources_remove(&session->sources, &session->profile_source);
+    profile_detach(session->profile);
+}
+
 /* Watches a vCPU process to its end. Returns the exit status. */
 static int watch(struct session *session, struct machine *machine, pid_t pid) {
     struct monitor monitor = {
         .vcpu_pid = pid,
         .vcpu = &machine->vcpu,
-        .trace = &machine->trace,
+        .trace = session->trace,
         .signal_fd = session->signal_fd,
         .input_fd = session->has_input ? STDIN_FILENO : -1,
         .input_is_tty = session->input_is_tty,
         .input_ring = &machine->serial_in,
         .serial = {.channel = &machine->serial, .fd = session->serial_fd, .name = "serial output"},
         .debug = {.channel = &machine->debug, .fd = session->debug_fd, .name = "debug console"},
+        .sources = &session->sources,
+        .target = &session->target,
     };
     uint64_t start = clock_now(&machine->clock);
+    target_started(&session->target, pid);
+    start_watching(session, pid);
+    observatory_start(&session->observatory, &session->sources, &session->target, &monitor.serial);
     monitor_run(&monitor);
+    target_detach(&session->target);
+    stop_watching(session);
     const struct vcpu *v = &machine->vcpu;
     bool died = !WIFEXITED(monitor.wait_status) || WEXITSTATUS(monitor.wait_status) ||
                 v->exit == EXIT_NONE || v->exit > EXIT_QUIT;
@@ -226,6 +330,7 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
     stats_add(&session->stats, &machine->counters, &v->cpu, &monitor.usage,
               (double)(clock_now(&machine->clock) - start) / 1e9);
     session->stats.exit = exit_name(v, died);
+    observatory_stop(&session->observatory, session->stats.exit);
     if (session->input_is_tty && died)
         fputc('\n', stderr);
     int status = died ? report_death(v, &monitor) : conclude(session, v);
@@ -236,8 +341,15 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
 static int run_once(struct session *session) {
     const struct options *options = session->options;
     struct error error;
-    struct machine *machine =
-        machine_create(options->memory, options->firmware, options->trace_channels, &error);
+    struct machine_options wanted = {
+        .memory = options->memory,
+        .firmware = options->firmware != NULL,
+        .trace_channels = session->trace ? trace_output_channels(session->trace) : 0,
+        .trace_records = options->trace.records ? options->trace.records : TRACE_RECORDS_DEFAULT,
+        .flight_recorder = options->trace.flight_recorder,
+        .sample_rate = options->sample_rate,
+    };
+    struct machine *machine = machine_create(&wanted, &error);
     if (!machine) {
         report_line("%s", error.text);
         return STATUS_HOST_FAILURE;
@@ -246,6 +358,8 @@ static int run_once(struct session *session) {
     pid_t monitor = getpid(), pid = -1;
     int rc = options->firmware ? machine_load_firmware(machine, options->firmware, &error)
                                : machine_load(machine, &options->load, &error);
+    if (!rc)
+        rc = observatory_prepare(&session->observatory, machine, options, &error);
     if (rc) {
         report_line("%s", error.text);
     } else {
@@ -253,12 +367,19 @@ static int run_once(struct session *session) {
             machine->vcpu.user_callouts = &session->user_callouts;
         if (*options->rows_path)
             session->rows = rows_create(&machine->arena);
+        if (session->trace)
+            trace_output_attach(session->trace, &machine->vcpu);
+        if (session->profile)
+            profile_attach(session->profile, &machine->vcpu);
+        target_attach(&session->target, &machine->vcpu);
         fflush(NULL);
         pid = fork();
         if (!pid)
             vcpu_process(session, machine, monitor);
-        if (pid < 0)
+        if (pid < 0) {
             report_line("cannot fork: %s", strerror(errno));
+            target_detach(&session->target);
+        }
         status = pid < 0 ? STATUS_HOST_FAILURE : watch(session, machine, pid);
         rc = session->rows ? rows_append(session->rows, options->rows_path) : 0;
         if (rc) {
@@ -267,6 +388,7 @@ static int run_once(struct session *session) {
         }
     }
     machine_destroy(machine);
+    observatory_release(&session->observatory);
     return status;
 }
 
@@ -310,18 +432,35 @@ static int prepare_kvm(struct session *session, struct error *error) {
     return 0;
 }
 
+static void say(const char *line) { report_line("%s", line); }
+
+static int prepare_inspection(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    session->target.start_stopped = options->start_stopped;
+    if (options->gdb)
+        session->gdb = gdb_open(options->gdb, &session->target, &session->sources, say, error);
+    return options->gdb && !session->gdb ? -1 : 0;
+}
+
 int run_machine(const struct options *options, engine_fn engine) {
     struct session session = {
-        .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1};
+        .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1, .observatory.listener.fd = -1};
     struct error error;
     int status = STATUS_BAD_INPUT;
+    session.names = (struct names){.file = options->symbols, .kernel = options->load.kernel};
     if (options->accel == ACCEL_KVM && prepare_kvm(&session, &error)) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
-    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error)) {
+    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
+               prepare_trace(&session, &error) || prepare_profile(&session, &error) ||
+               prepare_inspection(&session, &error) ||
+               observatory_open(&session.observatory, options, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
+        gdb_close(session.gdb, status);
+        if (!write_profile(&session))
+            status = STATUS_HOST_FAILURE;
         if (session.stats.boots)
             stats_print(&session.stats, options->stats);
         if (session.signal)
@@ -332,6 +471,12 @@ int run_machine(const struct options *options, engine_fn engine) {
         close(session.serial_fd);
     if (session.debug_fd > STDERR_FILENO)
         close(session.debug_fd);
+    observatory_close(&session.observatory);
     user_callouts_release(&session.user_callouts);
+    if (session.trace && !trace_output_close(session.trace))
+        status = STATUS_HOST_FAILURE;
+    if (session.profile)
+        profile_free(session.profile);
+    names_release(&session.names);
     return status;
 }

@@ -57,7 +57,7 @@ static void write_control_high(struct acpi_pm *pm, uint8_t value) {
     if (type == ACPI_SLEEP_TYPE_OFF)
         pulse_raise(&pm->power_off);
     else
-        TRACE1(pm->trace, device, "sleep type %lu is not one we offer", type);
+        TRACE(pm->trace, sleep, type);
 }
 
 static void write_byte(struct acpi_pm *pm, uint16_t port, uint8_t value) {

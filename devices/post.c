@@ -16,7 +16,7 @@ static void post_write(void *device, uint16_t port, uint32_t value, unsigned siz
     (void)size;
     uint8_t code = (uint8_t)value;
     if (code != post->code) /* delays repeat one value */
-        TRACE2(post->trace, device, "diagnostic code %#lx at port %#lx", code, port);
+        TRACE(post->trace, post, code, port);
     post->code = code;
 }
 

@@ -114,7 +114,7 @@ static void inject(struct kvm_engine *e) {
     if (vector < 0)
         return;
     assert(vector <= 0xff && e->vm.run->ready_for_interrupt_injection);
-    TRACE1(v->trace, irq, "interrupt %llx", vector);
+    TRACE(v->trace, interrupt, (unsigned)vector);
     v->counters->interrupts++;
     if (ioctl(e->vm.vcpu_fd, KVM_INTERRUPT, &interrupt))
         kvm_host_failure(e, "KVM does not take interrupt %x: %s", (unsigned)vector,

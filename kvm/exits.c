@@ -28,8 +28,7 @@ static void access_ports(struct kvm_engine *e) {
 /* No memory, or a write to memory that takes none. */
 static void access_unclaimed(struct kvm_engine *e) {
     struct kvm_run *run = e->vm.run;
-    TRACE2(e->v->trace, port, "unclaimed memory at %llx, write %llu", run->mmio.phys_addr,
-           run->mmio.is_write);
+    TRACE(e->v->trace, kvm_unclaimed, run->mmio.phys_addr, run->mmio.is_write);
     e->v->counters->kvm_mmio++;
     if (!run->mmio.is_write)
         memset(run->mmio.data, 0xff, sizeof run->mmio.data);
@@ -95,7 +94,7 @@ void kvm_exit_handle(struct kvm_engine *e) {
     const struct kvm_run *run = e->vm.run;
     struct vcpu *v = e->v;
     v->counters->kvm_exits++;
-    TRACE1(v->trace, run, "KVM exit %llu", run->exit_reason);
+    TRACE(v->trace, kvm_exit, run->exit_reason);
     v->cpu.iflag = run->if_flag ? FL_IF : 0;
     e->unfinished = false;
     switch (run->exit_reason) {

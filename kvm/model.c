@@ -198,7 +198,7 @@ int kvm_model_apply(const struct kvm_vm *vm, const struct vcpu *v, struct error 
 bool kvm_model_read_msr(const struct vcpu *v, uint32_t index, uint64_t *value) {
     if (msr_read(v, index, value))
         return true;
-    TRACE1(v->trace, msr, "rdmsr %lx: unknown", index);
+    TRACE(v->trace, rdmsr, index);
     return false;
 }
 
@@ -238,7 +238,7 @@ bool kvm_model_write_msr(struct vcpu *v, int vcpu_fd, uint32_t index, uint64_t v
     if (done && index == MSR_PAT)
         done = !set_msr(vcpu_fd, MSR_PAT, value);
     if (!done)
-        TRACE2(v->trace, msr, "wrmsr %lx = %llx: refused", index, value);
+        TRACE(v->trace, wrmsr, index, value);
     return done;
 }
 

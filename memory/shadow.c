@@ -10,13 +10,7 @@
 #define FILL_LARGE_RUN 64u
 #define FILL_SMALL_RUN 16u
 
-static void *reserve(size_t size) {
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
-
-int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters) {
+int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters, struct arena *tables) {
     uint64_t pages = ram_page_count(ram);
     memset(s, 0, sizeof *s);
     s->ram = ram;
@@ -35,11 +29,11 @@ int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters) {
         return -EEXIST;
     s->node_max = 8u << 20;
     s->node_next = 1;
-    s->region_max = 32768;
-    s->page_nodes = reserve(pages * sizeof *s->page_nodes);
-    s->nodes = reserve(s->node_max * sizeof *s->nodes);
-    s->page_code = reserve(pages);
-    s->region_pool = reserve(s->region_max * sizeof *s->region_pool);
+    s->region_max = SHADOW_REGIONS_MAX;
+    s->page_nodes = arena_reserve(NULL, pages * sizeof *s->page_nodes);
+    s->nodes = arena_reserve(NULL, s->node_max * sizeof *s->nodes);
+    s->page_code = arena_reserve(tables, pages);
+    s->region_pool = arena_reserve(tables, s->region_max * sizeof *s->region_pool);
     return s->page_nodes && s->nodes && s->page_code && s->region_pool ? 0 : -ENOMEM;
 }
 
@@ -140,6 +134,15 @@ uint8_t shadow_flags(const struct window *w, gva_t gva) {
     return r ? r->flags[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] : 0;
 }
 
+bool shadow_mark_known(struct window *w, gva_t gva) {
+    struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
+    uint8_t *flags = r ? &r->flags[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] : NULL;
+    if (!flags || !(*flags & SHADOW_EXEC) || *flags & SHADOW_KNOWN)
+        return false;
+    *flags |= SHADOW_KNOWN;
+    return true;
+}
+
 /* Records the faulting page itself: a changed physical page first drops the old mapping. */
 static void record_page(struct shadow *s, struct window *w, struct shadow_region *r, unsigned page,
                         const struct walk *walk, uint8_t flags) {
@@ -227,16 +230,52 @@ static void small_run(struct shadow *s, struct shadow_region *r, unsigned page,
     *count = to - from;
 }
 
+bool shadow_watches(const struct shadow *s, gva_t gva, bool write) {
+    for (unsigned i = 0; i < s->watched_count; i++)
+        if (s->watched[i].page == gva >> PAGE_SHIFT && (write || s->watched[i].reads))
+            return true;
+    return false;
+}
+
+static bool region_is_watched(const struct shadow *s, gva_t gva) {
+    for (unsigned i = 0; i < s->watched_count; i++)
+        if (s->watched[i].page >> (REGION_SHIFT - PAGE_SHIFT) == gva >> REGION_SHIFT)
+            return true;
+    return false;
+}
+
+void shadow_watch_close(struct shadow *s) {
+    s->watch_open = false;
+    for (unsigned i = 0; i < s->watched_count; i++)
+        for (unsigned k = 0; k < WINDOW_COUNT; k++) {
+            gva_t gva = s->watched[i].page << PAGE_SHIFT;
+            if (shadow_flags(&s->windows[k], gva) & SHADOW_MAPPED)
+                shadow_unmap_page(s, &s->windows[k], gva);
+        }
+}
+
+void shadow_watch(struct shadow *s, const struct shadow_watch *pages, unsigned count) {
+    assert(count <= SHADOW_WATCHED_MAX);
+    shadow_watch_close(s);
+    s->watched_count = count;
+    if (count)
+        memcpy(s->watched, pages, count * sizeof *pages);
+    shadow_watch_close(s);
+}
+
 enum fill_result shadow_fill(struct shadow *s, struct window *w, const struct paging *paging,
                              gva_t gva, const struct walk *walk, bool write) {
     unsigned page = gva >> PAGE_SHIFT & (REGION_PAGES - 1);
     if (!ram_is_page(s->ram, walk->gpa & ~(gpa_t)PAGE_MASK))
         return FILL_NOT_RAM;
+    if (!s->watch_open && shadow_watches(s, gva, false))
+        return FILL_OK; /* its accesses go on faulting */
     struct shadow_region *r = shadow_region_get(s, w, paging, gva, walk);
     record_page(s, w, r, page, walk, r->flags[page] & SHADOW_EXEC);
-    bool writable = may_write(s, walk, write, r->pfn[page]);
+    bool writable = may_write(s, walk, write, r->pfn[page]) &&
+                    (s->watch_open || !shadow_watches(s, gva, true));
     unsigned first = page, count = 1;
-    if (!(r->flags[page] & SHADOW_MAPPED) && !s->no_prefault) {
+    if (!(r->flags[page] & SHADOW_MAPPED) && !s->no_prefault && !region_is_watched(s, gva)) {
         if (r->large)
             large_run(s, r, page, walk, writable, &first, &count);
         else if (walk->writable || !write)

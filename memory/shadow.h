@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/counters.h"
 #include "memory/ram.h"
 #include "memory/walk.h"
@@ -32,6 +33,7 @@
 #define SHADOW_VMA_LIMIT 48000u
 #define SHADOW_VMA_FLOOR 1024u /* below this a refused mapping does not lower the limit */
 
+#define SHADOW_REGIONS_MAX 32768u
 #define REGION_SHIFT 21
 #define REGION_PAGES 512u
 
@@ -40,6 +42,7 @@
 #define SHADOW_WRITABLE 4u
 #define SHADOW_EXEC 8u   /* code was translated from here in this window */
 #define SHADOW_GLOBAL 16u
+#define SHADOW_KNOWN 32u /* of a page with SHADOW_EXEC, for the caller's use */
 
 /* What is shadowed of 2 MiB of linear space. */
 struct shadow_region {
@@ -74,6 +77,14 @@ struct shadow_node {
     uint16_t window;
 };
 
+/* A linear page, in all windows, whose accesses are to be seen: none is mapped writable, and with
+ * `reads` none at all. */
+struct shadow_watch {
+    uint32_t page;
+    bool reads;
+};
+#define SHADOW_WATCHED_MAX 32u
+
 struct shadow {
     struct ram *ram;
     struct counters *counters;
@@ -88,14 +99,18 @@ struct shadow {
     uint32_t vmas;      /* upper bound, of all windows */
     uint32_t vma_limit; /* lowered when the host refuses a mapping before it is reached */
     bool no_prefault;
+    struct shadow_watch watched[SHADOW_WATCHED_MAX]; /* pages that are not mapped in the usual way */
+    unsigned watched_count;
+    bool watch_open; /* for the moment they are mapped as others */
     int host_error; /* errno of the mmap that could not be recovered from */
     /* A recorded page with SHADOW_EXEC is gone from a window. */
     void (*dropped)(void *opaque, unsigned window, gva_t gva, gpa_t gpa);
     void *opaque;
 };
 
-/* Reserves tables and checks that the window region is free. 0, or a negative errno. */
-int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters);
+/* Reserves tables, those that say what is mapped in `tables` if there is one, and checks that the window
+ * region is free. 0, or a negative errno. */
+int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters, struct arena *tables);
 
 enum fill_result {
     FILL_OK,
@@ -111,6 +126,8 @@ enum fill_result shadow_fill(struct shadow *s, struct window *w, const struct pa
 void shadow_record_exec(struct shadow *s, struct window *w, const struct paging *paging, gva_t gva,
                         const struct walk *walk);
 uint8_t shadow_flags(const struct window *w, gva_t gva);
+/* Sets SHADOW_KNOWN until the page is dropped; false: it stood there already, or nothing is recorded. */
+bool shadow_mark_known(struct window *w, gva_t gva);
 
 /* Compares recorded entries with the guest's tables and drops what differs. */
 void shadow_flush_window(struct shadow *s, struct window *w, const struct paging *paging,
@@ -128,6 +145,13 @@ struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh);
 /* Write-protects a RAM page in every window (its code was translated), or lifts that. */
 void shadow_protect_code(struct shadow *s, gpa_t gpa);
 void shadow_release_code(struct shadow *s, gpa_t gpa);
+
+/* Replaces the list of watched pages; what is mapped of old and new ones goes. `watch_open` ends. */
+void shadow_watch(struct shadow *s, const struct shadow_watch *pages, unsigned count);
+/* Would a mapping hide such an access? */
+bool shadow_watches(const struct shadow *s, gva_t gva, bool write);
+/* Ends `watch_open`: what was mapped goes. */
+void shadow_watch_close(struct shadow *s);
 
 /* The window that a host address lies in (guards included), or NULL. */
 struct window *shadow_window_at(struct shadow *s, uintptr_t host);

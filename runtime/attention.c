@@ -9,11 +9,10 @@
 #include <time.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/inspection.h"
 #include "runtime/system.h"
 #include "translator/tripwire.h"
 
-/* Within reach of a 32-bit displacement, out of the way of everything. */
-#define POLL_PAGE 0x20000000ul
 #define NS_PER_SECOND 1000000000ull
 
 void attention_close_poll(struct engine *e) {
@@ -89,7 +88,7 @@ static void run_devices(struct vcpu *v) {
 }
 
 static void deliver_external(struct vcpu *v, unsigned vector) {
-    TRACE2(v->trace, irq, "interrupt %llx at %llx", vector, v->cpu.eip);
+    TRACE(v->trace, interrupt, vector);
     v->cpu.halted = false;
     if (interrupt_deliver(v, (uint8_t)vector, DELIVER_EXTERNAL, v->cpu.eip, false, 0) ==
         CALLOUT_FAULT)
@@ -114,11 +113,16 @@ void attention_pay(struct vcpu *v) {
     struct cpu *cpu = &v->cpu;
     attention_open_poll(v->engine);
     cpu->attention = 0;
+    if (v->sampler && atomic_load(&v->sampler->rate) != v->sampler->armed)
+        sampler_arm(v);
     if (v->engine->sync_wanted)
         run_devices(v);
     if (v->timers->changed)
         attention_arm_timer(v);
-    if (vcpu_nmi_is_due(cpu))
+    inspection_pay(v);
+    if (v->exit)
+        cpu->attention = 1;
+    else if (vcpu_nmi_is_due(cpu))
         deliver_nmi(v);
     else if (vcpu_intr_is_due(cpu))
         deliver_interrupt(v);
@@ -136,7 +140,9 @@ static void wait_for_signal(struct vcpu *v) {
     if (!e->sync_wanted && !v->exit) {
         uint64_t now = clock_now(v->clock), next = v->timers->next;
         struct timespec wait = to_timespec(next > now ? next - now : 0);
+        sampler_pause(v);
         ppoll(NULL, 0, next == TIMER_NEVER ? NULL : &wait, &e->wait_mask);
+        sampler_resume(v);
         e->sync_wanted = true;
     }
     sigprocmask(SIG_SETMASK, &old, NULL);

@@ -7,14 +7,18 @@
 
 #include "base/clock.h"
 #include "runtime/engine_private.h"
+#include "runtime/inspection.h"
 #include "runtime/system.h"
 #include "runtime/user_callouts.h"
 #include "runtime/vector_state.h"
 
 #define COPY_MAX 512u
 #define BRANCHES_MAX 4u
-#define MODE_DATA_CLASSES (3u << MODE_DS_SHIFT | 3u << MODE_ES_SHIFT | 3u << MODE_SS_SHIFT)
-#define MODE_CHECK_ALL (MODE_GENERAL_DS | MODE_GENERAL_ES | MODE_GENERAL_SS)
+#define ALL_CLASSES(class)                                                                        \
+    ((class) << MODE_DS_SHIFT | (class) << MODE_ES_SHIFT | (class) << MODE_SS_SHIFT |              \
+     (class) << MODE_FS_SHIFT | (class) << MODE_GS_SHIFT)
+#define MODE_DATA_CLASSES ALL_CLASSES(3u)
+#define MODE_CHECK_ALL ALL_CLASSES((uint32_t)SEGMENT_GENERAL)
 
 struct fetched {
     uint8_t bytes[COPY_MAX + 16];
@@ -56,7 +60,7 @@ static uint8_t hint_at(void *opaque, uint32_t eip) {
 /* At CPL 3 there is one window, and what goes past it. */
 static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     uint8_t hint = hint_at(opaque, eip);
-    return HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0;
+    return (uint8_t)((hint & HINT_WRAPS) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -80,10 +84,16 @@ static void after_foreign(const struct hint_context *context) {
         vector_restore(context->engine->vector_area, context->engine->use_xsave);
 }
 
+static bool breaks_at(void *opaque, uint32_t linear) {
+    return inspection_breaks_at(((const struct hint_context *)opaque)->v->inspection, linear, 1);
+}
+
 /* Only a guess hangs on it: nothing is recorded, no bit is set. */
 static bool peek_at(void *opaque, uint32_t eip, uint32_t *bytes) {
     struct vcpu *v = ((const struct hint_context *)opaque)->v;
     gva_t gva = v->cpu.seg[SEG_CS].base + eip;
+    if (inspection_breaks_at(v->inspection, gva, sizeof *bytes))
+        return false; /* it is to be gone through */
     struct walk walk =
         walk_page(v->ram, &v->cpu.paging, gva, ACCESS_READ, cpu_cpl(&v->cpu) == 3, false);
     const void *from = walk.ok && (gva & PAGE_MASK) <= PAGE_SIZE - 4 ? ram_ptr(v->ram, walk.gpa, 4)
@@ -113,6 +123,7 @@ static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
         return false;
     }
     *gpa = ram_locate(v->ram, walk.gpa);
+    TRACE(v->trace, fetch, gva & ~PAGE_MASK, walk.gpa & ~(gpa_t)PAGE_MASK);
     if (*gpa != RAM_NOWHERE)
         shadow_record_exec(&e->shadow, w, &v->cpu.paging, gva, &walk);
     return true;
@@ -181,6 +192,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
         .hint = cpu_cpl(cpu) == 3 ? user_hint_at : hint_at,
         .watch = v->user_callouts ? watch_at : NULL,
+        .stop_before = inspection_has_breakpoints(v->inspection) ? breaks_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
         .peek = e->options.no_chain ? NULL : peek_at,
         .foreign = before_foreign,
@@ -195,6 +207,7 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     struct hint_context context;
     struct translate_request req = request_for(v, code, &context, one_shot);
     uint64_t start = clock_host_tsc();
+    uint32_t activity = engine_activity(v, SAMPLE_translation);
     enum translate_status status =
         translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
     bool more = status == TRANSLATE_MORE;
@@ -204,6 +217,7 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
         status = translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
     }
     after_foreign(&context);
+    engine_activity(v, activity);
     if (!there)
         return false;
     if (status == TRANSLATE_MORE) {
@@ -214,6 +228,17 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     assert(status == TRANSLATE_OK);
     v->counters->translate_cycles += clock_host_tsc() - start;
     return true;
+}
+
+/* The host code is given with the landing pad before it; its cold part is the last that was made. */
+static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t linear,
+                              const struct translation *t) {
+    const struct engine *e = v->engine;
+    uint32_t index = fragment_index(e, f), start = f->pad ? f->pad : f->code;
+    uint32_t cold = e->cold_used - ((t->cold_len + 15u) & ~15u);
+    TRACE(v->trace, translate, linear, f->gpa, f->space.mode, f->guest_len, index);
+    TRACE(v->trace, emit, index, f->code + f->code_len - start,
+          (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
 }
 
 static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
@@ -240,8 +265,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     f->eip = cpu->eip;
     f->space = code_space_of(cpu);
     fragment_commit(v, f, &t);
-    TRACE6(v->trace, translate, "%llx (physical %llx mode %llx): %lld guest bytes, %lld host bytes at %llx",
-           linear, f->gpa, f->space.mode, f->guest_len, f->code_len, e->cache_exec + f->code);
+    trace_translation(v, f, linear, &t);
     return f;
 }
 
@@ -264,6 +288,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
                                    .guest_len = t.guest_len, .map_count = t.insn_count};
     memcpy(e->scratch_map, t.map, t.insn_count * sizeof *t.map);
     v->counters->one_shots++;
+    TRACE(v->trace, one_shot, code.gpa, t.code_len);
     return &e->scratch;
 }
 

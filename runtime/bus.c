@@ -49,20 +49,20 @@ uint32_t bus_read(struct bus *bus, uint16_t port, unsigned size) {
     uint32_t mask = size_mask(size);
     bus->counters->port_reads++;
     const struct port_range *range = find_range(bus, port);
-    if (!range) {
-        TRACE2(bus->trace, port, "read of unclaimed port %#lx, %lu bytes", port, size);
-        return mask;
-    }
-    return range->read(range->device, port, size) & mask;
+    uint32_t value = range ? range->read(range->device, port, size) & mask : mask;
+    if (!range)
+        TRACE(bus->trace, unclaimed_read, port, size);
+    TRACE(bus->trace, port_read, port, size, value);
+    return value;
 }
 
 void bus_write(struct bus *bus, uint16_t port, uint32_t value, unsigned size) {
     value &= size_mask(size);
     bus->counters->port_writes++;
     const struct port_range *range = find_range(bus, port);
+    TRACE(bus->trace, port_write, value, port, size);
     if (!range) {
-        TRACE3(bus->trace, port, "write of %#lx to unclaimed port %#lx, %lu bytes", value, port,
-               size);
+        TRACE(bus->trace, unclaimed_write, value, port, size);
         return;
     }
     range->write(range->device, port, value, size);

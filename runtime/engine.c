@@ -16,6 +16,7 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/guest_access.h"
+#include "runtime/inspection.h"
 #include "runtime/sandbox.h"
 #include "runtime/system.h"
 #include "runtime/vector_state.h"
@@ -34,6 +35,18 @@ void engine_host_failure(struct vcpu *v, const char *what, int error_number) {
     vcpu_request_exit(v, EXIT_HOST_FAILURE, (uint32_t)error_number);
 }
 
+const char *engine_leave_name(uint64_t reason) {
+    static const char *const names[] = {
+        [LEAVE_NEXT_] = "nothing",       [LEAVE_JUMP_] = "a jump",
+        [LEAVE_STOP] = "a callout",      [LEAVE_CHAIN_] = "a link not yet made",
+        [LEAVE_LOOKUP_] = "a look-up",   [LEAVE_ATTENTION_] = "attention",
+        [LEAVE_FAULT] = "a fault",       [LEAVE_RETRY] = "another translation",
+        [LEAVE_CODE_WRITE] = "a write to code", [LEAVE_UNCLAIMED] = "unclaimed memory",
+        [LEAVE_CROSSING] = "an operand across 4 GiB",
+    };
+    return reason < sizeof names / sizeof *names ? names[reason] : NULL;
+}
+
 static void set_stubs(struct cpu *cpu) {
     cpu->stubs[STUB_CALLOUT] = (uint64_t)(uintptr_t)stub_callout;
     cpu->stubs[STUB_CHAIN] = (uint64_t)(uintptr_t)stub_chain;
@@ -44,10 +57,10 @@ static void set_stubs(struct cpu *cpu) {
 }
 
 static int set_up(struct vcpu *v, const struct engine_options *options) {
-    struct engine *e = mmap(NULL, sizeof *e, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct engine *e = arena_reserve(options->tables, sizeof *e);
     uint32_t eax = 1, ebx, ecx = 0, edx;
-    if (e == MAP_FAILED)
-        return -errno;
+    if (!e)
+        return -ENOMEM;
     v->engine = e;
     e->options = *options;
     __asm__ volatile("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
@@ -70,6 +83,8 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     if (!status)
         status = signals_init(v);
     if (!status)
+        status = sampler_init(v);
+    if (!status)
         status = attention_init(v);
     if (!status && options->sandbox)
         status = sandbox_enter(options->sandbox_rules);
@@ -91,62 +106,83 @@ static int run_one_shot(struct vcpu *v) {
 
 static int run_special(struct vcpu *v, int reason, unsigned pages);
 
+/* For one instruction a page stands in a window where none is of its own: of RAM, or a private one for memory
+ * that cannot be written, or of all ones for none. False: a host failure. */
+static bool stand_in(struct vcpu *v, void *at, uint64_t place, bool write) {
+    bool is_private = place == RAM_NOWHERE || !ram_is_writable(v->ram, place);
+    int flags = MAP_FIXED | (is_private ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+    int protection = write || is_private ? PROT_READ | PROT_WRITE : PROT_READ;
+    bool allocated = is_private || !ram_allocate(v->ram, place, PAGE_SIZE);
+    void *got = mmap(at, PAGE_SIZE, protection, flags, is_private ? -1 : v->ram->fd, is_private ? 0 : (off_t)place);
+    if (got != at || !allocated) {
+        engine_host_failure(v, "a page for one instruction", errno);
+        return false;
+    }
+    if (place == RAM_NOWHERE)
+        memset(at, 0xff, PAGE_SIZE);
+    else if (is_private)
+        memcpy(at, v->ram->base + place, PAGE_SIZE);
+    return true;
+}
+
 static int write_to_code(struct vcpu *v, unsigned pages) {
     fragments_invalidate_page(v, v->engine->written_gpa, &v->counters->invalidate_write);
     return run_special(v, run_one_shot(v), pages);
 }
 
 /* No memory: reads are all ones, writes vanish. Memory that cannot be written: reads are what it
- * holds. For one instruction a private page of either stands there, in the window that the
- * instruction's site reaches memory through. */
+ * holds. The page stands in the window that the instruction's site reaches memory through. */
 static int access_unclaimed(struct vcpu *v, unsigned pages) {
     struct engine *e = v->engine;
     struct window *w = e->unclaimed_window;
     void *at = (void *)(w->base + (e->unclaimed_gva & ~PAGE_MASK));
-    TRACE2(v->trace, port, "unclaimed memory at %llx, eip %llx", e->unclaimed_gva, v->cpu.eip);
+    TRACE(v->trace, unclaimed, e->unclaimed_gva);
     shadow_unmap_page(&e->shadow, w, e->unclaimed_gva);
-    void *got = mmap(at, PAGE_SIZE, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    if (got != at) {
-        engine_host_failure(v, "a page for unclaimed memory", errno);
+    if (!stand_in(v, at, e->unclaimed_place, true))
         return LEAVE_STOP;
-    }
-    if (e->unclaimed_place == RAM_NOWHERE)
-        memset(at, 0xff, PAGE_SIZE);
-    else
-        memcpy(at, v->ram->base + e->unclaimed_place, PAGE_SIZE);
     int reason = run_special(v, run_one_shot(v), pages);
     munmap(at, PAGE_SIZE);
     return reason;
 }
 
-/* Limit checks are the implementation's business at the very end of a 4 GiB segment (SDM vol. 3A,
- * 5.3). The instruction runs with every operand checked, and faults as on hardware where the segment
- * has a base. Through a flat one hardware goes on at 0: it faults on that page, or, because no window
- * is a ring, where all pages are there. So does an FS or GS with a base, whose sum wraps. */
-static int check_operands(struct vcpu *v) {
-    struct engine *e = v->engine;
-    uint8_t byte;
-    bool there = e->crossing_write ? guest_probe_write(v, e->crossing_gva, 1, false)
-                                   : guest_read(v, e->crossing_gva, &byte, 1, false);
-    struct guest_fault fault = v->fault;
-    e->check_operands = true;
-    v->no_wrapping = there;
+/* Every operand is checked: an offset that wraps faults in a segment with a base, and only there (SDM vol. 3A,
+ * 5.3, leaves it open; so do processors). */
+static int run_checked(struct vcpu *v) {
+    v->engine->check_operands = true;
     int reason = run_one_shot(v);
-    e->check_operands = v->no_wrapping = false;
-    if (reason != LEAVE_CROSSING)
-        return reason;
-    v->fault = fault;
-    if (there)
-        fault_raise_gp(v, 0);
-    return LEAVE_FAULT;
+    v->engine->check_operands = false;
+    return reason;
+}
+
+/* An operand goes on at linear address 0, and no window is a ring: page 0 stands behind the window's end. */
+static int access_crossing(struct vcpu *v, unsigned pages) {
+    struct engine *e = v->engine;
+    void *at = (void *)(e->crossing_window->base + WINDOW_SIZE);
+    gva_t gva = e->crossing_gva;
+    bool write = e->crossing_write, user = cpu_cpl(&v->cpu) == 3;
+    struct walk walk =
+        walk_page(v->ram, &v->cpu.paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
+    if (!walk.ok) {
+        int reason = run_checked(v);
+        if (reason == LEAVE_CROSSING)
+            v->fault = (struct guest_fault){.vector = VEC_PF, .has_error = true, .error = walk.error, .cr2 = gva};
+        return reason == LEAVE_CROSSING ? LEAVE_FAULT : reason;
+    }
+    uint64_t place = ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
+    if (write && place != RAM_NOWHERE && e->shadow.page_code[place >> PAGE_SHIFT])
+        fragments_invalidate_page(v, place, &v->counters->invalidate_write);
+    if (!stand_in(v, at, place, write))
+        return LEAVE_STOP;
+    int reason = run_special(v, run_checked(v), pages);
+    munmap(at, PAGE_SIZE);
+    return reason;
 }
 
 /* An instruction may meet several such pages, with two operands that cross pages; those met before
  * stay as they are until it is done. A repeated string that meets more of them comes back here. */
 static int run_special(struct vcpu *v, int reason, unsigned pages) {
-    if (reason == LEAVE_CROSSING)
-        return check_operands(v);
+    if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_CROSSING)
+        return access_crossing(v, pages + 1);
     if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_CODE_WRITE)
         return write_to_code(v, pages + 1);
     if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_UNCLAIMED)
@@ -156,7 +192,9 @@ static int run_special(struct vcpu *v, int reason, unsigned pages) {
 
 static void deliver_fault(struct vcpu *v) {
     v->engine->delivered = true;
+    engine_activity(v, SAMPLE_true_fault);
     exception_deliver(v);
+    engine_activity(v, SAMPLE_dispatch);
 }
 
 /* What an instruction under EFLAGS.TF or armed breakpoints owes when it is done (SDM vol. 3B,
@@ -200,14 +238,19 @@ static int step(struct vcpu *v, int last) {
                      generation == v->counters->cache_flushes;
     if (chainable && last == LEAVE_CHAIN_)
         fragment_link(v, (uintptr_t)cpu->chain_site, f, at);
-    else if (chainable && last == LEAVE_LOOKUP_)
+    else if (chainable && last == LEAVE_LOOKUP_) {
         jump_cache_set(v, f);
+        jump_cache_know_page(v, f);
+    }
     v->behind_mov_ss = cpu->debug_shadow;
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;
     if (!(mode & MODE_DEBUG))
         cpu->sys_flags &= ~FL_RF;
+    TRACE(v->trace, enter, f == &e->scratch ? NO_FRAGMENT : fragment_index(e, f),
+          (uintptr_t)e->cache_exec + f->code + at);
     int reason = engine_enter(cpu, e->cache_exec + f->code + at);
+    engine_activity(v, SAMPLE_dispatch);
     if (e->options.no_reuse && ++e->uses % e->options.no_reuse == 0)
         fragment_forget(v, f);
     if (shadow && (cpu->irq_pending || cpu->nmi_pending))
@@ -217,7 +260,9 @@ static int step(struct vcpu *v, int last) {
     reason = run_special(v, reason, 0);
     if (reason == LEAVE_RETRY)
         fragments_invalidate_insn(v, e->retranslate_gpa);
-    if (reason == LEAVE_RETRY && shadow) { /* which covers one instruction, still to come */
+    if (reason == LEAVE_WATCHED)
+        inspection_check_next(v);
+    if ((reason == LEAVE_RETRY || reason == LEAVE_WATCHED) && shadow) { /* which covers one instruction, still to come */
         cpu->interrupt_shadow = shadow;
         cpu->debug_shadow = debug_shadow;
     }
@@ -236,15 +281,22 @@ static void run(struct vcpu *v) {
             attention_pay(v);
             last = LEAVE_STOP;
         }
-        if (v->cpu.halted)
+        if (v->cpu.halted) {
             attention_halt(v);
+            inspection_awake(v);
+        }
         if (v->exit)
             break;
         prepare(v);
         if (v->cpu.attention)
             continue;
+        if (inspection_before_instruction(v)) {
+            last = LEAVE_STOP;
+            continue;
+        }
+        uint32_t eip = v->cpu.eip;
         last = step(v, last);
-        TRACE2(v->trace, run, "left for %lld at %llx", last, v->cpu.eip);
+        TRACE(v->trace, exit, (unsigned)last);
         if (last == LEAVE_LOOKUP_)
             v->counters->jump_cache_misses++;
         else if (last == LEAVE_CHAIN_)
@@ -253,6 +305,8 @@ static void run(struct vcpu *v) {
             deliver_fault(v);
         else if (last == LEAVE_STOP && v->engine->why_dead)
             engine_host_failure(v, v->engine->why_dead, v->engine->shadow.host_error);
+        bool again = last == LEAVE_RETRY || last == LEAVE_WATCHED;
+        inspection_after_instruction(v, !again && (last != LEAVE_ATTENTION_ || v->cpu.eip != eip));
     }
 }
 
@@ -265,6 +319,7 @@ int engine_run(struct vcpu *v, const struct engine_options *options) {
         return status;
     }
     cpu_update_mode(&v->cpu, cpu_cpl(&v->cpu));
+    inspection_init(v);
     run(v);
     return v->exit == EXIT_HOST_FAILURE ? -EIO : 0;
 }

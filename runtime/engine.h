@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "runtime/vcpu.h"
 
 struct sandbox_rules;
@@ -38,11 +39,15 @@ struct engine_options {
     bool sandbox;               /* call sandbox_enter(sandbox_rules) once set up */
     void (*poll)(void *opaque); /* called by the run loop when told to pay attention */
     void *poll_opaque;
+    struct arena *tables; /* the engine's tables go here, to be looked at (engine_view.h); NULL: private */
     const struct sandbox_rules *sandbox_rules; /* the descriptors and processes it was given */
 };
 
 /* Runs the vCPU until v->exit says why it stopped, and returns 0. A host failure is a negative
  * errno, with EXIT_HOST_FAILURE and its text in the vCPU. */
 int engine_run(struct vcpu *v, const struct engine_options *options);
+
+/* Why the run loop got control back, as the trace event `exit` numbers it; NULL: no such reason. */
+const char *engine_leave_name(uint64_t reason);
 
 #endif

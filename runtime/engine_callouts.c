@@ -3,6 +3,7 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/fpu_state.h"
+#include "runtime/inspection.h"
 #include "runtime/segment_access.h"
 #include "runtime/system.h"
 #include "runtime/user_callouts.h"
@@ -38,12 +39,21 @@ static bool is_event(uint32_t id) {
            id == CALLOUT_sysenter;
 }
 
+/* System calls and returns; other events say so themselves. */
+static void trace_transfer(struct vcpu *v, uint32_t id) {
+    const struct cpu *cpu = &v->cpu;
+    if (id == CALLOUT_sysenter)
+        TRACE(v->trace, syscall, cpu->gpr[EAX]);
+    else if (id == CALLOUT_iret || id == CALLOUT_sysexit || id == CALLOUT_ret_far)
+        TRACE(v->trace, resume, cpu_cpl(cpu), cpu->seg[SEG_CS].base + cpu->eip);
+}
+
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
     assert(id < CALLOUT_COUNT);
     cpu->callout_counts[id]++;
-    TRACE4(v->trace, callout, "%s arg %llx operand %llx at %llx", (uintptr_t)callout_name(id), arg,
-           operand, cpu->eip);
+    engine_activity(v, SAMPLER_CALLOUT(id));
+    TRACE(v->trace, callout, id, arg, operand);
     if (user_callouts_want(v->user_callouts, id))
         fire_user(v, id, arg, operand);
     v->engine->wrote_self = false;
@@ -56,7 +66,8 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         attention_arm_timer(v);
     switch (result) {
     case CALLOUT_NEXT:
-        if (v->exit || v->engine->wrote_self) { /* what follows in the fragment is not the guest's any more */
+        if (v->exit ||
+            v->engine->wrote_self) { /* what follows in the fragment is not the guest's any more */
             cpu->eip = cpu->next_eip;
             return LEAVE_STOP;
         }
@@ -70,9 +81,11 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         return jump(v);
     case CALLOUT_FAULT:
         v->engine->delivered = true;
+        engine_activity(v, SAMPLE_true_fault);
         exception_deliver(v);
         return v->exit ? LEAVE_STOP : jump(v);
     case CALLOUT_JUMP:
+        trace_transfer(v, id);
         if (id == CALLOUT_iret)
             memory_fault_answered(v);
         return jump(v);
@@ -90,10 +103,14 @@ enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand
         return operand <= v->cpu.seg[segment].limit ? CALLOUT_NEXT : fault_raise_gp(v, 0);
     if (arg & CHECK_FLUSH)
         ok = segment_flush(v, segment, operand, linear);
+    else if (arg & CHECK_MASKED)
+        ok = segment_access_masked(v, segment, operand, arg, write, linear);
     else if (arg & CHECK_QWORDS)
         ok = segment_access_aligned(v, segment, operand, size, 8, write, linear);
     else
         ok = segment_access(v, segment, operand, size ? size : 1, write, linear);
+    if (ok && arg & CHECK_READS && v->cpu.mode & MODE_DEBUG)
+        inspection_access(v, *linear, size, false);
     return ok ? CALLOUT_NEXT : CALLOUT_FAULT;
 }
 

@@ -11,6 +11,7 @@
 
 #include "memory/shadow.h"
 #include "runtime/engine.h"
+#include "runtime/sampler.h"
 #include "runtime/vcpu.h"
 #include "translator/translate.h"
 
@@ -27,6 +28,7 @@ enum leave {
     LEAVE_CODE_WRITE = 8, /* cpu->eip writes to e->written_gpa, which holds translated code */
     LEAVE_UNCLAIMED = 9,  /* cpu->eip accesses e->unclaimed_gva, which is no RAM, or writes to ROM */
     LEAVE_CROSSING = 10,  /* an operand of cpu->eip crosses the end of the linear address space */
+    LEAVE_WATCHED = 11,   /* cpu->eip accesses a page with a watchpoint on it (inspection.h) */
 };
 
 /* Modes in which instructions run one by one, and the run loop looks at each. */
@@ -74,11 +76,14 @@ struct fragment {
     uint32_t hash_next, page_next, page2_next;
     uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
     uint32_t exits;    /* its own, in the pool */
-    uint64_t tables;   /* a bit for each jump cache that it was entered in */
     uint8_t exit_count;
     bool dead;
 };
 
+#define CACHE_DEFAULT (48u << 20)
+#define CACHE_MINIMUM (64u << 10)
+#define FRAGMENTS_MAX (512u * 1024u)
+#define MAPS_MAX (8u << 20)
 #define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
 #define SITE_SLOTS 1024u
@@ -109,6 +114,8 @@ struct jump_cache {
     struct code_space space;
     uint16_t window;
     bool used;
+    bool empty;         /* nothing was set since it was cleared */
+    uint8_t dropped;    /* pages forgotten since something was set */
     uint64_t last_use;
 };
 
@@ -141,6 +148,7 @@ struct engine {
     uint8_t *cache_exec, *cache_write; /* two mappings of one memfd: never both in one */
     uint32_t cache_size, cache_used;
     struct fragment *fragments; /* in the order of their code */
+    uint32_t *heat;             /* by fragment: samples that found it running; NULL: nobody looks */
     uint32_t fragment_count, fragment_max;
     struct insn_map *maps;
     uint32_t map_count, map_max;
@@ -184,6 +192,7 @@ struct engine {
     bool check_operands;   /* one-shots treat no segment as flat */
     gva_t crossing_gva;    /* LEAVE_CROSSING: where beyond the end it was */
     bool crossing_write;
+    const struct window *crossing_window;
     gva_t unclaimed_gva;
     uint64_t unclaimed_place; /* of its page, RAM_NOWHERE or memory that cannot be written */
     struct window *unclaimed_window;
@@ -194,6 +203,12 @@ struct engine {
     bool wrong_to_user;
     unsigned fault_repeats;
     struct asked_page asked;
+
+    uint8_t *handler_stack;
+    size_t handler_stack_size;
+    void *fault_context; /* of the last host fault: always at the same place of that stack */
+    timer_t sampler_timer;
+    uint64_t sampler_left; /* of its period, while the vCPU sleeps */
 
     timer_t timer;
     uint64_t timer_armed; /* deadline the host timer stands at */
@@ -223,6 +238,7 @@ void stub_leave_miss(void);
 void stub_attention(void);
 void stub_return(void);
 void stub_return_empty(void);
+void stubs_end(void); /* where they end */
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand);
 
 /* fragments.c */
@@ -240,6 +256,8 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fr
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
 /* A fragment goes; its code stays as long as the others'. */
 void fragment_forget(struct vcpu *v, struct fragment *f);
+/* Every fragment that holds an instruction at the linear address, in whatever space, goes. */
+void fragments_invalidate_linear(struct vcpu *v, gva_t linear);
 /* Every fragment with code on the page goes; `counter` counts them. */
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
 /* Every fragment that a write to these bytes may change goes; they lie on one page. */
@@ -285,8 +303,13 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
 void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
-#define ANY_WINDOW UINT32_MAX
-void jump_caches_forget(struct engine *e, unsigned window, struct fragment *f);
+/* The fragment is gone, from every table. */
+void jump_caches_forget(struct engine *e, const struct fragment *f);
+/* The mapping of `gva` to the page is gone from a window, and with it what leads to the page's fragments. */
+void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva);
+/* User code has come to a page that it knew not, in its current mapping: all fragments there that were
+ * reached indirectly by somebody can be found from now on. */
+void jump_cache_know_page(struct vcpu *v, const struct fragment *f);
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
 
@@ -309,6 +332,8 @@ bool past_windows_churns(struct engine *e, gva_t gva);
 
 /* signals.c, memory_fault.c */
 int signals_init(struct vcpu *v);
+/* The kernel leaves AC as it found it; with it set, C code that is not aligned would trap. */
+void signals_clear_alignment_checks(void);
 /* A data fault in translated code. Returns LEAVE_NEXT_ to retry the access, LEAVE_JUMP_ to
  * restart the instruction, or why to leave. */
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn_gpa);
@@ -337,6 +362,16 @@ void mmu_user_window_changed(struct vcpu *v);
 void guest_tlb_flush(struct engine *e, bool global_too);
 void guest_tlb_flush_page(struct engine *e, gva_t gva);
 void guest_tlb_drop_writable(struct engine *e);
+
+/* What C code is at, for the sampler. */
+static inline uint32_t engine_activity(struct vcpu *v, uint32_t activity) {
+    uint32_t before = 0;
+    if (v->sampler) {
+        before = v->sampler->activity;
+        v->sampler->activity = activity;
+    }
+    return before;
+}
 
 /* engine.c */
 void engine_host_failure(struct vcpu *v, const char *what, int error_number);

@@ -5,6 +5,7 @@
 #include <assert.h>
 
 #include "runtime/callout_support.h"
+#include "runtime/inspection.h"
 #include "runtime/interrupt.h"
 #include "runtime/virtual_8086.h"
 
@@ -68,7 +69,7 @@ static enum callout_result deliver_once(struct vcpu *v, const struct guest_fault
 }
 
 static enum callout_result shut_down(struct vcpu *v) {
-    TRACE2(v->trace, fault, "triple fault at %lx, cr2 %lx", v->cpu.eip, v->cpu.cr2);
+    TRACE(v->trace, triple_fault, v->cpu.cr2);
     vcpu_request_exit(v, EXIT_TRIPLE_FAULT, 0);
     return CALLOUT_EXIT;
 }
@@ -80,8 +81,7 @@ static enum callout_result deliver(struct vcpu *v, bool resume) {
         assert(step < DELIVERY_STEPS_MAX);
         if (fault.vector == VEC_PF)
             cpu->cr2 = fault.cr2;
-        TRACE4(v->trace, fault, "vector %lu error %lx at %lx cr2 %lx", fault.vector, fault.error,
-               cpu->eip, fault.cr2);
+        TRACE(v->trace, exception, fault.vector, fault.error, fault.cr2);
         enum callout_result result = deliver_once(v, &fault, resume);
         if (result != CALLOUT_FAULT)
             return result;
@@ -100,6 +100,7 @@ static enum callout_result deliver(struct vcpu *v, bool resume) {
 enum callout_result exception_deliver(struct vcpu *v) {
     assert(v->fault.vector < 32);
     v->breakpoint_hits = v->held_hits = 0; /* the instruction did not come to its traps */
+    inspection_forget_access(v);
     if (v->fault.vector == VEC_DB)
         v->cpu.dr[7] &= ~DR7_GD;
     return deliver(v, sets_resume_flag(v->fault.vector));

@@ -14,17 +14,7 @@
 #include "runtime/engine_private.h"
 #include "translator/tripwire.h"
 
-#define CACHE_DEFAULT (48u << 20)
-#define CACHE_MINIMUM (64u << 10)
-#define FRAGMENTS_MAX (512u * 1024u)
-#define MAPS_MAX (8u << 20)
 #define EXITS_MAX (2u << 20)
-
-static void *reserve(size_t size) {
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
 
 static void empty(struct engine *e) {
     e->fragment_count = 1;
@@ -34,14 +24,7 @@ static void empty(struct engine *e) {
     e->cold_used = e->cold_start;
 }
 
-int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
-    struct engine *e = v->engine;
-    uint64_t pages = ram_page_count(v->ram);
-    if (!cache_bytes)
-        cache_bytes = CACHE_DEFAULT;
-    if (cache_bytes < CACHE_MINIMUM)
-        cache_bytes = CACHE_MINIMUM;
-    e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
+static int map_cache(struct engine *e) {
     int fd = memfd_create("ring3-cache", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, e->cache_size))
         return -errno;
@@ -52,16 +35,43 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
         return -errno;
     e->cache_exec = exec;
     e->cache_write = write;
+    return 0;
+}
+
+/* The same in shared tables: mremap of no bytes makes a second mapping of shared memory. */
+static int map_cache_in(struct engine *e, struct arena *tables) {
+    e->cache_write = arena_reserve(tables, e->cache_size);
+    void *exec = mremap(e->cache_write, 0, e->cache_size, MREMAP_MAYMOVE);
+    if (exec == MAP_FAILED || mprotect(exec, e->cache_size, PROT_READ | PROT_EXEC))
+        return -errno;
+    e->cache_exec = exec;
+    return 0;
+}
+
+int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
+    struct engine *e = v->engine;
+    struct arena *tables = e->options.tables;
+    uint64_t pages = ram_page_count(v->ram);
+    if (!cache_bytes)
+        cache_bytes = CACHE_DEFAULT;
+    if (cache_bytes < CACHE_MINIMUM)
+        cache_bytes = CACHE_MINIMUM;
+    e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
+    int status = tables ? map_cache_in(e, tables) : map_cache(e);
+    if (status)
+        return status;
     e->fragment_max = FRAGMENTS_MAX;
     e->map_max = MAPS_MAX;
     e->exit_max = EXITS_MAX;
-    e->exits = reserve(e->exit_max * sizeof *e->exits);
+    e->exits = arena_reserve(NULL, e->exit_max * sizeof *e->exits);
     e->cold_start = (e->cache_size / 3 * 2 + 15u) & ~15u;
-    e->fragments = reserve(e->fragment_max * sizeof *e->fragments);
-    e->maps = reserve(e->map_max * sizeof *e->maps);
-    e->page_fragments = reserve(pages * sizeof(uint32_t));
-    e->page2_fragments = reserve(pages * sizeof(uint32_t));
-    e->page_parts = reserve(pages * sizeof(uint64_t));
+    e->fragments = arena_reserve(tables, e->fragment_max * sizeof *e->fragments);
+    if (tables)
+        e->heat = arena_reserve(tables, e->fragment_max * sizeof *e->heat);
+    e->maps = arena_reserve(tables, e->map_max * sizeof *e->maps);
+    e->page_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
+    e->page2_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
+    e->page_parts = arena_reserve(NULL, pages * sizeof(uint64_t));
     if (!e->page_parts || !e->fragments || !e->maps || !e->exits || !e->page_fragments || !e->page2_fragments)
         return -ENOMEM;
     empty(e);
@@ -89,6 +99,9 @@ void fragments_flush_all(struct vcpu *v) {
             shadow_release_code(&e->shadow, (gpa_t)pages[k] << PAGE_SHIFT);
         }
     }
+    if (e->heat)
+        memset(e->heat, 0, e->fragment_count * sizeof *e->heat);
+    TRACE(v->trace, empty_cache, e->fragment_count - 1, e->cache_used);
     empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
@@ -237,6 +250,7 @@ static void unlink_exit(struct vcpu *v, struct fragment_exit *exit) {
     patch(v->engine, exit->site, exit->stub_rel);
     exit->to = NO_FRAGMENT;
     v->counters->links_undone++;
+    TRACE(v->trace, unlink, (uintptr_t)v->engine->cache_exec + exit->site);
 }
 
 static void unlink_incoming(struct vcpu *v, struct fragment *f) {
@@ -296,6 +310,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t
         to->incoming = from->exits + i;
         patch(e, exit->site, to->code + at - (exit->site + 4));
         v->counters->links_made++;
+        TRACE(v->trace, link, site, fragment_index(e, from), exit->to, fragment_linear(to));
         return;
     }
 }
@@ -340,7 +355,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
     unlink_incoming(v, f);
-    jump_caches_forget(e, ANY_WINDOW, f);
+    jump_caches_forget(e, f);
     unlink_outgoing(v, f);
     remove_from(&e->hash[hash_of(f->gpa, f->space.mode)], e, index,
                 __builtin_offsetof(struct fragment, hash_next));
@@ -360,7 +375,7 @@ void fragment_forget(struct vcpu *v, struct fragment *f) {
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
-    TRACE2(v->trace, code, "invalidate page %llx at eip %llx", gpa, v->cpu.eip);
+    TRACE(v->trace, code_page, gpa);
     if (e->page_fragments[page] || e->page2_fragments[page])
         return_stacks_forget(e); /* a landing behind a call must not go on in what was there */
     while (e->page_fragments[page]) {
@@ -410,7 +425,7 @@ void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_
     uint32_t page = page_of(gpa);
     if (!fragments_on(e, gpa, len))
         return;
-    TRACE2(v->trace, code, "invalidate %lld bytes at %llx", len, gpa);
+    TRACE(v->trace, code_bytes, len, gpa);
     kill_covering(v, &e->page_fragments[page], false, gpa, len, counter);
     kill_covering(v, &e->page2_fragments[page], true, gpa, len, counter);
     e->page_parts[page] = 0;
@@ -430,10 +445,20 @@ void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {
     }
 }
 
+void fragments_invalidate_linear(struct vcpu *v, gva_t linear) {
+    struct engine *e = v->engine;
+    for (uint32_t i = 1; i < e->fragment_count; i++) {
+        struct fragment *f = &e->fragments[i];
+        if (f->dead || linear - fragment_linear(f) >= f->guest_len)
+            continue;
+        kill_fragment(v, f);
+        return_stacks_forget(e);
+    }
+}
+
 /* Direct links into another page exist at supervisor level only. */
-static void unmapped(struct vcpu *v, struct fragment *f, unsigned window) {
-    jump_caches_forget(v->engine, window, f);
-    if (window != WINDOW_SUPERVISOR || (f->space.mode & MODE_CPL) == 3)
+static void unlink_unmapped(struct vcpu *v, struct fragment *f, gva_t page) {
+    if (page != fragment_linear(f) >> PAGE_SHIFT || (f->space.mode & MODE_CPL) == 3)
         return;
     unlink_incoming(v, f);
     v->counters->invalidate_remap++;
@@ -442,10 +467,12 @@ static void unmapped(struct vcpu *v, struct fragment *f, unsigned window) {
 void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
+    gva_t at = gva >> PAGE_SHIFT;
+    jump_caches_unmapped(e, window, page, gva);
+    if (window != WINDOW_SUPERVISOR)
+        return;
     for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next)
-        if (fragment_linear(&e->fragments[i]) >> PAGE_SHIFT == gva >> PAGE_SHIFT)
-            unmapped(v, &e->fragments[i], window);
+        unlink_unmapped(v, &e->fragments[i], at);
     for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
-        if ((fragment_linear(&e->fragments[i]) >> PAGE_SHIFT) + 1 == gva >> PAGE_SHIFT)
-            unmapped(v, &e->fragments[i], window);
+        unlink_unmapped(v, &e->fragments[i], at - 1);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/inspection.h"
 
 void guest_tlb_flush(struct engine *e, bool global_too) {
     for (unsigned i = 0; i < 2 * TLB_SIZE; i++)
@@ -92,6 +93,8 @@ static void copy_out(uint8_t *to, const uint8_t *host, uint32_t len) {
 }
 
 bool guest_read(struct vcpu *v, gva_t gva, void *to, uint32_t len, bool system) {
+    if (inspection_has_watchpoints(v->inspection))
+        inspection_access(v, gva, len, false);
     uint32_t first = room(gva, len);
     struct place place = find_place(v, gva, first, false, system);
     if (place.fault)
@@ -123,6 +126,8 @@ bool guest_probe_write(struct vcpu *v, gva_t gva, uint32_t len, bool system) {
 bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool system) {
     if (room(gva, len) != len && !guest_probe_write(v, gva, len, system))
         return false;
+    if (inspection_has_watchpoints(v->inspection))
+        inspection_access(v, gva, len, true);
     for (uint32_t done = 0; done < len;) {
         uint32_t part = room(gva + done, len - done);
         struct place place = find_place(v, gva + done, part, true, system);
@@ -143,9 +148,13 @@ bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **
     *useful = false;
     *host = entry->host + (gva & PAGE_MASK);
     bool known = entry->tag == ((gva & ~PAGE_MASK) | 1);
-    if (known && (!write || entry->writable))
+    if (known && (!write || entry->writable) && !shadow_watches(&e->shadow, gva, write))
         return true;
     *useful = true;
+    if (shadow_watches(&e->shadow, gva, write)) { /* seen in a window */
+        *host = NULL;
+        return true;
+    }
     if (!known || !entry->dirty) {
         struct place place = walk_place(v, gva, 0, write, user);
         *host = place.host;

@@ -203,6 +203,7 @@ enum callout_result event_deliver(struct vcpu *v, const struct event *e) {
     if (result != CALLOUT_JUMP)
         return result;
     count_event(v->counters, e->kind);
+    TRACE(v->trace, deliver, e->kind, e->vector, e->error, e->return_eip, cpu->gpr[EAX]);
     cpu->halted = cpu->debug_shadow = false;
     cpu->interrupt_shadow = 0;
     if (e->kind == DELIVER_EXTERNAL && e->vector == VEC_NMI)

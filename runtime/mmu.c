@@ -16,7 +16,7 @@ static void on_dropped(void *opaque, unsigned window, gva_t gva, gpa_t gpa) {
 
 int mmu_init(struct vcpu *v) {
     struct engine *e = v->engine;
-    int status = shadow_init(&e->shadow, v->ram, v->counters);
+    int status = shadow_init(&e->shadow, v->ram, v->counters, e->options.tables);
     if (status)
         return status;
     e->shadow.dropped = on_dropped;
@@ -84,7 +84,7 @@ void mmu_cr3_loaded(struct vcpu *v) {
     bool global_survive = v->cpu.paging.cr4 & CR4_PGE;
     v->counters->flush_cr3++;
     e->fault_repeats = 0;
-    TRACE1(v->trace, shadow, "cr3 %llx", v->cpu.paging.cr3);
+    TRACE(v->trace, load_cr3, e->user->cr3, v->cpu.paging.cr3);
     if (!(v->cpu.paging.cr0 & CR0_PG))
         return;
     if (e->options.evict_always)
@@ -103,8 +103,7 @@ void mmu_cr3_loaded(struct vcpu *v) {
 void mmu_paging_changed(struct vcpu *v) {
     struct engine *e = v->engine;
     v->counters->flush_all++;
-    TRACE3(v->trace, shadow, "paging cr0 %llx cr3 %llx cr4 %llx", v->cpu.paging.cr0,
-           v->cpu.paging.cr3, v->cpu.paging.cr4);
+    TRACE(v->trace, paging, v->cpu.paging.cr0, v->cpu.paging.cr3, v->cpu.paging.cr4);
     uint32_t rights0 = v->cpu.paging.cr0 & (CR0_PG | CR0_WP);
     uint32_t rights4 = v->cpu.paging.cr4 & (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP);
     uint32_t nx = v->cpu.paging.efer & EFER_NXE;
@@ -140,6 +139,7 @@ void mmu_memory_changed(struct vcpu *v) {
 void mmu_invlpg(struct vcpu *v, gva_t gva) {
     struct engine *e = v->engine;
     v->counters->flush_page++;
+    TRACE(v->trace, invlpg, gva);
     e->fault_repeats = 0;
     if (!(v->cpu.paging.cr0 & CR0_PG))
         return;

@@ -150,7 +150,7 @@ enum callout_result callout_rdmsr(struct vcpu *v, uint32_t arg, uint32_t operand
     if (cpu_cpl(cpu) != 0)
         return fault_raise_gp(v, 0);
     if (!msr_read(v, cpu->gpr[ECX], &value)) {
-        TRACE2(v->trace, msr, "rdmsr %lx at %lx: unknown", cpu->gpr[ECX], cpu->eip);
+        TRACE(v->trace, rdmsr, cpu->gpr[ECX]);
         return fault_raise_gp(v, 0);
     }
     cpu->gpr[EAX] = (uint32_t)value;
@@ -165,7 +165,7 @@ enum callout_result callout_wrmsr(struct vcpu *v, uint32_t arg, uint32_t operand
     if (cpu_cpl(cpu) != 0)
         return fault_raise_gp(v, 0);
     if (!msr_write(v, cpu->gpr[ECX], value)) {
-        TRACE3(v->trace, msr, "wrmsr %lx = %llx at %lx: refused", cpu->gpr[ECX], value, cpu->eip);
+        TRACE(v->trace, wrmsr, cpu->gpr[ECX], value);
         return fault_raise_gp(v, 0);
     }
     return callout_continue(v);

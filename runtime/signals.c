@@ -68,8 +68,8 @@ static void restart(const struct engine *e, const struct fragment *f, const stru
 static void host_bug(const char *why, const greg_t *regs, uintptr_t address) {
     struct engine *e = handled->engine;
     e->why_dead = why;
-    TRACE4(handled->trace, fault, "host fault: trap %lld rip %llx address %llx err %llx",
-           regs[REG_TRAPNO], regs[REG_RIP], address, regs[REG_ERR]);
+    TRACE(handled->trace, host_fault, (uint64_t)regs[REG_TRAPNO], (uint64_t)regs[REG_RIP], address,
+          (uint64_t)regs[REG_ERR]);
     engine_host_failure(handled, why, 0);
     _exit(0); /* v->exit says it all */
 }
@@ -100,8 +100,16 @@ static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintpt
         host_bug("translated code left its window", regs, address);
     if (address - w->base < WINDOW_SIZE || string_ran_past(&e->shadow, regs))
         return memory_fault(v, address, write, insn);
+    uint8_t hint = build_get_hint(e, insn);
+    if (cpu_cpl(&v->cpu) == 3 && !(hint & HINT_WRAPS)) {
+        build_hint(e, insn, hint | HINT_WRAPS);
+        e->retranslate_gpa = insn;
+        v->counters->retranslations++;
+        return LEAVE_RETRY;
+    }
     e->crossing_gva = (gva_t)(address - w->base);
     e->crossing_write = write;
+    e->crossing_window = w;
     return LEAVE_CROSSING;
 }
 
@@ -168,6 +176,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     uintptr_t pc = (uintptr_t)regs[REG_RIP];
     uintptr_t address = regs[REG_TRAPNO] == TRAP_PF ? (uintptr_t)regs[REG_CR2] : 0;
     (void)info;
+    e->fault_context = context;
     assert(!(regs[REG_EFL] & FL_AC));
     if (address && tripped(regs, pc, address))
         return;
@@ -199,7 +208,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
         e->retranslate_gpa = at;
         reason = LEAVE_RETRY;
     }
-    if (reason == LEAVE_RETRY && insn->undo & UNDO_SHADOWED)
+    if ((reason == LEAVE_RETRY || reason == LEAVE_WATCHED) && insn->undo & UNDO_SHADOWED)
         v->cpu.interrupt_shadow = SHADOW_OF_STI;
     settle_returns(regs);
     if (reason == LEAVE_NEXT_ && !(insn->undo & (UNDO_SWAP_BYTES | UNDO_POINTERS)))
@@ -210,13 +219,12 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
         leave(regs, reason);
 }
 
-/* The kernel leaves AC as it found it; with it set, C code that is not aligned would trap. */
-static void clear_alignment_checks(void) {
+void signals_clear_alignment_checks(void) {
     __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(unsigned long long)FL_AC);
 }
 
 static void on_attention(int signal) {
-    clear_alignment_checks();
+    signals_clear_alignment_checks();
     (void)signal;
     handled->cpu.attention = 1;
     handled->engine->sync_wanted = true;
@@ -232,17 +240,20 @@ static int alternate_stack(void) {
         mmap(NULL, HANDLER_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack.ss_sp == MAP_FAILED)
         return -errno;
+    handled->engine->handler_stack = stack.ss_sp;
+    handled->engine->handler_stack_size = HANDLER_STACK_BYTES;
     return sigaltstack(&stack, NULL) ? -errno : 0;
 }
 
 int signals_init(struct vcpu *v) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
     struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
+    handled = v;
     int status = alternate_stack();
     if (status)
         return status;
-    handled = v;
     sigfillset(&action.sa_mask);
+    sigdelset(&action.sa_mask, SIGPROF); /* the sampler sees what handling a fault takes */
     action.sa_sigaction = on_fault;
     for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++)
         if (sigaction(faults[i], &action, NULL))

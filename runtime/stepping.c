@@ -4,6 +4,7 @@
 #include "runtime/debug_registers.h"
 #include "runtime/engine_private.h"
 #include "runtime/exception.h"
+#include "runtime/inspection.h"
 
 #define BREAKPOINTS 4u
 
@@ -31,6 +32,7 @@ static void match(struct vcpu *v, uint32_t address, uint32_t size, uint32_t cond
 
 void debug_data_access(struct vcpu *v, gva_t linear, uint32_t size, bool write) {
     match(v, linear, size, 1u << BREAK_ON_ACCESS | (write ? 1u << BREAK_ON_WRITE : 0));
+    inspection_access(v, linear, size, write);
 }
 
 void debug_port_access(struct vcpu *v, uint16_t port, uint32_t size) {

@@ -199,4 +199,7 @@ stub_attention: /* r11d where to go on */
     mov eax, LEAVE_ATTENTION
     jmp engine_leave_saved
 
+    .globl stubs_end
+stubs_end:
+
     .section .note.GNU-stack, "", @progbits

@@ -296,8 +296,7 @@ enum callout_result task_switch(struct vcpu *v, const struct task_switch *s) {
     struct marks marks = find_marks(&v->cpu, &tss);
     if (!read_task(v, &tss, &task) || !probe_writes(v, s, &marks))
         return CALLOUT_FAULT;
-    TRACE4(v->trace, run, "task %lx -> %lx at %lx, eip %lx", v->cpu.tr.selector, s->selector,
-           s->return_eip, task.eip);
+    TRACE(v->trace, task, v->cpu.tr.selector, s->selector, task.eip);
     save_task(v, s);
     if (overlaps(&v->cpu.tr, &tss)) { /* a task may switch to itself: the saved state is loaded */
         bool readable = read_task(v, &tss, &task);

@@ -58,10 +58,16 @@ struct user_callouts {
     uint64_t wanted[(CALLOUT_COUNT + 63) / 64]; /* a bit a callout class that has one */
 };
 
-/* Adds the callout that `text` describes; `system_map` (may be NULL) resolves symbols. 0, or -1
+/* Who knows the guest's symbols: 0 and *address filled, or -1 with `error` filled. */
+struct symbol_source {
+    int (*find)(void *opaque, const char *name, gva_t *address, struct error *error);
+    void *opaque;
+};
+
+/* Adds the callout that `text` describes; `source` (may be NULL) resolves symbols. 0, or -1
  * with `error` filled and nothing added. */
-int user_callouts_parse(struct user_callouts *callouts, const char *text, const char *system_map,
-                        struct error *error);
+int user_callouts_parse(struct user_callouts *callouts, const char *text,
+                        const struct symbol_source *source, struct error *error);
 /* Closes the libraries. */
 void user_callouts_release(struct user_callouts *callouts);
 

@@ -61,36 +61,18 @@ static int split_spec(struct spec *spec, const char *text, struct error *error) 
     return 0;
 }
 
-/* Looks `symbol` up in a System.map: lines of "address type name". */
-static int find_symbol(const char *path, const char *symbol, gva_t *address, struct error *error) {
-    if (!path)
-        return error_set(error, "--callout 'entry@%s': a symbol needs --system-map", symbol);
-    FILE *map = fopen(path, "re");
-    if (!map)
-        return error_set(error, "--system-map '%s': %s", path, strerror(errno));
-    char line[1024], name[512], type;
-    unsigned long long value;
-    int found = 0;
-    while (!found && fgets(line, sizeof line, map))
-        found = sscanf(line, "%llx %c %511s", &value, &type, name) == 3 && !strcmp(name, symbol);
-    bool failed = ferror(map) != 0;
-    fclose(map);
-    if (failed)
-        return error_set(error, "--system-map '%s': cannot be read", path);
-    if (!found)
-        return error_set(error, "--system-map '%s': has no symbol '%s'", path, symbol);
-    if (value > UINT32_MAX)
-        return error_set(error, "--system-map '%s': '%s' lies above 4 GiB: not a 32-bit kernel's",
-                         path, symbol);
-    *address = (gva_t)value;
-    return 0;
+static int find_symbol(const struct symbol_source *source, const char *symbol, gva_t *address,
+                       struct error *error) {
+    if (!source || !source->find)
+        return error_set(error, "--callout 'entry@%s': a symbol needs --symbols", symbol);
+    return source->find(source->opaque, symbol, address, error);
 }
 
-static int parse_entry(struct user_callout *callout, const char *where, const char *system_map,
+static int parse_entry(struct user_callout *callout, const char *where, const struct symbol_source *source,
                        struct error *error) {
     callout->id = CALLOUT_probe;
     if (where[0] != '0' || (where[1] | 0x20) != 'x')
-        return find_symbol(system_map, where, &callout->address, error);
+        return find_symbol(source, where, &callout->address, error);
     char *end;
     errno = 0;
     unsigned long long value = strtoull(where + 2, &end, 16);
@@ -107,11 +89,11 @@ static bool same_name(const char *name, const char *text) {
     return !*name && !*text;
 }
 
-static int parse_event(struct user_callout *callout, const char *event, const char *system_map,
+static int parse_event(struct user_callout *callout, const char *event, const struct symbol_source *source,
                        struct error *error) {
     callout->sub = -1;
     if (!strncmp(event, "entry@", 6))
-        return parse_entry(callout, event + 6, system_map, error);
+        return parse_entry(callout, event + 6, source, error);
     if (!strncmp(event, "cr", 2) && event[2] && strchr("0234", event[2]) &&
         same_name("_write", event + 3)) {
         callout->id = CALLOUT_mov_to_cr;
@@ -166,14 +148,14 @@ static int load_function(struct user_callout *callout, const struct spec *spec,
     return 0;
 }
 
-int user_callouts_parse(struct user_callouts *callouts, const char *text, const char *system_map,
+int user_callouts_parse(struct user_callouts *callouts, const char *text, const struct symbol_source *source,
                         struct error *error) {
     struct spec spec;
     if (callouts->count == USER_CALLOUTS_MAX)
         return error_set(error, "--callout: more than %d", USER_CALLOUTS_MAX);
     struct user_callout *callout = &callouts->list[callouts->count];
     memset(callout, 0, sizeof *callout);
-    if (split_spec(&spec, text, error) || parse_event(callout, spec.event, system_map, error) ||
+    if (split_spec(&spec, text, error) || parse_event(callout, spec.event, source, error) ||
         parse_types(callout, spec.types, spec.event, error) || load_function(callout, &spec, error))
         return -1;
     ffi_status status = ffi_prep_cif(&callout->cif, FFI_DEFAULT_ABI, callout->type_count,

@@ -83,6 +83,7 @@ void vcpu_request_exit(struct vcpu *v, enum exit_reason reason, uint32_t value) 
 }
 
 void vcpu_set_intr(struct vcpu *v, bool asserted) {
+    TRACE(v->trace, line, asserted);
     v->cpu.irq_pending = asserted;
     if (asserted && v->cpu.iflag)
         v->cpu.attention = 1;

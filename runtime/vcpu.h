@@ -69,10 +69,11 @@ struct vcpu {
     struct clock *clock;
     struct trace *trace;
     struct counters *counters;
+    struct sampler *sampler; /* NULL: nobody may ask for samples */
     struct engine *engine; /* translation cache, windows, links: private to the vCPU process */
     struct user_callouts *user_callouts; /* NULL: none */
+    struct inspection *inspection; /* the mailbox of debuggers, NULL: none */
     bool behind_mov_ss; /* the instruction that runs is in the shadow of one */
-    bool no_wrapping; /* operands that cross 4 GiB fault in flat segments, too */
     uint32_t breakpoint_hits; /* DR6 bits of the data and I/O breakpoints that this instruction met */
     uint32_t held_hits;       /* those of a MOV SS: reported after the next instruction */
     bool traps_dropped; /* a task switch has taken the place of the traps that its instruction owed */
@@ -92,10 +93,10 @@ void vcpu_set_intr(struct vcpu *v, bool asserted);
 void vcpu_raise_nmi(struct vcpu *v);
 
 static inline bool vcpu_nmi_is_due(const struct cpu *cpu) {
-    return cpu->nmi_pending && !cpu->nmi_blocked && !cpu->interrupt_shadow;
+    return cpu->nmi_pending && !cpu->nmi_blocked && !cpu->interrupt_shadow && !cpu->events_held;
 }
 static inline bool vcpu_intr_is_due(const struct cpu *cpu) {
-    return cpu->irq_pending && cpu->iflag && !cpu->interrupt_shadow;
+    return cpu->irq_pending && cpu->iflag && !cpu->interrupt_shadow && !cpu->events_held;
 }
 
 #endif

@@ -16,7 +16,7 @@ flags_for() {
 failed=0 checked=0
 for compiler in gcc clang; do
     command -v "$compiler" >/dev/null || continue
-    for header in base/*.h memory/*.h translator/*.h runtime/*.h kvm/*.h devices/*.h loader/*.h cli/*.h \
+    for header in base/*.h memory/*.h translator/*.h runtime/*.h kvm/*.h devices/*.h loader/*.h inspect/*.h cli/*.h \
         guest/*.h guest/lib/*.h bench/*/*.h; do
         [ -e "$header" ] || continue
         checked=$((checked + 1))

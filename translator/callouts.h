@@ -114,6 +114,10 @@ enum callout_id {
 #define CHECK_SEGMENT(arg) ((arg) >> 16 & 7u)
 #define CHECK_QWORDS 0x01000000u /* aligned to eight bytes, whatever the size */
 #define CHECK_FLUSH 0x02000000u  /* CLFLUSH and its kin */
+#define CHECK_MASKED 0x04000000u /* of the elements only those that a vector register's signs name */
+#define CHECK_MASK_SHIFT 20      /* its number */
+#define CHECK_WIDE_ELEMENTS 0x08000000u /* of eight bytes, not four */
+#define CHECK_READS 0x10000000u  /* what is written is read before */
 #define CALLOUT_POINTER_SEGMENT(arg) ((arg) >> 16 & 7u)
 #define CALLOUT_ARPL_MEMORY 0x100u
 #define CALLOUT_STRING_REPE 0x10000u

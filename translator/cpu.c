@@ -83,7 +83,7 @@ void cpu_update_mode(struct cpu *cpu, unsigned cpl) {
     uint32_t mode = segment_mode(cpu, cpl) | unit_mode(cpu);
     if (cpu->sys_flags & FL_TF)
         mode |= MODE_TF;
-    if (cpu->dr[7] & 0xffu)
+    if (cpu->dr[7] & 0xffu || cpu->inspected)
         mode |= MODE_DEBUG;
     if (cpl == 3 && (cpu->paging.cr0 & CR0_AM) && (cpu->sys_flags & FL_AC))
         mode |= MODE_ALIGN;

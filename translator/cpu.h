@@ -96,7 +96,7 @@ struct msrs {
 #define MODE_ES_SHIFT 24
 #define MODE_SS_SHIFT 26
 #define MODE_TF 0x1000u        /* single step */
-#define MODE_DEBUG 0x2000u     /* a breakpoint is armed in DR7 */
+#define MODE_DEBUG 0x2000u     /* a breakpoint is armed in DR7, or cpu->inspected */
 #define MODE_ALIGN 0x4000u     /* alignment checks are on */
 #define MODE_NO_FPU 0x8000u    /* CR0.EM or CR0.TS: x87/MMX/SSE raise #NM or #UD */
 #define MODE_NO_SSE 0x10000u   /* CR4.OSFXSR clear or CR0.EM set */
@@ -165,6 +165,8 @@ struct cpu {
     bool halted;
     bool nmi_blocked; /* until the next IRET */
     bool nmi_pending;
+    bool inspected;   /* instructions run one by one, operands checked: MODE_DEBUG (inspection.h) */
+    bool events_held; /* neither interrupts nor NMIs: a single step */
 };
 
 static inline unsigned cpu_cpl(const struct cpu *cpu) { return cpu->mode & MODE_CPL; }

@@ -126,7 +126,8 @@ enum translate_status translate_block(const struct translate_request *req, uint8
         bool full = out->insn_count >= limit || offset >= req->page_bytes || after_sti ||
                     (uint32_t)(b.e.end - b.e.at) < 2 * INSN_CODE_MAX ||
                     b.exit_count + 3 > BLOCK_EXITS_MAX || b.leave_count + 3 > BLOCK_LEAVES_MAX;
-        if (full && out->insn_count) {
+        bool stop = req->stop_before && req->stop_before(req->opaque, req->linear + offset);
+        if ((full || stop) && out->insn_count) {
             stop_before(&b, req->eip + offset, b.check_exits && !after_sti);
             break;
         }

@@ -31,6 +31,7 @@
 enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH, WINDOW_PAST };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
+#define HINT_WRAPS 0x10u /* an address of the instruction's goes round at 4 GiB */
 
 struct translate_request {
     const uint8_t *bytes; /* copied guest code, starting at eip */
@@ -55,6 +56,8 @@ struct translate_request {
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
     uint8_t (*hint)(void *opaque, uint32_t eip);
     int (*watch)(void *opaque, uint32_t linear);
+    /* Must the block end before the instruction at a linear address? NULL: never. */
+    bool (*stop_before)(void *opaque, uint32_t linear);
     /* Looks at four bytes of code elsewhere, for a guess that the emitted code checks when it runs.
      * NULL: no guessing. */
     bool (*peek)(void *opaque, uint32_t eip, uint32_t *bytes);

@@ -13,6 +13,8 @@
 
 #include "translator/emit.h"
 
+/* Where the page lies: within reach of a 32-bit displacement, out of the way of everything. */
+#define POLL_PAGE 0x20000000ul
 /* The word's offset in the poll page; and how far behind the page nothing may be mapped. */
 #define TRIPWIRE_OFFSET 4092u
 #define TRIPWIRE_REACH (1ull << 32)

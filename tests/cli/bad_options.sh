@@ -35,11 +35,11 @@ hostile=("" " " "-" "--" "-1" "0x10" "1e3" "99999999999999999999" "$long" $'a\nb
 refuse
 for word in "${hostile[@]}" RUN runn kernel --kernel; do refuse "$word"; done
 for word in "${hostile[@]}" x --x -x -- -: -+ --kernels --no-reboot=1 --nographic=x \
-    --help-callouts=1 --help=x -k -s -n --s --no --stat=x --version=1; do
+    --help-callouts=1 --help=x -k -n --no --stat=x --version=1; do
     [[ $word = -- ]] || refuse run --kernel "$good" "$word"
 done
 refuse run --kernel "$good" -- extra
-for option in kernel firmware bios initrd append memory m serial debugcon log accel callout system-map debug; do
+for option in kernel firmware bios initrd append memory m serial debugcon log accel callout system-map symbols debug; do
     refuse run "--$option"
     refuse run "-$option"
     refuse demo "--$option"
@@ -92,6 +92,8 @@ refuse run --kernel "$good" --system-map ''
 refuse run --kernel "$good" --system-map /nowhere --callout 'entry@abs=libc.so.6:abs(u32)'
 refuse run --kernel "$good" --system-map / --callout 'entry@abs=libc.so.6:abs(u32)'
 refuse run --kernel "$good" --system-map "$good" --callout 'entry@abs=libc.so.6:abs(u32)'
+refuse run --kernel "$good" --symbols ''
+refuse run --kernel "$good" --symbols "$0" --callout 'entry@abs=libc.so.6:abs(u32)'
 many=()
 for _ in {1..33}; do many+=(--callout 'hlt=libc.so.6:abs(u32)'); done
 refuse run --kernel "$good" "${many[@]}"

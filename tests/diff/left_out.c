@@ -58,14 +58,6 @@ static bool is_x87_area(const struct insn *in) {
            in->z.raw.modrm.mod != 3 && (reg == 4 || reg == 6);
 }
 
-static bool is_masked_move(const struct insn *in) {
-    if (in->row->emit == e_maskmov)
-        return true;
-    return in->row->vex && in->row->map == 2 &&
-           ((in->z.opcode >= 0x2c && in->z.opcode <= 0x2f) || in->z.opcode == 0x8c ||
-            in->z.opcode == 0x8e);
-}
-
 static bool converts_half(const struct insn *in) {
     return in->row->vex && ((in->row->map == 2 && in->z.opcode == 0x13) ||
                             (in->row->map == 3 && in->z.opcode == 0x1d));
@@ -100,8 +92,9 @@ static const char *open_page_fault(const struct sequence *s, const struct outcom
         return "an operand that wraps around the end of its segment (SDM vol. 3A, 5.3)";
     if (native->trap == VEC_DB && random_is_gather(in.row))
         return "the trap of a gather's elements in lieu of its fault (SDM vol. 2C, VGATHERDPS)";
-    if (in.addr16 && is_state_area(&in) && guest->cr2 - base > 0xffff)
-        return "a state area across the end of 64 KiB, with 16-bit addresses";
+    if (in.addr16 && (is_state_area(&in) || in.row->emit == e_maskmov) &&
+        guest->cr2 - base > 0xffff)
+        return "a state area or masked move across the end of 64 KiB, with 16-bit addresses";
     return NULL;
 }
 
@@ -128,7 +121,7 @@ static const char *open_by_manual(const struct sequence *s, const struct outcome
     if (is_near_call(&in) && s->code_base && guest->trap == VEC_GP)
         return "a near CALL whose target and frame both fault: the target first (SDM vol. 2A, "
                "CALL)";
-    if (is_masked_move(&in))
+    if (in.row->emit == e_maskmov)
         return "a masked move whose masked elements lie beyond the limit: all of it is checked";
     bool unmasked = (guest->out.vector[0] & 0x3f) != 0x3f; /* FCW */
     if (in.row->unit == UNIT_X87 && unmasked)
