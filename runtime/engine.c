@@ -248,7 +248,7 @@ static int step(struct vcpu *v, int last) {
     struct cpu *cpu = &v->cpu;
     uint32_t mode = cpu->mode;
     uint8_t shadow = cpu->interrupt_shadow;
-    bool debug_shadow = cpu->debug_shadow;
+    bool debug_shadow = cpu->debug_shadow, resume = cpu->sys_flags & FL_RF;
     uint32_t generation = (uint32_t)v->counters->cache_flushes;
     if (mode & MODE_DEBUG && debug_before_instruction(v))
         return LEAVE_STOP;
@@ -288,6 +288,8 @@ static int step(struct vcpu *v, int last) {
         cpu->interrupt_shadow = shadow;
         cpu->debug_shadow = debug_shadow;
     }
+    if (reason == LEAVE_RETRY && resume && mode & MODE_DEBUG) /* so does RF */
+        cpu->sys_flags |= FL_RF;
     if (reason == LEAVE_RETRY && v->plugins)
         reason = resume_begun(v);
     else if (reason == LEAVE_RETRY)
