@@ -13,6 +13,7 @@
 
 #define COUNT 3000u
 #define TEXT 0xc1000000u
+#define SCHEDULE 6u /* the symbol by which the exports are found */
 
 enum layout { LAYOUT_OLD_ABSOLUTE, LAYOUT_6_1, LAYOUT_6_2, LAYOUT_6_4, LAYOUT_COUNT };
 
@@ -36,6 +37,8 @@ static void teardown(void) {
 static void make_name(unsigned i, char *name, size_t size) {
     if (i == 1000)
         snprintf(name, size, "t%0200d", 7);
+    else if (i == SCHEDULE)
+        snprintf(name, size, "Tschedule");
     else
         snprintf(name, size, "%csymbol_%u", i % 3 ? 't' : 'T', i);
 }
@@ -128,6 +131,40 @@ START_TEST(tables_of_every_layout) {
     make_kernel((enum layout)_i);
     struct symbols *symbols = symbols_of_file(&file, &error);
     check_kernel(symbols, _i != LAYOUT_OLD_ABSOLUTE);
+    symbols_free(symbols);
+}
+END_TEST
+
+/* An entry of __ksymtab: where value and name lie, each from its own field. */
+static void add_export(uint32_t value, size_t name) {
+    gva_t here = TEXT + (gva_t)file.size;
+    file_add32(&file, value - here);
+    file_add32(&file, TEXT + (gva_t)name - (here + 4));
+    file_add32(&file, 0);
+}
+
+START_TEST(exported_data_has_names) {
+    static const char names[] = "jiffies\0schedule\0zone\0not a name";
+    struct symbol symbol;
+    char text[64];
+    make_kernel(LAYOUT_6_1);
+    size_t at = file_add(&file, names, sizeof names);
+    file_align(&file, 4);
+    add_export(TEXT + 0x300010, at + 21); /* no identifier: the table begins behind it */
+    add_export(TEXT + 0x300000, at);
+    add_export(TEXT + 16 * SCHEDULE, at + 8);
+    add_export(TEXT + 0x302000, at + 17);
+    file_add32(&file, 0);
+    file_end_elf(&file);
+    struct symbols *symbols = symbols_of_file(&file, &error);
+    ck_assert_msg(symbols != NULL, "%s", error.text);
+    ck_assert_uint_eq(symbols_count(symbols), COUNT + 2);
+    check_symbol(symbols, "schedule", TEXT + 16 * SCHEDULE, 'T');
+    check_symbol(symbols, "jiffies", TEXT + 0x300000, 'D');
+    check_symbol(symbols, "zone", TEXT + 0x302000, 'D');
+    ck_assert(!symbols_find(symbols, "not a name", &symbol));
+    ck_assert_str_eq(symbols_format(symbols, TEXT + 0x300004, text, sizeof text), "jiffies+0x4");
+    ck_assert_str_eq(symbols_format(symbols, TEXT + 0x301000, text, sizeof text), "");
     symbols_free(symbols);
 }
 END_TEST
@@ -296,6 +333,7 @@ int main(void) {
     tcase_set_timeout(tc, 60);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, tables_of_every_layout, 0, LAYOUT_COUNT);
+    tcase_add_test(tc, exported_data_has_names);
     tcase_add_loop_test(tc, damaged_tables_are_survived, 0, 2);
     tcase_add_loop_test(tc, bzimage_of_every_packer, 0, PACKERS);
     tcase_add_loop_test(tc, damaged_bzimages_are_refused, 0, PACKERS);
