@@ -233,6 +233,7 @@ static int add_all(struct symbols *symbols, const struct tables *t,
                    const struct kernel_image *image, struct error *error) {
     char name[SYMBOL_NAME_MAX];
     size_t at = t->names, len;
+    assert(t->count >= SYMBOLS_MIN && t->names < t->names_end && t->names_end <= t->size);
     for (uint32_t i = 0; i < t->count; i++) {
         if (!name_length(t, at, t->names_end, &len, &at))
             return error_set(error, "%s: kallsyms: name %u is cut off", image->name, i);
@@ -250,6 +251,7 @@ static int add_all(struct symbols *symbols, const struct tables *t,
 
 int symbols_read_kallsyms(struct symbols *symbols, const struct kernel_image *image,
                           struct error *error) {
+    assert(image->elf && symbols_count(symbols) == 0);
     struct tables tables = {.bytes = image->bytes, .size = image->size};
     if (!find_tokens(&tables) || !find_markers(&tables))
         return 0;

@@ -160,6 +160,7 @@ static const char *run_stream(const struct format *format, const uint8_t *from, 
         stream.out = to->bytes + to->size;
         stream.out_left = room - to->size;
         step = format->step(&stream);
+        assert(stream.out_left <= room - to->size && stream.in_left <= size);
         size_t made = room - to->size - stream.out_left;
         to->size += made;
         if (step == STEP_BAD)
