@@ -93,7 +93,7 @@ static bool take_host(struct work *work, struct disassembler *d, bool cold, uint
 static int take_hosts(struct work *work, struct explained_fragment *f, enum syntax syntax) {
     struct disassembler d;
     assert(work->t.code_len <= COLD_PLACE && work->t.cold_len <= COLD_ROOM);
-    f->hosts = malloc((work->t.code_len + work->t.cold_len) * sizeof *f->hosts);
+    f->hosts = calloc(work->t.code_len + work->t.cold_len, sizeof *f->hosts);
     if (!f->hosts || !disassembler_open(&d, CODE_64, syntax))
         return -1;
     for (unsigned cold = 0; cold < 2; cold++)

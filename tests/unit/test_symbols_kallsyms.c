@@ -169,6 +169,20 @@ START_TEST(exported_data_has_names) {
 }
 END_TEST
 
+/* Names that fit from every fourth byte on, but for the very end: what takes longest to refuse. */
+START_TEST(endless_tables_are_given_up) {
+    make_kernel(LAYOUT_6_1);
+    file.size = start_of_tables;
+    for (uint32_t i = 0; i < (FIXTURE_ROOM - start_of_tables) / 4 - 20000; i++)
+        file_add32(&file, 0x0007f003); /* a length of 3, and a plausible number of symbols */
+    for (uint32_t i = 0; i < (0x7f003 + 255) / 256; i++)
+        file_add32(&file, 1024 * i);
+    add_tokens();
+    file_end_elf(&file);
+    ck_assert_ptr_null(symbols_of_file(&file, &error));
+}
+END_TEST
+
 START_TEST(damaged_tables_are_survived) {
     make_kernel(_i ? LAYOUT_6_1 : LAYOUT_6_4);
     size_t whole = file.size;
@@ -334,6 +348,7 @@ int main(void) {
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, tables_of_every_layout, 0, LAYOUT_COUNT);
     tcase_add_test(tc, exported_data_has_names);
+    tcase_add_test(tc, endless_tables_are_given_up);
     tcase_add_loop_test(tc, damaged_tables_are_survived, 0, 2);
     tcase_add_loop_test(tc, bzimage_of_every_packer, 0, PACKERS);
     tcase_add_loop_test(tc, damaged_bzimages_are_refused, 0, PACKERS);
