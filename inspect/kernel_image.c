@@ -86,7 +86,7 @@ static int unpack_bzimage(struct kernel_image *image, struct error *error) {
                          image->name, HDR_PAYLOAD_OFFSET, (unsigned long long)start,
                          (unsigned long long)size, image->size);
     struct unpacked unpacked;
-    if (unpack(image->name, image->bytes + start, size, &unpacked, error))
+    if (unpack(image->name, image->bytes + start, size, UNPACKED_MAX, &unpacked, error))
         return -1;
     free(image->bytes);
     image->bytes = unpacked.bytes;

@@ -11,7 +11,7 @@
 #include "inspect/unpack.h"
 #include "tests/unit/symbols_fixture.h"
 
-#define COUNT 3000u
+#define COUNT 1200u
 #define TEXT 0xc1000000u
 #define SCHEDULE 6u /* the symbol by which the exports are found */
 
@@ -186,13 +186,13 @@ END_TEST
 START_TEST(damaged_tables_are_survived) {
     make_kernel(_i ? LAYOUT_6_1 : LAYOUT_6_4);
     size_t whole = file.size;
-    for (size_t size = whole; size > start_of_tables; size -= size > 97 ? 97 : 1) {
+    for (size_t size = whole; size > start_of_tables; size -= size > 397 ? 397 : 1) {
         file.size = size;
         ((Elf32_Phdr *)(void *)(file.bytes + sizeof(Elf32_Ehdr)))->p_filesz = (uint32_t)size;
         symbols_free(symbols_of_file(&file, &error));
     }
     file.size = whole;
-    for (size_t at = start_of_tables + (size_t)_i; at < whole; at += 131) {
+    for (size_t at = start_of_tables + (size_t)_i; at < whole; at += 397) {
         uint8_t old = file.bytes[at];
         file.bytes[at] = (uint8_t)~old;
         symbols_free(symbols_of_file(&file, &error));
@@ -329,15 +329,15 @@ END_TEST
 
 /* A small stream of zeros that would fill memory. */
 START_TEST(bombs_are_refused) {
-    size_t huge = UNPACKED_MAX + ((size_t)8 << 20);
+    size_t limit = (size_t)8 << 20, huge = 2 * limit;
     uint8_t *zeros = calloc(1, huge);
     struct unpacked unpacked;
     ck_assert_ptr_nonnull(zeros);
     size_t len = ZSTD_compress(packed.bytes, FIXTURE_ROOM, zeros, huge, 1);
     ck_assert(!ZSTD_isError(len));
     free(zeros);
-    ck_assert_int_eq(unpack("bomb", packed.bytes, len, &unpacked, &error), -1);
-    ck_assert_ptr_nonnull(strstr(error.text, "256 MiB"));
+    ck_assert_int_eq(unpack("bomb", packed.bytes, len, limit, &unpacked, &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "the limit"));
     ck_assert_ptr_null(unpacked.bytes);
 }
 END_TEST
