@@ -19,7 +19,7 @@
 #define NAMES_A_MARKER 256u
 #define SYMBOLS_MIN 1000u
 #define SYMBOLS_MAX (1u << 20)
-#define BUDGET (16u << 20)
+#define BUDGET (4u << 20)
 #define PADDING 64u /* what alignment may put between two tables */
 
 struct tables {
