@@ -271,5 +271,6 @@ int engine_run(struct vcpu *v, const struct engine_options *options) {
     cpu_update_mode(&v->cpu, cpu_cpl(&v->cpu));
     inspection_init(v);
     run(v);
+    inspection_at_end(v);
     return v->exit == EXIT_HOST_FAILURE ? -EIO : 0;
 }
