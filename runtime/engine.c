@@ -355,6 +355,7 @@ int engine_run(struct vcpu *v, const struct engine_options *options) {
     inspection_init(v);
     plugins_begin(v);
     run(v);
+    inspection_at_end(v);
     plugins_end(v);
     return v->exit == EXIT_HOST_FAILURE ? -EIO : 0;
 }
