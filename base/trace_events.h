@@ -46,7 +46,7 @@
     X(jump_cache, link, "jump cache: {target:a} enters fragment {fragment}")                       \
     X(enter, enter, "fragment {fragment} at {host:x}")                                             \
     X(exit, exit, "left for {reason:leave}")                                                       \
-    X(stopped, exit, "stopped for inspection, reason {reason}")                                   \
+    X(stopped, exit, "stands still for inspection, reason {reason}")                               \
     X(kvm_exit, exit, "KVM exit {reason}")                                                         \
     X(callout, callout, "{callout:callout} argument {argument:x} operand {operand:x}")             \
     X(deliver, inject, "{kind:delivery} {vector:vector} error {error:x} from {from:a} eax {eax:x}") \

@@ -13,6 +13,7 @@
 #include "cli/report.h"
 #include "cli/run.h"
 #include "cli/symbols_command.h"
+#include "cli/trace_command.h"
 #include "guest/ring3_guest.h"
 
 /* A descriptor that we open must never become standard input, output or error. */
@@ -43,7 +44,7 @@ static int open_demo(void) {
     return fd;
 }
 
-static int run_demo(struct options *options, engine_fn engine) {
+int run_demo(struct options *options, engine_fn engine) {
     char path[64];
     int fd = open_demo();
     if (fd < 0) {
@@ -76,13 +77,16 @@ int cli_main(int argc, char **argv, engine_fn engine) {
     }
     switch (options.command) {
     case COMMAND_RUN:
+    case COMMAND_PROFILE:
         return run_machine(&options, engine);
     case COMMAND_DEMO:
         return run_demo(&options, engine);
     case COMMAND_BENCH:
         return bench_main(argc - 1, argv + 1);
     case COMMAND_EXPLAIN:
-        return explain_main(argc - 1, argv + 1);
+        return explain_main(argc - 1, argv + 1, engine);
+    case COMMAND_TRACE:
+        return trace_command(&options);
     case COMMAND_SYMBOLS:
         return symbols_main(argc - 1, argv + 1);
     case COMMAND_HELP:

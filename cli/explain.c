@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "cli/report.h"
-#include "cli/run.h"
 
 static const char usage[] =
     "ring3 explain [options] [FILE]\n"
@@ -19,6 +18,8 @@ static const char usage[] =
     "  --hex BYTES       these bytes, in hexadecimal, instead of a file\n"
     "  --symbol NAME     the code from this symbol to the next (default: the entry point)\n"
     "  --symbols FILE    other names: ELF, System.map, /proc/kallsyms, bzImage\n"
+    "  --gdb [ADDRESS:]PORT  of the guest of a running ring3 with that option, stopped meanwhile;\n"
+    "                    FILE has the names (default: where it stands)\n"
     "  --address HEX     where to begin; of raw bytes, where they lie (default 0)\n"
     "  --length N        how many bytes, 65536 at most\n"
     "  --mode 32|16|real|v86   what the code segment is (default 32)\n"
@@ -96,7 +97,7 @@ static int explain(const struct explain_options *options) {
     return status;
 }
 
-int explain_main(int argc, char **argv) {
+int explain_main(int argc, char **argv, engine_fn engine) {
     struct explain_options options;
     struct error error;
     if (explain_options_parse(&options, argc, argv, &error)) {
@@ -107,5 +108,5 @@ int explain_main(int argc, char **argv) {
         fputs(usage, stdout);
         return fflush(stdout) ? fail_output("standard output") : STATUS_OK;
     }
-    return explain(&options);
+    return options.sensitive ? explain_sensitive(&options, engine) : explain(&options);
 }

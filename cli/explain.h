@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/run.h"
 #include "inspect/explain_output.h"
 #include "inspect/kernel_image.h"
 
@@ -15,6 +16,7 @@ struct explain_options {
     const char *symbol;  /* which part of it */
     const char *symbols; /* file with names, NULL: the kernel's own */
     const char *html;    /* file to write, or "-" */
+    const char *gdb;     /* a running ring3's --gdb */
     bool json, cold, sensitive, help;
     bool has_address, has_length, has_mode;
     uint32_t address, length;
@@ -42,6 +44,9 @@ int explain_subject_open(struct explain_subject *subject, const struct explain_o
 void explain_subject_close(struct explain_subject *subject);
 
 /* argv[0] is the word "explain". Returns the process's exit status. */
-int explain_main(int argc, char **argv);
+int explain_main(int argc, char **argv, engine_fn engine);
+
+/* `--sensitive`. Returns the process's exit status. */
+int explain_sensitive(const struct explain_options *options, engine_fn engine);
 
 #endif

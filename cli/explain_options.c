@@ -23,6 +23,7 @@ enum option_id {
     OPTION_COLD,
     OPTION_MAX,
     OPTION_SENSITIVE,
+    OPTION_GDB,
     OPTION_HELP,
 };
 
@@ -40,6 +41,7 @@ static const struct option long_options[] = {
     {"json", no_argument, NULL, OPTION_JSON},
     {"cold", no_argument, NULL, OPTION_COLD},
     {"max", required_argument, NULL, OPTION_MAX},
+    {"gdb", required_argument, NULL, OPTION_GDB},
     {"sensitive", no_argument, NULL, OPTION_SENSITIVE},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -135,6 +137,9 @@ static int apply(struct explain_options *o, int option, const char *value, struc
         return 0;
     case OPTION_MAX:
         return parse_number("max", value, 10, 1, FRAGMENTS_MAX, &o->max, error);
+    case OPTION_GDB:
+        o->gdb = value;
+        return 0;
     case OPTION_SENSITIVE:
         o->sensitive = true;
         return 0;
@@ -147,6 +152,10 @@ static int apply(struct explain_options *o, int option, const char *value, struc
 static int check(const struct explain_options *o, struct error *error) {
     if (o->hex && o->file)
         return error_set(error, "--hex: goes without a file ('%s')", o->file);
+    if (o->sensitive && (o->file || o->hex || o->symbol || o->html))
+        return error_set(error, "--sensitive: goes without code of yours, and without --html");
+    if (o->gdb && (o->hex || o->sensitive || o->has_mode || o->cpl))
+        return error_set(error, "--gdb: goes without --hex, --sensitive, --mode and --cpl");
     if (o->hex && o->symbol)
         return error_set(error, "--symbol '%s': bytes have no symbols", o->symbol);
     if (o->symbol && o->has_address)

@@ -7,6 +7,7 @@
 
 #include "cli/explain.h"
 #include "guest/ring3_guest.h"
+#include "inspect/gdb_client.h"
 #include "translator/cpu.h"
 
 #define LENGTH_MAX 65536u  /* bytes at most; more is no reading matter */
@@ -143,6 +144,72 @@ static void choose_mode(struct explain_subject *subject, const struct explain_op
              code->mode & MODE_CPL, based ? ", FS with a base (per-CPU data)" : "");
 }
 
+/* Copies what can be read; the guest stands still only while this runs. */
+static int copy_live(struct explain_subject *subject, const struct explain_options *options,
+                     struct gdb_client *client, struct error *error) {
+    struct gdb_client_mode mode;
+    struct explain_code *code = &subject->code;
+    if (gdb_client_mode(client, &mode, error))
+        return -1;
+    if (subject->symbols)
+        symbols_slide_from_sysenter(subject->symbols, mode.sysenter_eip);
+    gva_t start = mode.cs_base + mode.eip;
+    if (options->has_address || options->symbol)
+        if (find_start(subject, options, &start, error))
+            return -1;
+    uint32_t wanted = options->symbol || options->has_length
+                          ? wanted_length(subject, options, start)
+                          : DEFAULT_LENGTH;
+    subject->hex = malloc(wanted);
+    if (!subject->hex)
+        return error_set(error, "no memory");
+    int got = gdb_client_read(client, start, subject->hex, wanted, error);
+    if (got < 0)
+        return -1;
+    *code = (struct explain_code){.bytes = subject->hex,
+                                  .len = (uint32_t)got,
+                                  .linear = start,
+                                  .eip = start - mode.cs_base,
+                                  .mode = mode.mode,
+                                  .code_limit = mode.cs_limit,
+                                  .syntax = options->syntax};
+    return got ? 0
+               : error_set(error, "--gdb '%s': %08x is not mapped in the guest", options->gdb,
+                           start);
+}
+
+/* A guest that runs: its memory and its mode as they are. */
+static int take_live(struct explain_subject *subject, const struct explain_options *options,
+                     struct error *error) {
+    struct gdb_client client;
+    char name[96];
+    if (options->file && kernel_image_open(&subject->image, options->file, error))
+        return -1;
+    if ((options->file || options->symbols) && open_symbols(subject, options, error))
+        return -1;
+    if (options->symbol && !subject->symbols)
+        return error_set(error,
+                         "--symbol '%s': with --gdb, a kernel or --symbols has to be given too",
+                         options->symbol);
+    if (gdb_client_open(&client, options->gdb, error))
+        return -1;
+    int rc = copy_live(subject, options, &client, error);
+    gdb_client_close(&client);
+    symbols_format(subject->symbols, subject->code.linear, name, sizeof name);
+    snprintf(subject->title, sizeof subject->title, "guest at %.80s%s%.60s", options->gdb,
+             *name ? ": " : "", name);
+    return rc;
+}
+
+static void say_live_mode(struct explain_subject *subject) {
+    uint32_t mode = subject->code.mode;
+    snprintf(subject->context, sizeof subject->context, "%s, %u-bit code, CPL %u, mode %x",
+             mode & MODE_REAL   ? "real mode"
+             : mode & MODE_VM86 ? "virtual-8086 mode"
+                                : "protected mode",
+             mode & MODE_CODE16 ? 16u : 32u, mode & MODE_CPL, mode);
+}
+
 static int find_code(struct explain_subject *subject, const struct explain_options *options,
                      struct error *error) {
     if (options->hex) {
@@ -162,7 +229,7 @@ static int find_code(struct explain_subject *subject, const struct explain_optio
 int explain_subject_open(struct explain_subject *subject, const struct explain_options *options,
                          struct error *error) {
     *subject = (struct explain_subject){.code.syntax = options->syntax};
-    int rc = find_code(subject, options, error);
+    int rc = options->gdb ? take_live(subject, options, error) : find_code(subject, options, error);
     if (!rc && subject->code.len - 1 > UINT32_MAX - subject->code.linear)
         rc = error_set(error, "%08x: the code goes beyond 4 GiB", subject->code.linear);
     if (rc) {
@@ -171,7 +238,10 @@ int explain_subject_open(struct explain_subject *subject, const struct explain_o
     }
     assert(subject->code.len > 0);
     subject->code.symbols = subject->symbols;
-    choose_mode(subject, options);
+    if (options->gdb)
+        say_live_mode(subject);
+    else
+        choose_mode(subject, options);
     return 0;
 }
 

@@ -17,6 +17,7 @@
 #define MEMORY_MAX (3584 * MIB)
 #define CACHE_MIN (64u << 10)
 #define CACHE_MAX (1024 * MIB)
+#define GDB_PORT "1234" /* of -s */
 #define REUSE_MAX 1000000u
 
 enum option_id {
@@ -37,9 +38,14 @@ enum option_id {
     OPTION_TRACE,
     OPTION_FLIGHT_RECORDER,
     OPTION_PERF_MAP,
+    OPTION_PROFILE,
+    OPTION_RATE,
     OPTION_ACCEL,
     OPTION_CALLOUT,
     OPTION_SYMBOLS,
+    OPTION_GDB,
+    OPTION_GDB_USUAL,
+    OPTION_START_STOPPED,
     OPTION_WEB,
     OPTION_DEBUG,
     OPTION_HELP,
@@ -68,11 +74,16 @@ static const struct option long_options[] = {
     {"trace", required_argument, NULL, OPTION_TRACE},
     {"flight-recorder", optional_argument, NULL, OPTION_FLIGHT_RECORDER},
     {"perf-map", no_argument, NULL, OPTION_PERF_MAP},
+    {"profile", required_argument, NULL, OPTION_PROFILE},
+    {"rate", required_argument, NULL, OPTION_RATE},
     {"accel", required_argument, NULL, OPTION_ACCEL},
     {"callout", required_argument, NULL, OPTION_CALLOUT},
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
     {"web", required_argument, NULL, OPTION_WEB},
     {"system-map", required_argument, NULL, OPTION_SYMBOLS},
+    {"gdb", required_argument, NULL, OPTION_GDB},
+    {"s", no_argument, NULL, OPTION_GDB_USUAL},
+    {"S", no_argument, NULL, OPTION_START_STOPPED},
     {"debug", required_argument, NULL, OPTION_DEBUG},
     {"help", no_argument, NULL, OPTION_HELP},
     {"h", no_argument, NULL, OPTION_HELP},
@@ -306,12 +317,23 @@ static int apply_option(struct options *options, int option, const char *value,
     case OPTION_PERF_MAP:
         options->trace.perf_map = true;
         return 0;
+    case OPTION_PROFILE:
+        return options_add_profile(options, value, error);
+    case OPTION_RATE:
+        return options_parse_rate(options, value, error);
     case OPTION_ACCEL:
         return parse_accel(options, value, error);
     case OPTION_CALLOUT:
         return add_callout(options, value, error);
     case OPTION_SYMBOLS:
         return set_file(&options->symbols, "symbols", value, error);
+    case OPTION_GDB:
+    case OPTION_GDB_USUAL:
+        options->gdb = value ? value : GDB_PORT;
+        return 0;
+    case OPTION_START_STOPPED:
+        options->start_stopped = true;
+        return 0;
     case OPTION_WEB:
         options->web = value;
         return 0;
@@ -344,12 +366,16 @@ static int refuse_option(int got, int option, const char *word, struct error *er
 static int parse_command(struct options *options, const char *word, struct error *error) {
     if (!strcmp(word, "run"))
         options->command = COMMAND_RUN;
+    else if (!strcmp(word, "profile"))
+        options->command = COMMAND_PROFILE;
     else if (!strcmp(word, "demo"))
         options->command = COMMAND_DEMO;
     else if (!strcmp(word, "bench"))
         options->command = COMMAND_BENCH;
     else if (!strcmp(word, "explain"))
         options->command = COMMAND_EXPLAIN;
+    else if (!strcmp(word, "trace"))
+        options->command = COMMAND_TRACE;
     else if (!strcmp(word, "symbols"))
         options->command = COMMAND_SYMBOLS;
     else if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
@@ -380,6 +406,8 @@ static int check_accel(const struct options *options, struct error *error) {
         return 0;
     if (options->callout_count)
         return error_set(error, "--callout '%s': only with --accel bt", options->callouts[0]);
+    if (options->gdb)
+        return error_set(error, "--gdb '%s': only with --accel bt", options->gdb);
     if (options->web)
         return error_set(error, "--web '%s': only with --accel bt", options->web);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
@@ -388,30 +416,53 @@ static int check_accel(const struct options *options, struct error *error) {
     return 0;
 }
 
+static bool has_options(const struct options *options) {
+    return options->command == COMMAND_RUN || options->command == COMMAND_DEMO ||
+           options->command == COMMAND_PROFILE || options->command == COMMAND_TRACE;
+}
+
+/* Everything behind argv[0], until something else than a machine is asked for. */
+static int parse_words(struct options *options, int argc, char **argv, struct error *error) {
+    int got;
+    optind = 0; /* start anew, whoever parsed before */
+    opterr = 0;
+    while ((got = getopt_long_only(argc, argv, "+:", long_options, NULL)) != -1) {
+        if (got == ':' || got == '?')
+            return refuse_option(got, optopt, argv[optind - 1], error);
+        if (apply_option(options, got, optarg, error))
+            return -1;
+        if (!has_options(options))
+            return 0;
+    }
+    return optind < argc ? error_set(error, "unexpected argument '%s'", argv[optind]) : 0;
+}
+
 int options_parse(struct options *options, int argc, char **argv, struct error *error) {
     *options = (struct options){
         .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
     if (argc < 2)
         return error_set(error,
-                         "no command: run, demo, bench, explain or symbols (see ring3 --help)");
+                         "no command: run, demo, profile, bench, explain, trace or symbols (see ring3 --help)");
     if (parse_command(options, argv[1], error))
         return -1;
-    if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)
+    if (!has_options(options))
         return 0;
-    int got;
-    optind = 0; /* start anew, whoever parsed before */
-    opterr = 0;
-    while ((got = getopt_long_only(argc - 1, argv + 1, "+:", long_options, NULL)) != -1) {
-        if (got == ':' || got == '?')
-            return refuse_option(got, optopt, argv[optind], error);
-        if (apply_option(options, got, optarg, error))
-            return -1;
-        if (options->command != COMMAND_RUN && options->command != COMMAND_DEMO)
-            return 0;
+    if (options->command == COMMAND_TRACE) {
+        if (argc < 3 || argv[2][0] == '-')
+            return error_set(error, "no file: ring3 trace FILE [options]");
+        options->trace_file = argv[2];
+        argv++;
+        argc--;
     }
-    if (optind < argc - 1)
-        return error_set(error, "unexpected argument '%s'", argv[optind + 1]);
+    if (parse_words(options, argc - 1, argv + 1, error))
+        return -1;
+    if (!has_options(options))
+        return 0;
     if (check_accel(options, error) || options_check_trace(options, error))
         return -1;
-    return options->command == COMMAND_RUN ? check_guest(options, error) : 0;
+    if (options->start_stopped && !options->gdb)
+        return error_set(error, "-S: nobody could start the guest: give --gdb or -s, too");
+    return options->command == COMMAND_DEMO || options->command == COMMAND_TRACE
+               ? 0
+               : check_guest(options, error);
 }

@@ -15,8 +15,10 @@
 enum command {
     COMMAND_RUN,
     COMMAND_DEMO,
+    COMMAND_PROFILE, /* run, with a profile at the end */
     COMMAND_BENCH,   /* the rest of the line is its own business */
     COMMAND_EXPLAIN, /* likewise */
+    COMMAND_TRACE,   /* no guest: formats a binary log */
     COMMAND_SYMBOLS, /* likewise */
     COMMAND_HELP,
     COMMAND_VERSION,
@@ -33,6 +35,8 @@ struct output {
     const char *path; /* of a file */
 };
 
+#define PROFILES_MAX 4
+
 struct options {
     enum command command;
     struct load_options load;
@@ -42,11 +46,17 @@ struct options {
     struct output serial, debugcon;
     enum stats_format stats;
     struct trace_options trace;
+    const char *trace_file; /* COMMAND_TRACE: to be formatted */
     const char *filters[TRACE_FILTERS_MAX]; /* of trace records, as they were given */
+    const char *profiles[PROFILES_MAX]; /* files, or "-" */
+    unsigned profile_count;
+    uint32_t sample_rate; /* 0: no profile */
     const char *callouts[USER_CALLOUTS_MAX];
     unsigned callout_count;
     const char *web; /* --web: where to serve the observatory, or NULL */
     const char *symbols; /* file */
+    const char *gdb;   /* where to listen for a debugger, or NULL */
+    bool start_stopped;
     enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */
     bool inject;                  /* engine.inject has a range */

@@ -14,6 +14,8 @@ int options_parse_log_format(struct options *options, const char *text, struct e
 int options_add_filter(struct options *options, const char *text, struct error *error);
 /* `text` may be NULL. */
 int options_parse_flight_recorder(struct options *options, const char *text, struct error *error);
+int options_add_profile(struct options *options, const char *text, struct error *error);
+int options_parse_rate(struct options *options, const char *text, struct error *error);
 /* What goes together, once all are there. */
 int options_check_trace(struct options *options, struct error *error);
 

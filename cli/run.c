@@ -24,9 +24,13 @@
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
+#include "inspect/gdb.h"
+#include "inspect/profile.h"
 #include "inspect/trace_filter.h"
 #include "kvm/kvm.h"
 #include "runtime/sandbox.h"
+
+#define PROFILE_INTERVAL_MS 50
 
 /* What lasts over the boots of one command. */
 struct session {
@@ -42,10 +46,13 @@ struct session {
     struct stats stats;
     struct trace_options trace_options;
     struct trace_output *trace; /* NULL: none */
+    struct profile *profile;    /* NULL: none */
+    struct source profile_source;
     bool reboot;   /* the last machine asked to be started again */
     int signal;    /* the signal that ended the session, or 0 */
     struct sources sources;
     struct target target;
+    struct gdb *gdb; /* NULL: nobody may debug */
     struct observatory observatory;
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
@@ -64,6 +71,30 @@ static int prepare_callouts(struct session *session, struct error *error) {
 static bool get_symbols(struct session *session, struct symbols **symbols, struct error *error) {
     *symbols = names_symbols(&session->names, error);
     return *symbols || !session->names.file;
+}
+
+static int prepare_profile(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    struct symbols *symbols;
+    if (!options->profile_count)
+        return 0;
+    if (!get_symbols(session, &symbols, error))
+        return -1;
+    session->profile = profile_create(options->sample_rate, symbols);
+    return session->profile ? 0 : error_set(error, "no memory for a profile");
+}
+
+/* The profile's files. False: one could not be written, which was said. */
+static bool write_profile(const struct session *session) {
+    const struct options *options = session->options;
+    struct error error;
+    bool done = true;
+    for (unsigned i = 0; session->profile && i < options->profile_count; i++)
+        if (profile_write(session->profile, options->profiles[i], &error)) {
+            report_line("%s", error.text);
+            done = false;
+        }
+    return done;
 }
 
 /* The descriptor that an output goes to, -1: none. */
@@ -239,6 +270,37 @@ static const char *exit_name(const struct vcpu *v, bool died) {
     return died ? "death of the vCPU process" : names[v->exit];
 }
 
+static void drain_profile(struct source *source, short revents) {
+    (void)revents;
+    profile_drain(source->opaque);
+    source->deadline = sources_now() + PROFILE_INTERVAL_MS;
+}
+
+/* Traces and profiles are taken while the vCPU process runs. */
+static void start_watching(struct session *session, pid_t pid) {
+    if (session->trace)
+        trace_output_started(session->trace, pid);
+    if (!session->profile)
+        return;
+    session->profile_source = (struct source){.fd = -1,
+                                              .deadline = sources_now() + PROFILE_INTERVAL_MS,
+                                              .serve = drain_profile,
+                                              .opaque = session->profile};
+    int rc = sources_add(&session->sources, &session->profile_source);
+    assert(!rc);
+    (void)rc;
+}
+
+/* What a process that died has left is there as well. */
+static void stop_watching(struct session *session) {
+    if (session->trace)
+        trace_output_detach(session->trace);
+    if (!session->profile)
+        return;
+    sources_remove(&session->sources, &session->profile_source);
+    profile_detach(session->profile);
+}
+
 /* Watches a vCPU process to its end. Returns the exit status. */
 static int watch(struct session *session, struct machine *machine, pid_t pid) {
     struct monitor monitor = {
@@ -256,13 +318,11 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
     };
     uint64_t start = clock_now(&machine->clock);
     target_started(&session->target, pid);
-    if (session->trace)
-        trace_output_started(session->trace, pid);
+    start_watching(session, pid);
     observatory_start(&session->observatory, &session->sources, &session->target, &monitor.serial);
     monitor_run(&monitor);
-    if (session->trace)
-        trace_output_detach(session->trace);
     target_detach(&session->target);
+    stop_watching(session);
     const struct vcpu *v = &machine->vcpu;
     bool died = !WIFEXITED(monitor.wait_status) || WEXITSTATUS(monitor.wait_status) ||
                 v->exit == EXIT_NONE || v->exit > EXIT_QUIT;
@@ -287,6 +347,7 @@ static int run_once(struct session *session) {
         .trace_channels = session->trace ? trace_output_channels(session->trace) : 0,
         .trace_records = options->trace.records ? options->trace.records : TRACE_RECORDS_DEFAULT,
         .flight_recorder = options->trace.flight_recorder,
+        .sample_rate = options->sample_rate,
     };
     struct machine *machine = machine_create(&wanted, &error);
     if (!machine) {
@@ -306,9 +367,11 @@ static int run_once(struct session *session) {
             machine->vcpu.user_callouts = &session->user_callouts;
         if (*options->rows_path)
             session->rows = rows_create(&machine->arena);
-        target_attach(&session->target, &machine->vcpu);
         if (session->trace)
             trace_output_attach(session->trace, &machine->vcpu);
+        if (session->profile)
+            profile_attach(session->profile, &machine->vcpu);
+        target_attach(&session->target, &machine->vcpu);
         fflush(NULL);
         pid = fork();
         if (!pid)
@@ -369,6 +432,16 @@ static int prepare_kvm(struct session *session, struct error *error) {
     return 0;
 }
 
+static void say(const char *line) { report_line("%s", line); }
+
+static int prepare_inspection(struct session *session, struct error *error) {
+    const struct options *options = session->options;
+    session->target.start_stopped = options->start_stopped;
+    if (options->gdb)
+        session->gdb = gdb_open(options->gdb, &session->target, &session->sources, say, error);
+    return options->gdb && !session->gdb ? -1 : 0;
+}
+
 int run_machine(const struct options *options, engine_fn engine) {
     struct session session = {
         .options = options, .engine = engine, .serial_fd = -1, .debug_fd = -1, .observatory.listener.fd = -1};
@@ -379,11 +452,15 @@ int run_machine(const struct options *options, engine_fn engine) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
     } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
-               prepare_trace(&session, &error) ||
+               prepare_trace(&session, &error) || prepare_profile(&session, &error) ||
+               prepare_inspection(&session, &error) ||
                observatory_open(&session.observatory, options, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
+        gdb_close(session.gdb, status);
+        if (!write_profile(&session))
+            status = STATUS_HOST_FAILURE;
         if (session.stats.boots)
             stats_print(&session.stats, options->stats);
         if (session.signal)
@@ -398,6 +475,8 @@ int run_machine(const struct options *options, engine_fn engine) {
     user_callouts_release(&session.user_callouts);
     if (session.trace && !trace_output_close(session.trace))
         status = STATUS_HOST_FAILURE;
+    if (session.profile)
+        profile_free(session.profile);
     names_release(&session.names);
     return status;
 }

@@ -19,6 +19,9 @@ enum exit_status {
  * the process ends by that signal, the terminal restored. */
 int run_machine(const struct options *options, engine_fn engine);
 
+/* The same with the embedded guest as the kernel. */
+int run_demo(struct options *options, engine_fn engine);
+
 /* The whole program. */
 int cli_main(int argc, char **argv, engine_fn engine);
 

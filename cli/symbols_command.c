@@ -9,13 +9,16 @@
 #include "cli/report.h"
 #include "cli/run.h"
 #include "inspect/symbols.h"
+#include "inspect/symbols_write.h"
 
 static const char usage[] =
     "ring3 symbols FILE [NAME|ADDRESS...]\n"
+    "ring3 symbols FILE --elf OUT\n"
     "\n"
     "Prints the symbols of a 32-bit kernel as a System.map: of an ELF file, of a bzImage (its\n"
     "kallsyms tables and its exports), of a System.map or /proc/kallsyms. With words behind the\n"
-    "file, the symbol of each name, or of each address (0x...) the symbol that it lies in.\n";
+    "file, the symbol of each name, or of each address (0x...) the symbol that it lies in.\n"
+    "With --elf, writes them as an ELF file, for symbol-file in gdb.\n";
 
 static bool print_address(const struct symbols *symbols, const char *word) {
     char *end, text[1200];
@@ -30,6 +33,14 @@ static bool print_address(const struct symbols *symbols, const char *word) {
     }
     printf("%08llx %s\n", address, text);
     return true;
+}
+
+static int write_elf(const struct symbols *symbols, const char *path) {
+    struct error error;
+    if (!symbols_write_elf(symbols, path, &error))
+        return STATUS_OK;
+    report_line("%s", error.text);
+    return STATUS_HOST_FAILURE;
 }
 
 static bool print_word(const struct symbols *symbols, const char *word) {
@@ -60,6 +71,11 @@ int symbols_main(int argc, char **argv) {
         return STATUS_BAD_INPUT;
     }
     int status = STATUS_OK;
+    if (argc == 4 && !strcmp(argv[2], "--elf")) {
+        status = write_elf(symbols, argv[3]);
+        symbols_free(symbols);
+        return status;
+    }
     for (int i = 2; i < argc && status == STATUS_OK; i++)
         status = print_word(symbols, argv[i]) ? STATUS_OK : STATUS_BAD_INPUT;
     for (size_t i = 0; argc == 2 && i < symbols_count(symbols); i++) {

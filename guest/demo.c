@@ -77,6 +77,8 @@ static void show_all(enum paging_kind kind) {
 }
 
 void guest_main(void) {
+    if (demo_wants_try())
+        demo_try();
     print("ring3 demo: a 32-bit kernel, GDT at %08x, IDT at %08x\n", gdt_address(), idt_address());
     pic_start();
     print("-- 16-bit protected mode and real mode\n");

@@ -22,6 +22,10 @@ void demo_space_make(struct demo_space *demo, enum paging_kind kind);
 struct machine demo_run(struct demo_space *demo, unsigned ring, const uint8_t *code, uint32_t size,
                         uint32_t eflags);
 
+/* Pieces of code from the command line: "try0=HEX,...", "try3=HEX,...". Ends the guest. */
+bool demo_wants_try(void);
+__attribute__((noreturn)) void demo_try(void);
+
 void show_timer(void);
 void show_real_mode(void);
 void show_exceptions(struct demo_space *demo);

@@ -95,11 +95,11 @@ static void print_left(struct printer *p, const struct explained_insn *insn,
                        const struct left *left, unsigned line) {
     const char *text = line < left->count ? left->lines[line] : "";
     const char *code = line == 0 ? BOLD : !strncmp(text, "    ", 4) ? DIM : colours[insn->how];
-    fprintf(p->out, "%s%-*s%s | ", colour(p, code), LEFT - 1, text, colour(p, PLAIN));
+    fprintf(p->out, "%s%-*s%s |", colour(p, code), LEFT - 1, text, colour(p, PLAIN));
 }
 
 static void print_host(struct printer *p, const struct explained_host *host) {
-    fprintf(p->out, "%s%04x  ", host->cold ? "cold " : "", host->offset);
+    fprintf(p->out, " %s%04x  ", host->cold ? "cold " : "", host->offset);
     if (*host->note)
         fprintf(p->out, "%-*s %s; %s%s", HOST_TEXT, host->text, colour(p, DIM), host->note,
                 colour(p, PLAIN));
@@ -122,7 +122,7 @@ static void print_insn(struct printer *p, const struct explained_fragment *f, un
     }
     if (insn->cold_bytes && !p->view->cold) {
         print_left(p, insn, &left, line++);
-        fprintf(p->out, "%s      and %u bytes of cold code%s\n", colour(p, DIM), insn->cold_bytes,
+        fprintf(p->out, " %s      and %u bytes of cold code%s\n", colour(p, DIM), insn->cold_bytes,
                 colour(p, PLAIN));
     }
     while (line < left.count) {
@@ -157,8 +157,8 @@ void explain_print_text(FILE *out, const struct explanation *e, const struct exp
             view->context);
     for (unsigned i = 0; i < e->count; i++)
         print_fragment(&printer, &e->fragments[i]);
-    fprintf(out, "\n%u fragment%s%s, %u instructions:", e->count, e->count == 1 ? "" : "s",
-            e->cut ? " (there is more)" : "", e->insns);
+    fprintf(out, "\n%u fragment%s%s, %u instruction%s:", e->count, e->count == 1 ? "" : "s",
+            e->cut ? " (there is more)" : "", e->insns, e->insns == 1 ? "" : "s");
     for (unsigned i = 0; i < EXPLAINED_HOWS; i++)
         if (e->hows[i])
             fprintf(out, " %s%u %s%s", colour(&printer, colours[i]), e->hows[i],

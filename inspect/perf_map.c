@@ -23,9 +23,9 @@ int perf_map_open(struct perf_map *map, pid_t pid, struct error *error) {
 static void put_name(struct text *text, const struct trace_seen *fragment,
                      const struct trace_names *names) {
     uint64_t start = fragment->args[0];
-    char name[TRACE_NAME_MAX];
     bool user = (fragment->args[2] & 3) == 3;
-    if (!user && trace_name(names, start, name)) {
+    const char *name = user ? NULL : trace_name(names, start);
+    if (name) {
         text_string(text, name);
         return;
     }

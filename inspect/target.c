@@ -98,6 +98,14 @@ int target_resume(struct target *target) { return go_on(target, INSPECT_RESUME);
 
 int target_step(struct target *target) { return go_on(target, INSPECT_STEP); }
 
+int target_exit(struct target *target, enum exit_reason reason) {
+    if (!target->pid)
+        return -ESRCH;
+    vcpu_request_exit(target->vcpu, reason, 0);
+    call(target);
+    return 0;
+}
+
 /* Without a machine the lists are all there is. */
 static int pass_on(struct target *target, struct inspection_request wanted) {
     return target->pid ? request(target, wanted, NULL) : 0;

@@ -74,6 +74,8 @@ int target_pause(struct target *target);
 /* -EBUSY: it runs already. */
 int target_resume(struct target *target);
 int target_step(struct target *target);
+/* The machine is to end: enum exit_reason EXIT_QUIT or EXIT_RESET. Works on a running one, too. */
+int target_exit(struct target *target, enum exit_reason reason);
 /* Set as often as is asked, there until each has been cleared. The machine must be stopped, except
  * where there is none. */
 int target_set_breakpoint(struct target *target, gva_t address);

@@ -8,9 +8,7 @@
 #define ROOM_MIN 4096u
 #define NUMBER_MAX 24
 
-static bool make_room(struct text *text, size_t more) {
-    if (text->len + more <= text->room)
-        return true;
+static bool grow(struct text *text, size_t more) {
     size_t room = text->room ? text->room : ROOM_MIN;
     while (room < text->len + more)
         room *= 2;
@@ -24,45 +22,69 @@ static bool make_room(struct text *text, size_t more) {
     return true;
 }
 
-void text_put(struct text *text, const char *bytes, size_t len) {
-    if (len == 0 || !make_room(text, len))
-        return;
-    memcpy(text->bytes + text->len, bytes, len);
-    text->len += len;
+static inline bool make_room(struct text *text, size_t more) {
+    return text->len + more <= text->room || grow(text, more);
 }
 
-void text_string(struct text *text, const char *string) { text_put(text, string, strlen(string)); }
+/* Copies of a constant size are moves. */
+#define COPY(n) (memcpy(to, bytes, (n)), to += (n), bytes += (n))
 
-void text_char(struct text *text, char c) { text_put(text, &c, 1); }
+/* What is put is short as a rule: no call is worth it. */
+void text_put(struct text *text, const char *bytes, size_t len) {
+    if (!make_room(text, len))
+        return;
+    char *to = text->bytes + text->len;
+    text->len += len;
+    for (; len >= 8; len -= 8)
+        COPY(8);
+    if (len & 4)
+        COPY(4);
+    if (len & 2)
+        COPY(2);
+    if (len & 1)
+        *to = *bytes;
+}
 
-/* The last digits first. */
-static void put_number(struct text *text, uint64_t value, unsigned base, unsigned digits) {
+void text_char(struct text *text, char c) {
+    if (make_room(text, 1))
+        text->bytes[text->len++] = c;
+}
+
+/* At least `digits` digits, the last ones first. */
+static void put_decimal(struct text *text, uint64_t value, unsigned digits) {
     char number[NUMBER_MAX];
     unsigned at = NUMBER_MAX;
     assert(digits < NUMBER_MAX);
     do {
-        number[--at] = "0123456789abcdef"[value % base];
-        value /= base;
+        number[--at] = (char)('0' + value % 10);
+        value /= 10;
     } while (value || NUMBER_MAX - at < digits);
     text_put(text, number + at, NUMBER_MAX - at);
 }
 
-void text_decimal(struct text *text, uint64_t value) { put_number(text, value, 10, 1); }
+void text_decimal(struct text *text, uint64_t value) { put_decimal(text, value, 1); }
 
 void text_hex(struct text *text, uint64_t value, unsigned digits) {
-    put_number(text, value, 16, digits);
+    char number[NUMBER_MAX];
+    unsigned at = NUMBER_MAX;
+    assert(digits < NUMBER_MAX);
+    do {
+        number[--at] = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    } while (value || NUMBER_MAX - at < digits);
+    text_put(text, number + at, NUMBER_MAX - at);
 }
 
 void text_seconds(struct text *text, uint64_t ns) {
-    put_number(text, ns / 1000000000u, 10, 1);
+    put_decimal(text, ns / 1000000000u, 1);
     text_char(text, '.');
-    put_number(text, ns % 1000000000u, 10, 9);
+    put_decimal(text, ns % 1000000000u, 9);
 }
 
 void text_microseconds(struct text *text, uint64_t ns) {
-    put_number(text, ns / 1000u, 10, 1);
+    put_decimal(text, ns / 1000u, 1);
     text_char(text, '.');
-    put_number(text, ns % 1000u, 10, 3);
+    put_decimal(text, ns % 1000u, 3);
 }
 
 void text_json(struct text *text, const char *string) {

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 struct text {
     char *bytes;
@@ -14,7 +15,9 @@ struct text {
 };
 
 void text_put(struct text *text, const char *bytes, size_t len);
-void text_string(struct text *text, const char *string);
+static inline void text_string(struct text *text, const char *string) {
+    text_put(text, string, strlen(string));
+}
 void text_char(struct text *text, char c);
 void text_decimal(struct text *text, uint64_t value);
 /* At least `digits` digits, without a prefix. */

@@ -3,7 +3,7 @@
 
 static void put_value(struct text *text, enum trace_kind kind, uint64_t value,
                       const struct trace_names *names) {
-    char name[TRACE_NAME_MAX];
+    const char *name;
     const char *word = trace_word(kind, value);
     if (word)
         text_string(text, word);
@@ -11,7 +11,7 @@ static void put_value(struct text *text, enum trace_kind kind, uint64_t value,
         text_decimal(text, value);
     else
         text_hex(text, value, 1);
-    if (kind == TRACE_CODE && trace_name(names, value, name)) {
+    if (kind == TRACE_CODE && (name = trace_name(names, value))) {
         text_char(text, ' ');
         text_string(text, name);
     }
@@ -20,7 +20,7 @@ static void put_value(struct text *text, enum trace_kind kind, uint64_t value,
 void trace_format_text(struct text *text, const struct trace_seen *seen,
                        const struct trace_names *names) {
     const struct trace_form *form = trace_form_of(seen->event);
-    char name[TRACE_NAME_MAX];
+    const char *name;
     text_string(text, trace_channel_name(trace_event_channel(seen->event)));
     text_string(text, ": ");
     for (unsigned i = 0; i < form->count; i++) {
@@ -30,7 +30,7 @@ void trace_format_text(struct text *text, const struct trace_seen *seen,
     text_string(text, form->after);
     text_string(text, " | ");
     text_hex(text, seen->eip, 8);
-    if (trace_name(names, seen->eip, name)) {
+    if ((name = trace_name(names, seen->eip))) {
         text_char(text, ' ');
         text_string(text, name);
     }
@@ -62,7 +62,7 @@ static void put_json_value(struct text *text, enum trace_kind kind, uint64_t val
 void trace_format_args(struct text *text, const struct trace_seen *seen,
                        const struct trace_names *names) {
     const struct trace_form *form = trace_form_of(seen->event);
-    char name[TRACE_NAME_MAX];
+    const char *name;
     text_char(text, '{');
     for (unsigned i = 0; i < form->count; i++) {
         const struct trace_argument *arg = &form->args[i];
@@ -70,7 +70,7 @@ void trace_format_args(struct text *text, const struct trace_seen *seen,
         text_put(text, arg->name, arg->name_len);
         text_string(text, "\":");
         put_json_value(text, arg->kind, seen->args[i]);
-        if (arg->kind == TRACE_CODE && trace_name(names, seen->args[i], name)) {
+        if (arg->kind == TRACE_CODE && (name = trace_name(names, seen->args[i]))) {
             text_string(text, ",\"");
             text_put(text, arg->name, arg->name_len);
             text_string(text, "_symbol\":");
@@ -82,7 +82,7 @@ void trace_format_args(struct text *text, const struct trace_seen *seen,
 
 void trace_format_json(struct text *text, const struct trace_seen *seen, uint64_t guest_tsc,
                        const struct trace_names *names) {
-    char name[TRACE_NAME_MAX];
+    const char *name;
     text_string(text, "{\"time\":");
     text_seconds(text, seen->ns);
     text_string(text, ",\"tsc\":");
@@ -93,7 +93,7 @@ void trace_format_json(struct text *text, const struct trace_seen *seen, uint64_
     text_json(text, trace_form_of(seen->event)->name);
     text_string(text, ",\"eip\":");
     put_hex_string(text, seen->eip);
-    if (trace_name(names, seen->eip, name)) {
+    if ((name = trace_name(names, seen->eip))) {
         text_string(text, ",\"symbol\":");
         text_json(text, name);
     }

@@ -11,7 +11,12 @@
 #include "inspect/trace_reader.h"
 #include "runtime/vcpu.h"
 
-enum trace_format { TRACE_FORMAT_TEXT, TRACE_FORMAT_JSON, TRACE_FORMAT_PERFETTO };
+enum trace_format {
+    TRACE_FORMAT_TEXT,
+    TRACE_FORMAT_JSON,
+    TRACE_FORMAT_PERFETTO,
+    TRACE_FORMAT_BINARY, /* trace_file.h */
+};
 
 struct trace_options {
     uint32_t channels; /* of the log */
@@ -34,6 +39,9 @@ struct trace_output *trace_output_open(const struct trace_options *options, stru
                                        struct error *error);
 /* What the machine must record for it. */
 uint32_t trace_output_channels(const struct trace_output *output);
+/* Formats the records of a binary log instead of a machine's; `path` is its name. 0, or -1 with `error`
+ * filled. */
+int trace_output_replay(struct trace_output *output, const char *path, struct error *error);
 /* The machine's ring is there, its process is not. */
 void trace_output_attach(struct trace_output *output, struct vcpu *v);
 /* The vCPU process runs. */

@@ -2,6 +2,7 @@
 #include "inspect/trace_reader.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/engine.h"
@@ -91,12 +92,30 @@ const char *trace_word(enum trace_kind kind, uint64_t value) {
     return NULL;
 }
 
+/* A table of the addresses that come again and again, each in one place. */
+struct trace_known {
+    uint32_t address;
+    enum { UNKNOWN, NAMED, NAMELESS } state;
+    char text[TRACE_NAME_MAX];
+};
+#define KNOWN_SLOTS 4096u
+
 void trace_names_init(struct trace_names *names, struct symbols *symbols) {
     struct symbol entry;
     names->symbols = symbols;
     names->settled = symbols && !symbols_find(symbols, LINUX_SYSENTER_ENTRY, &entry);
+    if (symbols && !names->known)
+        names->known = malloc(KNOWN_SLOTS * sizeof *names->known);
+    for (unsigned i = 0; names->known && i < KNOWN_SLOTS; i++)
+        names->known[i].state = UNKNOWN;
 }
 
+void trace_names_free(struct trace_names *names) {
+    free(names->known);
+    *names = (struct trace_names){0};
+}
+
+/* Before, nothing was named, so nothing is known wrong. */
 bool trace_names_settle(struct trace_names *names, uint32_t sysenter_eip) {
     if (names->settled || !names->symbols || !sysenter_eip)
         return false;
@@ -104,15 +123,25 @@ bool trace_names_settle(struct trace_names *names, uint32_t sysenter_eip) {
     return names->settled;
 }
 
-bool trace_name(const struct trace_names *names, uint64_t address, char text[TRACE_NAME_MAX]) {
+static bool has_name(const struct symbols *symbols, uint32_t address) {
     struct symbol found;
     uint32_t offset;
-    if (!names || !names->settled || address > UINT32_MAX ||
-        !symbols_at(names->symbols, (gva_t)address, &found, &offset) || offset > SYMBOL_SIZE_MAX ||
-        found.type == 'a' || found.type == 'A')
-        return false;
-    symbols_format(names->symbols, (gva_t)address, text, TRACE_NAME_MAX);
-    return true;
+    return symbols_at(symbols, address, &found, &offset) && offset <= SYMBOL_SIZE_MAX &&
+           found.type != 'a' && found.type != 'A';
+}
+
+const char *trace_name(const struct trace_names *names, uint64_t address) {
+    if (!names || !names->settled || !names->known || address > UINT32_MAX)
+        return NULL;
+    uint32_t at = (uint32_t)address;
+    struct trace_known *known = &names->known[(at ^ at >> 12) % KNOWN_SLOTS];
+    if (known->state == UNKNOWN || known->address != at) {
+        known->address = at;
+        known->state = has_name(names->symbols, at) ? NAMED : NAMELESS;
+        if (known->state == NAMED)
+            symbols_format(names->symbols, at, known->text, sizeof known->text);
+    }
+    return known->state == NAMED ? known->text : NULL;
 }
 
 void trace_reader_init(struct trace_reader *reader, struct trace *trace, const struct clock *clock) {
@@ -142,18 +171,15 @@ uint64_t trace_reader_waiting(struct trace_reader *reader) {
     return reader->capacity;
 }
 
-bool trace_reader_next(struct trace_reader *reader, struct trace_seen *seen) {
-    if (!trace_reader_waiting(reader))
-        return false;
-    const struct trace_record *record = &reader->records[reader->next++ & (reader->capacity - 1)];
+bool trace_reader_see(struct trace_reader *reader, const struct trace_record *record,
+                      struct trace_seen *seen) {
     uint32_t event = atomic_load_explicit(&record->event, memory_order_acquire);
     *seen = (struct trace_seen){.event = (enum trace_event)event,
                                 .tsc = record->tsc,
                                 .eip = record->eip,
                                 .cr3 = record->cr3,
-                                .cpl = record->cpl};
+                                .cpl = record->cpl & 3};
     memcpy(seen->args, record->args, sizeof seen->args);
-    atomic_store_explicit(&reader->trace->tail, reader->next, memory_order_release);
     if (event == TRACE_EVENT_NONE || event >= TRACE_EVENT_COUNT) {
         reader->damaged++;
         return false;
@@ -163,4 +189,24 @@ bool trace_reader_next(struct trace_reader *reader, struct trace_seen *seen) {
         seen->ns = reader->last_ns; /* processors' counters may be a few ticks apart */
     reader->last_ns = seen->ns;
     return true;
+}
+
+bool trace_reader_next(struct trace_reader *reader, struct trace_seen *seen) {
+    if (!trace_reader_waiting(reader))
+        return false;
+    const struct trace_record *record = &reader->records[reader->next++ & (reader->capacity - 1)];
+    bool good = trace_reader_see(reader, record, seen);
+    atomic_store_explicit(&reader->trace->tail, reader->next, memory_order_release);
+    return good;
+}
+
+uint64_t trace_reader_raw(struct trace_reader *reader, const struct trace_record **records) {
+    uint64_t waiting = trace_reader_waiting(reader), at = reader->next & (reader->capacity - 1);
+    *records = &reader->records[at];
+    return waiting < reader->capacity - at ? waiting : reader->capacity - at;
+}
+
+void trace_reader_pass(struct trace_reader *reader, uint64_t count) {
+    reader->next += count;
+    atomic_store_explicit(&reader->trace->tail, reader->next, memory_order_release);
 }

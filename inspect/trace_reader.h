@@ -17,14 +17,17 @@
 struct trace_names {
     struct symbols *symbols; /* NULL: none */
     bool settled;
+    struct trace_known *known; /* addresses looked up before; NULL: not kept */
 };
 #define TRACE_NAME_MAX 160
 
+/* `names` has been all zeros before, or was initialised and is now once more. */
 void trace_names_init(struct trace_names *names, struct symbols *symbols);
+void trace_names_free(struct trace_names *names);
 /* Looks whether the kernel has said by now where it lies. True: it has, and this is news. */
 bool trace_names_settle(struct trace_names *names, uint32_t sysenter_eip);
-/* "schedule+0x12" in `text`; false: no name. `names` may be NULL. */
-bool trace_name(const struct trace_names *names, uint64_t address, char text[TRACE_NAME_MAX]);
+/* "schedule+0x12", until the next call; NULL: no name. `names` may be NULL. */
+const char *trace_name(const struct trace_names *names, uint64_t address);
 
 struct trace_reader {
     struct trace *trace;
@@ -52,6 +55,12 @@ void trace_reader_init(struct trace_reader *reader, struct trace *trace, const s
 uint64_t trace_reader_waiting(struct trace_reader *reader);
 /* The next one; false: there is none, or it is damaged. */
 bool trace_reader_next(struct trace_reader *reader, struct trace_seen *seen);
+/* What is there now as it lies in the ring, up to the ring's end, unchecked; to be passed over when done with. */
+uint64_t trace_reader_raw(struct trace_reader *reader, const struct trace_record **records);
+void trace_reader_pass(struct trace_reader *reader, uint64_t count);
+/* The same of a record from elsewhere. */
+bool trace_reader_see(struct trace_reader *reader, const struct trace_record *record,
+                      struct trace_seen *seen);
 uint64_t trace_reader_ns(const struct trace_reader *reader, uint64_t tsc);
 
 enum trace_kind {

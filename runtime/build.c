@@ -14,8 +14,11 @@
 
 #define COPY_MAX 512u
 #define BRANCHES_MAX 4u
-#define MODE_DATA_CLASSES (3u << MODE_DS_SHIFT | 3u << MODE_ES_SHIFT | 3u << MODE_SS_SHIFT)
-#define MODE_CHECK_ALL (MODE_GENERAL_DS | MODE_GENERAL_ES | MODE_GENERAL_SS)
+#define ALL_CLASSES(class)                                                                        \
+    ((class) << MODE_DS_SHIFT | (class) << MODE_ES_SHIFT | (class) << MODE_SS_SHIFT |              \
+     (class) << MODE_FS_SHIFT | (class) << MODE_GS_SHIFT)
+#define MODE_DATA_CLASSES ALL_CLASSES(3u)
+#define MODE_CHECK_ALL ALL_CLASSES((uint32_t)SEGMENT_GENERAL)
 
 struct fetched {
     uint8_t bytes[COPY_MAX + 16];
@@ -30,6 +33,7 @@ struct hint_context {
     const struct user_callouts *callouts;
     gpa_t gpa;
     uint32_t eip;
+    bool vectors_saved;
 };
 
 static uint32_t hint_slot(gpa_t gpa) {
@@ -56,7 +60,7 @@ static uint8_t hint_at(void *opaque, uint32_t eip) {
 /* At CPL 3 there is one window, and what goes past it. */
 static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     uint8_t hint = hint_at(opaque, eip);
-    return HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0;
+    return (uint8_t)((hint & HINT_WRAPS) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -65,6 +69,19 @@ static int watch_at(void *opaque, uint32_t linear) {
 
 static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
     return jump_cache_fixed_slot(((const struct hint_context *)opaque)->engine, target);
+}
+
+/* The decoder is not ours. */
+static void before_foreign(void *opaque) {
+    struct hint_context *context = opaque;
+    if (!context->vectors_saved)
+        vector_save(context->engine->vector_area, context->engine->use_xsave);
+    context->vectors_saved = true;
+}
+
+static void after_foreign(const struct hint_context *context) {
+    if (context->vectors_saved)
+        vector_restore(context->engine->vector_area, context->engine->use_xsave);
 }
 
 static bool breaks_at(void *opaque, uint32_t linear) {
@@ -157,7 +174,8 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
-    *context = (struct hint_context){v, e, v->user_callouts, code->gpa, cpu->eip};
+    *context = (struct hint_context){.v = v, .engine = e, .callouts = v->user_callouts, .gpa = code->gpa,
+                                     .eip = cpu->eip};
     return (struct translate_request){
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
         .linear = cpu->seg[SEG_CS].base + cpu->eip,
@@ -177,6 +195,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .stop_before = inspection_has_breakpoints(v->inspection) ? breaks_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
         .peek = e->options.no_chain ? NULL : peek_at,
+        .foreign = before_foreign,
         .opaque = context,
     };
 }
@@ -189,21 +208,18 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     struct translate_request req = request_for(v, code, &context, one_shot);
     uint64_t start = clock_host_tsc();
     uint32_t activity = engine_activity(v, SAMPLE_translation);
-    vector_save(e->vector_area, e->use_xsave); /* the decoder is not ours */
     enum translate_status status =
         translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
-    if (status == TRANSLATE_MORE) {
-        vector_restore(e->vector_area, e->use_xsave);
-        if (!copy_second(v, code, req.linear, !one_shot)) {
-            engine_activity(v, activity);
-            return false;
-        }
+    bool more = status == TRANSLATE_MORE;
+    bool there = !more || copy_second(v, code, req.linear, !one_shot);
+    if (more && there) {
         req.len = code->len;
-        vector_save(e->vector_area, e->use_xsave);
         status = translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
     }
-    vector_restore(e->vector_area, e->use_xsave);
+    after_foreign(&context);
     engine_activity(v, activity);
+    if (!there)
+        return false;
     if (status == TRANSLATE_MORE) {
         assert(code->len - 1 == code->beyond);
         fault_raise_gp(v, 0);

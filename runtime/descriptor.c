@@ -71,7 +71,8 @@ void segment_set_real(struct cpu *cpu, enum segment_index index, uint32_t select
     struct segment *segment = &cpu->seg[index];
     segment->selector = (uint16_t)selector;
     segment->base = (selector & 0xffffu) << 4;
-    segment->attr = (uint16_t)((segment->attr & (SEG_ATTR_DB | SEG_ATTR_G)) | ATTR_REAL);
+    if (index == SEG_CS || !segment->usable)
+        segment->attr = (uint16_t)((segment->attr & (SEG_ATTR_DB | SEG_ATTR_G)) | ATTR_REAL);
     if (!segment->usable)
         segment->limit = 0xffff;
     segment->usable = true;

@@ -102,7 +102,8 @@ void segment_unpack(struct segment *segment, uint32_t selector, const struct des
 void segment_set(struct cpu *cpu, enum segment_index index, uint32_t selector,
                  const struct descriptor *d);
 void segment_set_null(struct cpu *cpu, enum segment_index index, uint32_t selector);
-/* Real mode: the base follows from the selector; limit and size stay as they were. */
+/* Real mode: the base follows from the selector; limit, kind and size stay as they were, but CS gets the
+ * rights of data that can be written (SDM vol. 3A, 9.9.2). A null segment becomes one of 64 KiB. */
 void segment_set_real(struct cpu *cpu, enum segment_index index, uint32_t selector);
 /* Virtual-8086 mode: the rest is fixed, too. */
 void segment_set_v86(struct cpu *cpu, enum segment_index index, uint32_t selector);

@@ -94,11 +94,36 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
 /* The instruction at EIP writes to a page with translated code: that code goes, and the write is
  * done by a fragment of its own, beside any cache. */
 static int run_one_shot(struct vcpu *v) {
+    struct engine *e = v->engine;
     struct fragment *f = build_one_shot(v);
-    return f ? engine_enter(&v->cpu, v->engine->cache_exec + f->code) : LEAVE_FAULT;
+    if (!f)
+        return LEAVE_FAULT;
+    e->runs_alone = true;
+    int reason = engine_enter(&v->cpu, e->cache_exec + f->code);
+    e->runs_alone = false;
+    return reason;
 }
 
 static int run_special(struct vcpu *v, int reason, unsigned pages);
+
+/* For one instruction a page stands in a window where none is of its own: of RAM, or a private one for memory
+ * that cannot be written, or of all ones for none. False: a host failure. */
+static bool stand_in(struct vcpu *v, void *at, uint64_t place, bool write) {
+    bool is_private = place == RAM_NOWHERE || !ram_is_writable(v->ram, place);
+    int flags = MAP_FIXED | (is_private ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+    int protection = write || is_private ? PROT_READ | PROT_WRITE : PROT_READ;
+    bool allocated = is_private || !ram_allocate(v->ram, place, PAGE_SIZE);
+    void *got = mmap(at, PAGE_SIZE, protection, flags, is_private ? -1 : v->ram->fd, is_private ? 0 : (off_t)place);
+    if (got != at || !allocated) {
+        engine_host_failure(v, "a page for one instruction", errno);
+        return false;
+    }
+    if (place == RAM_NOWHERE)
+        memset(at, 0xff, PAGE_SIZE);
+    else if (is_private)
+        memcpy(at, v->ram->base + place, PAGE_SIZE);
+    return true;
+}
 
 static int write_to_code(struct vcpu *v, unsigned pages) {
     fragments_invalidate_page(v, v->engine->written_gpa, &v->counters->invalidate_write);
@@ -106,56 +131,58 @@ static int write_to_code(struct vcpu *v, unsigned pages) {
 }
 
 /* No memory: reads are all ones, writes vanish. Memory that cannot be written: reads are what it
- * holds. For one instruction a private page of either stands there, in the window that the
- * instruction's site reaches memory through. */
+ * holds. The page stands in the window that the instruction's site reaches memory through. */
 static int access_unclaimed(struct vcpu *v, unsigned pages) {
     struct engine *e = v->engine;
     struct window *w = e->unclaimed_window;
     void *at = (void *)(w->base + (e->unclaimed_gva & ~PAGE_MASK));
     TRACE(v->trace, unclaimed, e->unclaimed_gva);
     shadow_unmap_page(&e->shadow, w, e->unclaimed_gva);
-    void *got = mmap(at, PAGE_SIZE, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    if (got != at) {
-        engine_host_failure(v, "a page for unclaimed memory", errno);
+    if (!stand_in(v, at, e->unclaimed_place, true))
         return LEAVE_STOP;
-    }
-    if (e->unclaimed_place == RAM_NOWHERE)
-        memset(at, 0xff, PAGE_SIZE);
-    else
-        memcpy(at, v->ram->base + e->unclaimed_place, PAGE_SIZE);
     int reason = run_special(v, run_one_shot(v), pages);
     munmap(at, PAGE_SIZE);
     return reason;
 }
 
-/* Limit checks are the implementation's business at the very end of a 4 GiB segment (SDM vol. 3A,
- * 5.3). The instruction runs with every operand checked, and faults as on hardware where the segment
- * has a base. Through a flat one hardware goes on at 0: it faults on that page, or, because no window
- * is a ring, where all pages are there. So does an FS or GS with a base, whose sum wraps. */
-static int check_operands(struct vcpu *v) {
-    struct engine *e = v->engine;
-    uint8_t byte;
-    bool there = e->crossing_write ? guest_probe_write(v, e->crossing_gva, 1, false)
-                                   : guest_read(v, e->crossing_gva, &byte, 1, false);
-    struct guest_fault fault = v->fault;
-    e->check_operands = true;
-    v->no_wrapping = there;
+/* Every operand is checked: an offset that wraps faults in a segment with a base, and only there (SDM vol. 3A,
+ * 5.3, leaves it open; so do processors). */
+static int run_checked(struct vcpu *v) {
+    v->engine->check_operands = true;
     int reason = run_one_shot(v);
-    e->check_operands = v->no_wrapping = false;
-    if (reason != LEAVE_CROSSING)
-        return reason;
-    v->fault = fault;
-    if (there)
-        fault_raise_gp(v, 0);
-    return LEAVE_FAULT;
+    v->engine->check_operands = false;
+    return reason;
+}
+
+/* An operand goes on at linear address 0, and no window is a ring: page 0 stands behind the window's end. */
+static int access_crossing(struct vcpu *v, unsigned pages) {
+    struct engine *e = v->engine;
+    void *at = (void *)(e->crossing_window->base + WINDOW_SIZE);
+    gva_t gva = e->crossing_gva;
+    bool write = e->crossing_write, user = cpu_cpl(&v->cpu) == 3;
+    struct walk walk =
+        walk_page(v->ram, &v->cpu.paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
+    if (!walk.ok) {
+        int reason = run_checked(v);
+        if (reason == LEAVE_CROSSING)
+            v->fault = (struct guest_fault){.vector = VEC_PF, .has_error = true, .error = walk.error, .cr2 = gva};
+        return reason == LEAVE_CROSSING ? LEAVE_FAULT : reason;
+    }
+    uint64_t place = ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
+    if (write && place != RAM_NOWHERE && e->shadow.page_code[place >> PAGE_SHIFT])
+        fragments_invalidate_page(v, place, &v->counters->invalidate_write);
+    if (!stand_in(v, at, place, write))
+        return LEAVE_STOP;
+    int reason = run_special(v, run_checked(v), pages);
+    munmap(at, PAGE_SIZE);
+    return reason;
 }
 
 /* An instruction may meet several such pages, with two operands that cross pages; those met before
  * stay as they are until it is done. A repeated string that meets more of them comes back here. */
 static int run_special(struct vcpu *v, int reason, unsigned pages) {
-    if (reason == LEAVE_CROSSING)
-        return check_operands(v);
+    if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_CROSSING)
+        return access_crossing(v, pages + 1);
     if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_CODE_WRITE)
         return write_to_code(v, pages + 1);
     if (pages < SPECIAL_PAGES_MAX && reason == LEAVE_UNCLAIMED)
@@ -211,8 +238,10 @@ static int step(struct vcpu *v, int last) {
                      generation == v->counters->cache_flushes;
     if (chainable && last == LEAVE_CHAIN_)
         fragment_link(v, (uintptr_t)cpu->chain_site, f, at);
-    else if (chainable && last == LEAVE_LOOKUP_)
+    else if (chainable && last == LEAVE_LOOKUP_) {
         jump_cache_set(v, f);
+        jump_cache_know_page(v, f);
+    }
     v->behind_mov_ss = cpu->debug_shadow;
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;

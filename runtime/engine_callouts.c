@@ -13,7 +13,7 @@
 static bool may_jump(const struct vcpu *v) {
     const struct cpu *cpu = &v->cpu;
     return !cpu->halted && !cpu->interrupt_shadow && !v->exit && !(cpu->mode & MODE_STEPWISE) &&
-           !v->engine->flush_cache && !v->engine->options.no_chain;
+           !v->engine->flush_cache && !v->engine->options.no_chain && !v->engine->runs_alone;
 }
 
 static unsigned jump(struct vcpu *v) {
@@ -56,14 +56,18 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
     TRACE(v->trace, callout, id, arg, operand);
     if (user_callouts_want(v->user_callouts, id))
         fire_user(v, id, arg, operand);
+    v->engine->wrote_self = false;
+    v->engine->calls_out = true;
     enum callout_result result = callout_handlers[id](v, arg, operand);
+    v->engine->calls_out = false;
     v->engine->delivered |= is_event(id) || v->traps_dropped;
     v->traps_dropped = false;
     if (v->timers->changed)
         attention_arm_timer(v);
     switch (result) {
     case CALLOUT_NEXT:
-        if (v->exit) {
+        if (v->exit ||
+            v->engine->wrote_self) { /* what follows in the fragment is not the guest's any more */
             cpu->eip = cpu->next_eip;
             return LEAVE_STOP;
         }
@@ -99,6 +103,8 @@ enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand
         return operand <= v->cpu.seg[segment].limit ? CALLOUT_NEXT : fault_raise_gp(v, 0);
     if (arg & CHECK_FLUSH)
         ok = segment_flush(v, segment, operand, linear);
+    else if (arg & CHECK_MASKED)
+        ok = segment_access_masked(v, segment, operand, arg, write, linear);
     else if (arg & CHECK_QWORDS)
         ok = segment_access_aligned(v, segment, operand, size, 8, write, linear);
     else

@@ -114,6 +114,8 @@ struct jump_cache {
     struct code_space space;
     uint16_t window;
     bool used;
+    bool empty;         /* nothing was set since it was cleared */
+    uint8_t dropped;    /* pages forgotten since something was set */
     uint64_t last_use;
 };
 
@@ -182,11 +184,15 @@ struct engine {
     bool delivered;         /* an event was delivered since the fragment was entered */
     uint64_t uses;          /* of fragments by the run loop, under no_reuse */
     bool injected;          /* the next instruction has had its injected interrupt */
+    bool runs_alone;        /* a one-shot that stands for an instruction of another fragment */
+    bool calls_out;         /* a callout's handler is at work, */
+    bool wrote_self;        /* and has written to what the fragment that called it is made from */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
     bool check_operands;   /* one-shots treat no segment as flat */
     gva_t crossing_gva;    /* LEAVE_CROSSING: where beyond the end it was */
     bool crossing_write;
+    const struct window *crossing_window;
     gva_t unclaimed_gva;
     uint64_t unclaimed_place; /* of its page, RAM_NOWHERE or memory that cannot be written */
     struct window *unclaimed_window;
@@ -200,6 +206,7 @@ struct engine {
 
     uint8_t *handler_stack;
     size_t handler_stack_size;
+    void *fault_context; /* of the last host fault: always at the same place of that stack */
     timer_t sampler_timer;
     uint64_t sampler_left; /* of its period, while the vCPU sleeps */
 
@@ -296,8 +303,13 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
 void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
-#define ANY_WINDOW UINT32_MAX
-void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f);
+/* The fragment is gone, from every table. */
+void jump_caches_forget(struct engine *e, const struct fragment *f);
+/* The mapping of `gva` to the page is gone from a window, and with it what leads to the page's fragments. */
+void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva);
+/* User code has come to a page that it knew not, in its current mapping: all fragments there that were
+ * reached indirectly by somebody can be found from now on. */
+void jump_cache_know_page(struct vcpu *v, const struct fragment *f);
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
 

@@ -13,6 +13,7 @@
 #include "runtime/callout_support.h"
 #include "runtime/cpuid.h"
 #include "runtime/guest_access.h"
+#include "runtime/segment_access.h"
 
 /* Offsets in the FXSAVE and XSAVE areas. */
 enum {
@@ -161,6 +162,13 @@ static void write_components(struct vcpu *v, gva_t gva, const struct area *area,
     (void)done;
 }
 
+/* The AVX part against its segment's limit; translated code has checked what every form reaches. */
+static bool holds_avx(struct vcpu *v, uint32_t segment, gva_t gva, bool write) {
+    gva_t linear;
+    return segment_access(v, segment, gva + AREA_YMM0 - v->cpu.seg[segment].base,
+                          AREA_END - AREA_YMM0, write, &linear);
+}
+
 /* XSAVEOPT leaves out components in their initial state; not writing them is all it may do. */
 enum callout_result callout_xsave(struct vcpu *v, uint32_t arg, uint32_t operand) {
     struct area area;
@@ -170,6 +178,8 @@ enum callout_result callout_xsave(struct vcpu *v, uint32_t arg, uint32_t operand
         return CALLOUT_FAULT;
     uint32_t len = mask & XCR0_AVX ? AREA_END : AREA_YMM0;
     uint32_t first = mask & XCR0_X87 ? 0 : mask ? AREA_MXCSR : AREA_HEADER;
+    if (mask & XCR0_AVX && !holds_avx(v, arg >> 16, operand, true))
+        return CALLOUT_FAULT;
     if (!probe_area(v, operand + first, len - first, true) ||
         !guest_read(v, operand + AREA_HEADER, &header, sizeof header, false))
         return CALLOUT_FAULT;
@@ -178,7 +188,7 @@ enum callout_result callout_xsave(struct vcpu *v, uint32_t arg, uint32_t operand
     pointers_to_guest(v, &area);
     uint32_t in_use = get32(&area, AREA_HEADER) & mask;
     put64(&area, AREA_HEADER, (header & ~(uint64_t)mask) | in_use);
-    bool optimized = arg == 1;
+    bool optimized = arg & 1;
     write_components(v, operand, &area, mask, optimized ? in_use : mask);
     return CALLOUT_NEXT;
 }
@@ -210,10 +220,11 @@ static bool read_area(struct vcpu *v, gva_t gva, uint32_t mask, struct area *are
 }
 
 enum callout_result callout_xrstor(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    (void)arg;
     struct area area;
     uint32_t mask;
     if (!xsave_mask(v, operand, &mask))
+        return CALLOUT_FAULT;
+    if (mask & XCR0_AVX && !holds_avx(v, arg >> 16, operand, false))
         return CALLOUT_FAULT;
     memset(area.bytes + AREA_XMM8, 0, AREA_END - AREA_XMM8);
     if (!read_area(v, operand, mask, &area))

@@ -355,7 +355,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
     unlink_incoming(v, f);
-    jump_caches_forget(e, ANY_WINDOW, f);
+    jump_caches_forget(e, f);
     unlink_outgoing(v, f);
     remove_from(&e->hash[hash_of(f->gpa, f->space.mode)], e, index,
                 __builtin_offsetof(struct fragment, hash_next));
@@ -457,9 +457,8 @@ void fragments_invalidate_linear(struct vcpu *v, gva_t linear) {
 }
 
 /* Direct links into another page exist at supervisor level only. */
-static void unmapped(struct vcpu *v, struct fragment *f, unsigned window) {
-    jump_caches_forget(v->engine, window, f);
-    if (window != WINDOW_SUPERVISOR || (f->space.mode & MODE_CPL) == 3)
+static void unlink_unmapped(struct vcpu *v, struct fragment *f, gva_t page) {
+    if (page != fragment_linear(f) >> PAGE_SHIFT || (f->space.mode & MODE_CPL) == 3)
         return;
     unlink_incoming(v, f);
     v->counters->invalidate_remap++;
@@ -468,10 +467,12 @@ static void unmapped(struct vcpu *v, struct fragment *f, unsigned window) {
 void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
+    gva_t at = gva >> PAGE_SHIFT;
+    jump_caches_unmapped(e, window, page, gva);
+    if (window != WINDOW_SUPERVISOR)
+        return;
     for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next)
-        if (fragment_linear(&e->fragments[i]) >> PAGE_SHIFT == gva >> PAGE_SHIFT)
-            unmapped(v, &e->fragments[i], window);
+        unlink_unmapped(v, &e->fragments[i], at);
     for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
-        if ((fragment_linear(&e->fragments[i]) >> PAGE_SHIFT) + 1 == gva >> PAGE_SHIFT)
-            unmapped(v, &e->fragments[i], window);
+        unlink_unmapped(v, &e->fragments[i], at - 1);
 }

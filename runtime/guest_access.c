@@ -60,8 +60,10 @@ static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool wri
     *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .dirty = write, .writable = writable,
                                 .global = walk.global, .host = v->ram->base + page};
     e->tlb_has_writable |= writable;
-    if (write && !writable && len)
+    if (write && !writable && len) {
+        e->wrote_self |= e->calls_out && past_windows_writes_self(v, page + (gva & PAGE_MASK), len);
         fragments_invalidate_range(v, page + (gva & PAGE_MASK), len, &v->counters->invalidate_device);
+    }
     return (struct place){.host = v->ram->base + page + (gva & PAGE_MASK)};
 }
 
@@ -142,7 +144,7 @@ bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool
 bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **host, bool *useful) {
     struct engine *e = v->engine;
     bool user = cpu_cpl(&v->cpu) == 3;
-    const struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
+    struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
     *useful = false;
     *host = entry->host + (gva & PAGE_MASK);
     bool known = entry->tag == ((gva & ~PAGE_MASK) | 1);
@@ -160,6 +162,8 @@ bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **
             return !place.fault;
     }
     gpa_t place = (gpa_t)(*host - v->ram->base);
+    if (!e->shadow.page_code[place >> PAGE_SHIFT]) /* no code any more */
+        entry->writable = e->tlb_has_writable = true;
     if (!fragments_on(e, place, len))
         return true;
     if (past_windows_writes_self(v, place, len))

@@ -1,10 +1,10 @@
 /* Jump caches: where indirect transfers and cross-page exits find their fragments.
  *
  * One table a code space and window (a linear address means nothing without its address space). A slot,
- * chosen by the target's low bits, holds the landing pad of one fragment, which checks the whole
+ * chosen by a hash of the target, holds the landing pad of one fragment, which checks the whole
  * address; empty slots hold STUB_MISS. Targets that share their slot with others are found among the
  * victims, by the table's name and the target: a table that is emptied gets a new name, and nothing is
- * found by the old one. A table remembers which of its pages were written, so that emptying
+ * found by the old one. A table remembers which of its slots were written, so that emptying
  * one costs what it was used. The shadow's entry diff keeps them true: when a page with translated
  * code is dropped from a window, its fragments' pads go from that window's tables. */
 #include <assert.h>
@@ -14,13 +14,14 @@
 
 #include "runtime/engine_private.h"
 
-#define PAGE_SLOTS (PAGE_SIZE / sizeof(uint64_t))
-#define SLOT_PAGES (JUMP_CACHE_SLOTS / PAGE_SLOTS)
+#define TOUCHED_MAX 4096u
 #define FIXED_PROBES 8u
+#define DROPPED_PAGES 8u /* of an address space that is going, it seems: its table is cleared */
 
 /* At a table's end. */
 struct table_use {
-    uint64_t written[(SLOT_PAGES + 63) / 64]; /* pages that are not all misses */
+    uint32_t touched[TOUCHED_MAX]; /* slots that are not misses, fixed ones too */
+    uint32_t count;                /* beyond TOUCHED_MAX: too many to name */
     bool filled;
 };
 #define USE_OFFSET (JUMP_CACHE_FIXED_OFFSET + JUMP_CACHE_FIXED * sizeof(uint64_t))
@@ -44,6 +45,10 @@ static uint64_t *fixed_slots(uint64_t *slots) { return slots + JUMP_CACHE_FIXED_
 
 static void fill_slots(uint64_t *at, uint64_t count) {
     uint64_t miss = (uint64_t)(uintptr_t)stub_miss;
+    if (count == 1) {
+        *at = miss;
+        return;
+    }
     __asm__ volatile("rep stosq" : "+D"(at), "+c"(count) : "a"(miss) : "memory");
 }
 
@@ -51,8 +56,14 @@ static struct table_use *use_of(uint64_t *slots) {
     return (struct table_use *)(void *)(slots + USE_OFFSET / 8);
 }
 
-static void mark(uint64_t *slots, unsigned page) {
-    use_of(slots)->written[page / 64] |= 1ull << page % 64;
+static void put(uint64_t *slots, uint64_t *slot, uint64_t to) {
+    struct table_use *use = use_of(slots);
+    if (*slot == (uint64_t)(uintptr_t)stub_miss) {
+        if (use->count < TOUCHED_MAX)
+            use->touched[use->count] = (uint32_t)(slot - slots);
+        use->count += use->count <= TOUCHED_MAX;
+    }
+    *slot = to;
 }
 
 static uint64_t *name_of(uint64_t *slots) { return slots + JUMP_CACHE_NAME_OFFSET / 8; }
@@ -107,12 +118,17 @@ static void victim_forget(struct engine *e, uint64_t key) {
 
 static void clear(struct engine *e, struct jump_cache *jc) {
     struct table_use *use = use_of(jc->slots);
-    for (unsigned page = 0; page < SLOT_PAGES; page++)
-        if (!use->filled || use->written[page / 64] >> page % 64 & 1)
-            fill_slots(jc->slots + page * PAGE_SLOTS, PAGE_SLOTS);
+    if (use->filled && use->count <= TOUCHED_MAX) {
+        for (uint32_t i = 0; i < use->count; i++)
+            fill_slots(jc->slots + use->touched[i], 1);
+    } else {
+        fill_slots(jc->slots, JUMP_CACHE_SLOTS);
+        fill_slots(fixed_slots(jc->slots), JUMP_CACHE_FIXED);
+    }
     rename_table(e, jc->slots);
-    fill_slots(fixed_slots(jc->slots), use->filled ? e->fixed_count : JUMP_CACHE_FIXED);
-    *use = (struct table_use){.filled = true};
+    use->count = 0;
+    use->filled = true;
+    jc->empty = true;
 }
 
 /* Where `target` stands in the index of fixed slots, or the free place for it; NULL: crowded. */
@@ -164,22 +180,31 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
     return pick->slots;
 }
 
+static struct jump_cache *cache_of(struct engine *e, const uint64_t *slots) {
+    unsigned i = 0;
+    while (e->jump_caches[i].slots != slots)
+        i++;
+    return &e->jump_caches[i];
+}
+
 /* Only the current table: the fragment was found for the current mode and address space. */
 void jump_cache_set(struct vcpu *v, struct fragment *f) {
     uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
     if (v->engine->options.no_jump_cache)
         return;
+    struct jump_cache *jc = cache_of(v->engine, slots);
+    jc->empty = false;
+    jc->dropped = 0;
     const struct fixed_entry *fixed = fixed_place(v->engine, f->eip);
     if (fixed && fixed->used)
-        fixed_slots(slots)[fixed->slot] = (uint64_t)(uintptr_t)(v->engine->cache_exec + f->code);
+        put(slots, fixed_slots(slots) + fixed->slot, (uint64_t)(uintptr_t)(v->engine->cache_exec + f->code));
     uint64_t pad = fragment_pad(v, f);
     if (!pad)
         return;
     uint64_t *slot = &slots[jump_cache_slot(f->eip)];
     if (*slot != (uint64_t)(uintptr_t)stub_contended)
-        *slot = pad;
+        put(slots, slot, pad);
     victim_set(v->engine, victim_key(slots, f->eip), pad);
-    mark(slots, (unsigned)(jump_cache_slot(f->eip) / PAGE_SLOTS));
     TRACE(v->trace, jump_cache, fragment_linear(f), fragment_index(v->engine, f));
 }
 
@@ -187,7 +212,7 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
  * a trip costs more than the look-up. */
 void jump_cache_contend(struct vcpu *v, uint32_t target) {
     uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
-    slots[jump_cache_slot(target)] = (uint64_t)(uintptr_t)stub_contended;
+    put(slots, slots + jump_cache_slot(target), (uint64_t)(uintptr_t)stub_contended);
     v->counters->slots_contended++;
 }
 
@@ -212,11 +237,36 @@ static void forget_in(struct engine *e, uint64_t *slots, const struct fragment *
     victim_forget(e, victim_key(slots, f->eip));
 }
 
-void jump_caches_forget(struct engine *e, unsigned window, const struct fragment *f) {
+void jump_caches_forget(struct engine *e, const struct fragment *f) {
     for (unsigned i = 0; i < JUMP_CACHES; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
-        if (jc->used && code_space_equal(&jc->space, &f->space) && (window == ANY_WINDOW || jc->window == window))
+        if (jc->used && !jc->empty && code_space_equal(&jc->space, &f->space))
             forget_in(e, jc->slots, f);
+    }
+}
+
+static void forget_page(struct engine *e, struct jump_cache *jc, uint32_t page, gva_t gva) {
+    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
+        const struct fragment *f = &e->fragments[i];
+        if (fragment_linear(f) >> PAGE_SHIFT == gva >> PAGE_SHIFT && code_space_equal(&jc->space, &f->space))
+            forget_in(e, jc->slots, f);
+    }
+    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next) {
+        const struct fragment *f = &e->fragments[i];
+        if ((fragment_linear(f) >> PAGE_SHIFT) + 1 == gva >> PAGE_SHIFT && code_space_equal(&jc->space, &f->space))
+            forget_in(e, jc->slots, f);
+    }
+}
+
+void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva) {
+    for (unsigned i = 0; i < JUMP_CACHES; i++) {
+        struct jump_cache *jc = &e->jump_caches[i];
+        if (!jc->used || jc->window != window || jc->empty)
+            continue;
+        if (window != WINDOW_SUPERVISOR && ++jc->dropped > DROPPED_PAGES)
+            clear(e, jc);
+        else
+            forget_page(e, jc, page, gva);
     }
 }
 
@@ -226,4 +276,19 @@ void jump_caches_reset(struct engine *e) {
     for (unsigned i = 0; i < JUMP_CACHES; i++)
         if (e->jump_caches[i].used)
             clear(e, &e->jump_caches[i]);
+}
+
+/* Straddling ones need a look at their second page. */
+void jump_cache_know_page(struct vcpu *v, const struct fragment *f) {
+    struct engine *e = v->engine;
+    gva_t page = fragment_linear(f) >> PAGE_SHIFT;
+    if ((f->space.mode & MODE_CPL) != 3 || e->options.no_reuse ||
+        !shadow_mark_known(mmu_window(v), fragment_linear(f)))
+        return;
+    for (uint32_t i = e->page_fragments[f->gpa >> PAGE_SHIFT]; i; i = e->fragments[i].page_next) {
+        struct fragment *other = &e->fragments[i];
+        if (other->pad && !other->gpa2 && other != f && fragment_linear(other) >> PAGE_SHIFT == page &&
+            code_space_equal(&other->space, &f->space))
+            jump_cache_set(v, other);
+    }
 }

@@ -109,8 +109,9 @@ static enum leave wrong_window(struct vcpu *v, gva_t gva, gpa_t insn, const stru
 }
 
 /* Its operand is looked up from now on. */
-static enum leave go_past(struct vcpu *v, gpa_t insn) {
+static enum leave go_past(struct vcpu *v, gpa_t insn, gva_t gva, uint8_t old) {
     v->counters->retranslations++;
+    TRACE(v->trace, hint, insn, gva, old, build_get_hint(v->engine, insn));
     v->engine->retranslate_gpa = insn;
     return LEAVE_RETRY;
 }
@@ -121,6 +122,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     struct window *w = shadow_window_at(&e->shadow, address);
     gva_t gva = (gva_t)(address - w->base); /* beyond 4 GiB it wraps, as the guest's sum does */
     bool user = cpu_cpl(cpu) == 3;
+    uint8_t hint = build_get_hint(e, insn);
     struct walk walk =
         walk_page(v->ram, &cpu->paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
     if (!walk.ok) {
@@ -156,12 +158,12 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */
     if (write && e->shadow.page_code[page >> PAGE_SHIFT]) {
         e->written_gpa = page;
-        return past_windows_trouble(e, insn) ? go_past(v, insn) : LEAVE_CODE_WRITE;
+        return past_windows_trouble(e, insn) ? go_past(v, insn, gva, hint) : LEAVE_CODE_WRITE;
     }
     v->counters->hidden_faults++;
     if (!user && w->number == WINDOW_SUPERVISOR && !walk.large && past_windows_churns(e, gva) &&
         past_windows_trouble(e, insn))
-        return go_past(v, insn);
+        return go_past(v, insn, gva, hint);
     TRACE(v->trace, fill, w->number, gva, walk.gpa, write);
     if (shadow_fill(&e->shadow, w, &cpu->paging, gva, &walk, write) != FILL_OK) {
         e->why_dead = "the host refused a mapping";

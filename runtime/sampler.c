@@ -85,11 +85,13 @@ static bool on_handler_stack(const struct engine *e, uintptr_t rsp) {
     return rsp - (uintptr_t)e->handler_stack < e->handler_stack_size;
 }
 
-/* Translated code. Between fragments (pads, stubs of exits) r11d is where it is about to go. */
+/* Translated code. Between fragments r11d is where it is about to go (pads, thunks), or EIP was stored (cold code:
+ * callouts). */
 static void note_fragment(struct sample *sample, struct vcpu *v, const greg_t *regs, uintptr_t pc) {
     struct engine *e = v->engine;
     const struct fragment *f = fragment_at(e, pc);
-    uint32_t eip = (uint32_t)regs[REG_R11];
+    bool cold = pc - (uintptr_t)e->cache_exec >= e->cold_start;
+    uint32_t eip = cold ? v->cpu.eip : (uint32_t)regs[REG_R11];
     sample->kind = SAMPLE_guest;
     if (f) {
         eip = f->eip + fragment_insn(e, f, pc)->guest;
@@ -100,11 +102,8 @@ static void note_fragment(struct sample *sample, struct vcpu *v, const greg_t *r
     sample->eip = v->cpu.seg[SEG_CS].base + eip;
 }
 
-static void note_c_code(struct sample *sample, const struct vcpu *v, const greg_t *regs) {
-    const struct engine *e = v->engine;
+static void note_c_code(struct sample *sample, const struct vcpu *v) {
     uint32_t activity = v->sampler->activity;
-    if (on_handler_stack(e, (uintptr_t)regs[REG_RSP]))
-        activity = SAMPLE_hidden_fault;
     sample->kind = (uint8_t)activity;
     sample->callout = (uint8_t)(activity >> 8);
     sample->eip = v->cpu.seg[SEG_CS].base + v->cpu.eip;
@@ -118,6 +117,9 @@ static uint64_t processor_ns(void) {
 
 static void note(struct sample *sample, struct vcpu *v, const greg_t *regs) {
     struct engine *e = v->engine;
+    bool fault = on_handler_stack(e, (uintptr_t)regs[REG_RSP]);
+    if (fault && e->fault_context) /* in a handler's first instructions, EIP is not stored yet */
+        regs = ((const ucontext_t *)e->fault_context)->uc_mcontext.gregs;
     uintptr_t pc = (uintptr_t)regs[REG_RIP];
     uint64_t now = processor_ns(), weight = now - v->sampler->last_ns;
     uint32_t ebp = v->cpu.gpr[EBP];
@@ -133,10 +135,12 @@ static void note(struct sample *sample, struct vcpu *v, const greg_t *regs) {
         note_fragment(sample, v, regs, pc);
         ebp = (uint32_t)regs[REG_RBP];
     } else {
-        note_c_code(sample, v, regs);
+        note_c_code(sample, v);
         if (in_stubs(pc) && sample->kind != SAMPLE_callout)
             sample->kind = SAMPLE_dispatch;
     }
+    if (fault)
+        sample->kind = SAMPLE_hidden_fault;
     sample->frame_count = (uint8_t)walk_frames(v, ebp, sample->frames);
 }
 

@@ -6,6 +6,7 @@
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
 #include "runtime/stepping.h"
+#include "runtime/vector_state.h"
 
 /* SDM vol. 3A, table 6-7, by the size of the access: pseudo-descriptors, x87 environments and images
  * among them. */
@@ -35,7 +36,7 @@ bool segment_access_aligned(struct vcpu *v, unsigned segment, uint32_t offset, u
     assert(segment < SEG_COUNT && size > 0);
     /* Offsets that wrap fault on processors whatever the limit, but for a base of 0. */
     bool wraps = offset + (size - 1) < offset;
-    bool is_ring = s->base == 0 && s->limit == UINT32_MAX && !v->no_wrapping;
+    bool is_ring = s->base == 0 && s->limit == UINT32_MAX;
     bool faults = wraps ? !is_ring : !segment_holds(s, offset, size);
     *linear = s->base + offset;
     /* The first item's alignment comes before the last one's limit. */
@@ -56,6 +57,18 @@ bool segment_access_aligned(struct vcpu *v, unsigned segment, uint32_t offset, u
 bool segment_access(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t size, bool write,
                     gva_t *linear) {
     return segment_access_aligned(v, segment, offset, size, alignment(size), write, linear);
+}
+
+bool segment_access_masked(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t arg, bool write,
+                           gva_t *linear) {
+    unsigned element = arg & CHECK_WIDE_ELEMENTS ? 8 : 4, count = CHECK_SIZE(arg) / element;
+    unsigned mask = vector_signs(arg >> CHECK_MASK_SHIFT & 7u, element == 8);
+    gva_t at;
+    for (unsigned i = 0; i < count; i++)
+        if (mask >> i & 1 && !segment_access_aligned(v, segment, offset + i * element, element, 1, write, &at))
+            return false;
+    *linear = v->cpu.seg[segment].base + offset;
+    return true;
 }
 
 bool segment_flush(struct vcpu *v, unsigned segment, uint32_t offset, gva_t *linear) {

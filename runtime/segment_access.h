@@ -11,6 +11,9 @@ bool segment_access(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t 
 /* The same for what is aligned otherwise than its size says. */
 bool segment_access_aligned(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t size,
                             uint32_t align, bool write, gva_t *linear);
+/* VMASKMOV and VPMASKMOV, as an argument of `check` describes them. */
+bool segment_access_masked(struct vcpu *v, unsigned segment, uint32_t offset, uint32_t arg, bool write,
+                           gva_t *linear);
 /* CLFLUSH and CLFLUSHOPT: a byte, in execute-only code, too. */
 bool segment_flush(struct vcpu *v, unsigned segment, uint32_t offset, gva_t *linear);
 

@@ -100,8 +100,16 @@ static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintpt
         host_bug("translated code left its window", regs, address);
     if (address - w->base < WINDOW_SIZE || string_ran_past(&e->shadow, regs))
         return memory_fault(v, address, write, insn);
+    uint8_t hint = build_get_hint(e, insn);
+    if (cpu_cpl(&v->cpu) == 3 && !(hint & HINT_WRAPS)) {
+        build_hint(e, insn, hint | HINT_WRAPS);
+        e->retranslate_gpa = insn;
+        v->counters->retranslations++;
+        return LEAVE_RETRY;
+    }
     e->crossing_gva = (gva_t)(address - w->base);
     e->crossing_write = write;
+    e->crossing_window = w;
     return LEAVE_CROSSING;
 }
 
@@ -168,6 +176,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     uintptr_t pc = (uintptr_t)regs[REG_RIP];
     uintptr_t address = regs[REG_TRAPNO] == TRAP_PF ? (uintptr_t)regs[REG_CR2] : 0;
     (void)info;
+    e->fault_context = context;
     assert(!(regs[REG_EFL] & FL_AC));
     if (address && tripped(regs, pc, address))
         return;

@@ -58,10 +58,16 @@
     .endm
 
 /* r11d: eip. Through the jump cache, as every indirect transfer. */
+    .macro jump_cached
+    mov r10d, 0
+    crc32 r10d, r11d
+    movzx r10d, r10w
+    jmp [r13 + r10 * 8]
+    .endm
+
     .macro jump_guest
     mov r11d, [r15 + CPU_EIP]
-    movzx r10d, r11w
-    jmp [r13 + r10 * 8]
+    jump_cached
     .endm
 
 /* int engine_enter(struct cpu *cpu, const void *code): why it came back. */
@@ -122,8 +128,7 @@ stub_callout:
 /* A return that the return stack did not know, or knew wrong. r11d: eip. */
     .globl stub_return
 stub_return:
-    movzx r10d, r11w
-    jmp [r13 + r10 * 8]
+    jump_cached
 
 /* The return stack is empty: its one fixed entry leads here, and stays. */
     .globl stub_return_empty

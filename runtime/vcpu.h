@@ -74,7 +74,6 @@ struct vcpu {
     struct user_callouts *user_callouts; /* NULL: none */
     struct inspection *inspection; /* the mailbox of debuggers, NULL: none */
     bool behind_mov_ss; /* the instruction that runs is in the shadow of one */
-    bool no_wrapping; /* operands that cross 4 GiB fault in flat segments, too */
     uint32_t breakpoint_hits; /* DR6 bits of the data and I/O breakpoints that this instruction met */
     uint32_t held_hits;       /* those of a MOV SS: reported after the next instruction */
     bool traps_dropped; /* a task switch has taken the place of the traps that its instruction owed */

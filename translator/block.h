@@ -80,6 +80,10 @@ struct block {
 /* decode.c. 0 and *in filled; or a vector (>= 1) to raise; or DECODE_MORE: bytes missing. */
 #define DECODE_MORE 0x100
 int insn_decode(const struct translate_request *req, uint32_t offset, struct insn *in);
+/* SEG_COUNT: no segment prefix. */
+unsigned insn_segment_of_prefix(uint8_t byte);
+/* decode_plain.c. False, and nothing but in->z changed: left to the decoder proper. */
+bool insn_decode_plain(const uint8_t *bytes, uint32_t room, struct insn *in);
 /* The decoder of a mode. */
 const ZydisDecoder *insn_decoder(uint32_t mode);
 

@@ -105,8 +105,8 @@ void e_callout_mem(struct block *b, const struct insn *in) {
     }
     if (lacks_privilege(b, in))
         return;
-    if (in->row->callout == CALLOUT_xsave)
-        arg = in->z.raw.modrm.reg == 6;
+    if (in->row->callout == CALLOUT_xsave || in->row->callout == CALLOUT_xrstor)
+        arg = (uint32_t)in->segment << 16 | (in->z.raw.modrm.reg == 6);
     if (in->row->callout == CALLOUT_call_far_mem || in->row->callout == CALLOUT_jmp_far_mem)
         arg |= (uint32_t)in->segment << 16;
     struct memref ea;

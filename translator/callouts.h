@@ -79,8 +79,8 @@
     X(enter, "size << 8 | level (1..31), ARG16", "-", "ENTER with a nesting level")               \
     X(fxsave, "-", "linear address", "FXSAVE")                                                    \
     X(fxrstor, "-", "linear address", "FXRSTOR")                                                  \
-    X(xsave, "1: XSAVEOPT", "linear address", "XSAVE, XSAVEOPT")                                  \
-    X(xrstor, "-", "linear address", "XRSTOR")                                                    \
+    X(xsave, "segment << 16, 1: XSAVEOPT", "linear address", "XSAVE, XSAVEOPT")                   \
+    X(xrstor, "segment << 16", "linear address", "XRSTOR")                                        \
     X(fnsave, "ARG16", "linear address", "FNSAVE")                                                \
     X(fnstenv, "ARG16", "linear address", "FNSTENV")                                              \
     X(check, "size | access kind << 12 | segment << 16 | CHECK_*", "effective address (result2: linear address)", \
@@ -114,7 +114,10 @@ enum callout_id {
 #define CHECK_SEGMENT(arg) ((arg) >> 16 & 7u)
 #define CHECK_QWORDS 0x01000000u /* aligned to eight bytes, whatever the size */
 #define CHECK_FLUSH 0x02000000u  /* CLFLUSH and its kin */
-#define CHECK_READS 0x04000000u  /* what is written is read before */
+#define CHECK_MASKED 0x04000000u /* of the elements only those that a vector register's signs name */
+#define CHECK_MASK_SHIFT 20      /* its number */
+#define CHECK_WIDE_ELEMENTS 0x08000000u /* of eight bytes, not four */
+#define CHECK_READS 0x10000000u  /* what is written is read before */
 #define CALLOUT_POINTER_SEGMENT(arg) ((arg) >> 16 & 7u)
 #define CALLOUT_ARPL_MEMORY 0x100u
 #define CALLOUT_STRING_REPE 0x10000u

@@ -15,7 +15,7 @@ const ZydisDecoder *insn_decoder(uint32_t mode) { return &decoders[(mode & MODE_
 #define VECTOR_UD 6
 #define VECTOR_GP 13
 
-static unsigned segment_of_prefix(uint8_t byte) {
+unsigned insn_segment_of_prefix(uint8_t byte) {
     switch (byte) {
     case 0x26: return SEG_ES;
     case 0x2e: return SEG_CS;
@@ -32,8 +32,8 @@ static void scan_prefixes(struct insn *in, bool code16) {
     in->addr16 = code16;
     for (unsigned i = 0; i < in->z.raw.prefix_count; i++) {
         uint8_t byte = in->z.raw.prefixes[i].value;
-        if (segment_of_prefix(byte) != SEG_COUNT) {
-            in->segment = (uint8_t)segment_of_prefix(byte);
+        if (insn_segment_of_prefix(byte) != SEG_COUNT) {
+            in->segment = (uint8_t)insn_segment_of_prefix(byte);
             in->override = true;
         } else if (byte == 0x66) {
             in->prefix66 = true;
@@ -106,14 +106,12 @@ static bool is_unknown_there(const struct insn *in, bool vex) {
     }
 }
 
-int insn_decode(const struct translate_request *req, uint32_t offset, struct insn *in) {
-    memset(&in->kinds, 0, sizeof *in - __builtin_offsetof(struct insn, kinds));
-    in->bytes = req->bytes + offset;
-    in->eip = req->eip + offset;
-    uint32_t room = req->len - offset;
-    ZyanStatus status =
-        ZydisDecoderDecodeInstruction(insn_decoder(req->mode), NULL, in->bytes,
-                                      room > 15 ? 15 : room, &in->z);
+/* 0, a vector, or DECODE_MORE. */
+static int decode_any(const struct translate_request *req, uint32_t room, struct insn *in) {
+    if (req->foreign)
+        req->foreign(req->opaque);
+    ZyanStatus status = ZydisDecoderDecodeInstruction(insn_decoder(req->mode), NULL, in->bytes,
+                                                      room > 15 ? 15 : room, &in->z);
     if (status == ZYDIS_STATUS_NO_MORE_DATA)
         return room >= 15 ? VECTOR_GP : DECODE_MORE;
     if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG)
@@ -121,13 +119,32 @@ int insn_decode(const struct translate_request *req, uint32_t offset, struct ins
     if (ZYAN_FAILED(status))
         return VECTOR_UD;
     const ZydisDecodedInstruction *z = &in->z;
-    in->len = z->length;
-    in->next_eip = in->eip + in->len;
-    bool vex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
-    if ((!vex && z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) || z->opcode_map > 3)
+    if ((z->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX &&
+         z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) ||
+        z->opcode_map > 3)
         return VECTOR_UD; /* EVEX, XOP, 3DNow: not in the guest's CPUID */
     default_segment(in);
     scan_prefixes(in, (req->mode & MODE_CODE16) != 0);
+    return 0;
+}
+
+int insn_decode(const struct translate_request *req, uint32_t offset, struct insn *in) {
+    memset(&in->kinds, 0, sizeof *in - __builtin_offsetof(struct insn, kinds));
+    in->bytes = req->bytes + offset;
+    in->eip = req->eip + offset;
+    uint32_t room = req->len - offset;
+    const ZydisDecodedInstruction *z = &in->z;
+    if (!(req->mode & MODE_CODE16) && !req->thorough && insn_decode_plain(in->bytes, room, in)) {
+        if (!in->override)
+            default_segment(in);
+    } else {
+        int verdict = decode_any(req, room, in);
+        if (verdict)
+            return verdict;
+    }
+    bool vex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+    in->len = z->length;
+    in->next_eip = in->eip + in->len;
     find_immediate(in);
     bool modrm = (z->attributes & ZYDIS_ATTRIB_HAS_MODRM) != 0;
     in->row = insn_row_find(vex, (unsigned)z->opcode_map, z->opcode, mandatory_prefix(in, vex),

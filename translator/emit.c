@@ -5,8 +5,12 @@
 #include <stddef.h>
 
 void emit32(struct emit *e, uint32_t value) {
-    for (unsigned i = 0; i < 4; i++)
-        emit8(e, value >> (8 * i) & 0xffu);
+    if (e->end - e->at < 4) {
+        e->overflow = true;
+        return;
+    }
+    __builtin_memcpy(e->at, &value, sizeof value);
+    e->at += sizeof value;
 }
 
 void emit64(struct emit *e, uint64_t value) {

@@ -148,9 +148,12 @@ void exit_to(struct block *b, uint32_t target) {
 
 /* jump_cache_slot of r11d without touching flags. */
 static struct memref slot_of_register(struct block *b) {
-    struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R10,
-                             .rm = REG_TARGET};
-    emit_insn(&b->e, &movzx);
+    static const uint8_t hash[] = {
+        0xf2, 0x45, 0x0f, 0x38, 0xf1, 0xd3, /* crc32 r10d, r11d */
+        0x45, 0x0f, 0xb7, 0xd2,             /* movzx r10d, r10w */
+    };
+    emit_mov_reg_imm(&b->e, R10, 0);
+    emit_bytes(&b->e, hash, sizeof hash);
     return (struct memref){.base = REG_JUMP_CACHE, .index = R10, .scale = 3};
 }
 

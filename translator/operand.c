@@ -8,7 +8,17 @@
 
 #include "translator/block.h"
 
-static struct memref window_relative(struct memref ea) {
+/* A register and a displacement miss the user's window by less than its guards, where they miss it: that
+ * faults, and the site is translated again to wrap (HINT_WRAPS). r14 costs two cycles less than GS. */
+static bool may_miss(const struct block *b, const struct insn *in, const struct memref *ea) {
+    bool high_byte = in->kinds && in->kinds->reg_byte && in->z.raw.modrm.reg >= 4; /* bears no REX */
+    bool single = ea->base == NO_REG ? ea->index == NO_REG && ea->disp >= 0 : ea->index == NO_REG;
+    return (b->req->mode & MODE_CPL) == 3 && !(in->hint & HINT_WRAPS) && single && !high_byte;
+}
+
+static struct memref window_relative(const struct block *b, const struct insn *in, struct memref ea) {
+    if (may_miss(b, in, &ea))
+        return (struct memref){.base = REG_USER_WINDOW, .index = ea.base, .disp = ea.disp};
     ea.gs = ea.addr32 = true;
     return ea;
 }
@@ -186,6 +196,17 @@ static bool is_flush(const struct insn *in) {
            in->z.raw.modrm.reg == 7;
 }
 
+/* VMASKMOV and VPMASKMOV: an element that the mask leaves out is not accessed (SDM vol. 2C). */
+static uint32_t masked_elements(const struct insn *in) {
+    const uint8_t *vex = in->bytes + in->z.raw.vex.offset;
+    unsigned opcode = in->z.opcode, mask = ~(vex[2] >> 3) & 7u;
+    bool floats = opcode >= 0x2c && opcode <= 0x2f, integers = opcode == 0x8c || opcode == 0x8e;
+    if (!in->row->vex || in->row->map != 2 || !(floats || integers))
+        return 0;
+    bool wide = floats ? opcode & 1 : vex[2] >> 7;
+    return CHECK_MASKED | mask << CHECK_MASK_SHIFT | (wide ? CHECK_WIDE_ELEMENTS : 0);
+}
+
 /* Size and kind of the explicit memory operand: only the checked path asks. */
 static uint32_t explicit_access(const struct block *b, const struct insn *in) {
     ZydisDecodedInstruction z;
@@ -202,6 +223,8 @@ static uint32_t explicit_access(const struct block *b, const struct insn *in) {
         return CHECK_ARG(size, kind, in->segment) | CHECK_FLUSH;
     if (in->row->emit == e_bound || is_far_pointer(in)) /* the handler looks at the second item */
         return CHECK_ARG(in->opsize16 ? 2 : 4, kind, in->segment);
+    if (b->req->foreign)
+        b->req->foreign(b->req->opaque);
     if (ZYAN_FAILED(ZydisDecoderDecodeFull(decoder, in->bytes, in->len, &z, operands)))
         return CHECK_ARG(size, kind, in->segment);
     for (unsigned i = 0; i < z.operand_count; i++) {
@@ -216,7 +239,7 @@ static uint32_t explicit_access(const struct block *b, const struct insn *in) {
             both = CHECK_READS;
         break;
     }
-    return CHECK_ARG(size, kind, in->segment) | both;
+    return CHECK_ARG(size, kind, in->segment) | masked_elements(in) | both;
 }
 
 void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint) {
@@ -242,9 +265,9 @@ void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint) {
 }
 
 /* From a linear sum to host memory. */
-static struct memref to_window(struct block *b, struct memref linear, unsigned hint) {
+static struct memref to_window(struct block *b, const struct insn *in, struct memref linear, unsigned hint) {
     if ((b->req->mode & MODE_CPL) == 3 || hint == WINDOW_SUPER)
-        return window_relative(linear);
+        return window_relative(b, in, linear);
     emit_lea(&b->e, R11, &linear);
     if (hint == WINDOW_USER)
         return (struct memref){.base = REG_USER_WINDOW, .index = R11};
@@ -359,7 +382,7 @@ struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp
         block_reach(b, in, arg);
         return (struct memref){.base = R11, .index = NO_REG};
     }
-    return to_window(b, linear_operand(b, in, esp_bias), HINT_OPERAND(in->hint));
+    return to_window(b, in, linear_operand(b, in, esp_bias), HINT_OPERAND(in->hint));
 }
 
 void operand_linear(struct block *b, const struct insn *in) {
@@ -374,7 +397,7 @@ struct memref operand_stack(struct block *b, const struct insn *in, int32_t disp
     if (narrow)
         ea = operand_cut16(b, ea);
     ea = linear_sum(b, in, CHECK_ARG(size, kind, SEG_SS), ea, narrow);
-    return to_window(b, ea, HINT_SECOND(in->hint));
+    return to_window(b, in, ea, HINT_SECOND(in->hint));
 }
 
 void operand_linear_sum(struct block *b, const struct insn *in, uint32_t check, struct memref ea,
@@ -386,5 +409,5 @@ void operand_linear_sum(struct block *b, const struct insn *in, uint32_t check, 
 struct memref operand_sum(struct block *b, const struct insn *in, struct memref ea, unsigned size,
                           enum access_kind kind, bool narrow) {
     ea = linear_sum(b, in, CHECK_ARG(size, kind, in->segment), ea, narrow);
-    return to_window(b, ea, HINT_OPERAND(in->hint));
+    return to_window(b, in, ea, HINT_OPERAND(in->hint));
 }

@@ -31,6 +31,7 @@
 enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH, WINDOW_PAST };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
+#define HINT_WRAPS 0x10u /* an address of the instruction's goes round at 4 GiB */
 
 struct translate_request {
     const uint8_t *bytes; /* copied guest code, starting at eip */
@@ -63,6 +64,9 @@ struct translate_request {
     /* The fixed jump cache slot of a target, given when first asked for, or NO_FIXED_SLOT. NULL:
      * there are none. */
     uint32_t (*fixed_slot)(void *opaque, uint32_t target);
+    /* Called before each use of code that may change vector registers (Zydis). NULL: that is no matter. */
+    void (*foreign)(void *opaque);
+    bool thorough; /* Zydis decodes everything */
     void *opaque;
 };
 
@@ -108,14 +112,16 @@ enum translate_status {
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out);
 
-/* The jump cache slot of a target: its low 16 bits, which one MOVZX takes. */
-static inline uint32_t jump_cache_slot(uint32_t target) { return target % JUMP_CACHE_SLOTS; }
-
 /* A CRC, since CRC32 is a hash that touches no flags. */
 static inline uint32_t jump_cache_hash(uint32_t target) {
     uint32_t crc = 0;
     __asm__("crc32l %1, %0" : "+r"(crc) : "rm"(target));
     return crc;
+}
+
+/* The jump cache slot of a target: functions are aligned, so its low bits alone would not do. */
+static inline uint32_t jump_cache_slot(uint32_t target) {
+    return jump_cache_hash(target) % JUMP_CACHE_SLOTS;
 }
 
 /* The landing pad through which indirect transfers enter a fragment: trips if r11d is not `eip` or

@@ -10,7 +10,7 @@ struct multiboot_info {
 
 void guest_start(uint32_t magic, const struct multiboot_info *info);
 
-static char command_line[256];
+static char command_line[2048];
 
 void guest_start(uint32_t magic, const struct multiboot_info *info) {
     console_start();

@@ -35,7 +35,7 @@ hostile=("" " " "-" "--" "-1" "0x10" "1e3" "99999999999999999999" "$long" $'a\nb
 refuse
 for word in "${hostile[@]}" RUN runn kernel --kernel; do refuse "$word"; done
 for word in "${hostile[@]}" x --x -x -- -: -+ --kernels --no-reboot=1 --nographic=x \
-    --help-callouts=1 --help=x -k -s -n --s --no --stat=x --version=1; do
+    --help-callouts=1 --help=x -k -n --no --stat=x --version=1; do
     [[ $word = -- ]] || refuse run --kernel "$good" "$word"
 done
 refuse run --kernel "$good" -- extra

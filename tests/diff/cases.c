@@ -15,6 +15,11 @@
 #define ENDING LDT_SELECTOR(12) /* at RO, four bytes into ABSENT */
 #define EXECUTE_ONLY LDT_SELECTOR(8)
 #define CODE(...) .code = {__VA_ARGS__}, .len = sizeof((uint8_t[]){__VA_ARGS__})
+#define ALL_ONES 0xc5, 0xf1, 0x76, 0xc9                     /* vpcmpeqd xmm1, xmm1, xmm1 */
+#define LOWEST_ELEMENT ALL_ONES, 0xc5, 0xf1, 0x73, 0xd9, 12 /* vpsrldq xmm1, xmm1, 12 */
+#define HIGHEST_ELEMENT ALL_ONES, 0xc5, 0xf1, 0x73, 0xf9, 12
+#define LOWER_ELEMENTS ALL_ONES, 0xc5, 0xf1, 0x73, 0xd9, 8
+#define NO_ELEMENT 0xc5, 0xf1, 0xef, 0xc9 /* vpxor xmm1, xmm1, xmm1 */
 #define SET(r, v)                                                                                  \
     { true, r, v }
 
@@ -95,6 +100,12 @@ static const struct fixed_case cases[] = {
      .set = {SET(EBX, DATA_PAGE(1) - 0x40)}},
     {"XRSTOR's header comes first", CODE(0xb8, 3, 0, 0, 0, 0x0f, 0xae, 0x2b),
      .set = {SET(EBX, ABSENT + 0x40)}},
+    {"XSAVE of AVX beyond the limit", CODE(0xb8, 5, 0, 0, 0, 0x0f, 0xae, 0x23), .ds = LIMITED,
+     .set = {SET(EBX, 0x1d00)}},
+    {"XSAVE without AVX up to the limit", CODE(0xb8, 3, 0, 0, 0, 0x0f, 0xae, 0x23), .ds = LIMITED,
+     .set = {SET(EBX, 0x1dc0)}},
+    {"XRSTOR of AVX beyond the limit", CODE(0xb8, 4, 0, 0, 0, 0x0f, 0xae, 0x2b), .ds = LIMITED,
+     .set = {SET(EBX, 0x1d00)}, .memory = {{RW + 0x1f00, 0}, {RW + 0x1f04, 0}, {RW + 0x1f08, 0}}},
     {"CLFLUSHOPT of the last byte", CODE(0x66, 0x0f, 0xae, 0x3b), .ds = LIMITED,
      .set = {SET(EBX, 0x1fff)}},
     {"CLFLUSH in execute-only code", CODE(0x2e, 0x0f, 0xae, 0x3b), .cs = EXECUTE_ONLY,
@@ -139,6 +150,27 @@ static const struct fixed_case cases[] = {
      .set = {SET(EBX, RO)}},
     {"a gather is not checked for alignment", CODE(0xc4, 0xe2, 0x75, 0x90, 0x14, 0x3b),
      .set = {SET(EBX, RO + 1)}, .eflags = FL_AC},
+    /* The mask is one element: of XMM1 the lowest, or the highest. */
+    {"VMASKMOVPS loads inside a limit", CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2c, 0x13),
+     .ds = LIMITED, .set = {SET(EBX, 0x1ffc)}},
+    {"VMASKMOVPS stores inside a limit", CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2e, 0x13),
+     .ds = LIMITED, .set = {SET(EBX, 0x1ffc)}},
+    {"VMASKMOVPS across a limit", CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2e, 0x13), .ds = LIMITED,
+     .set = {SET(EBX, 0x1ffd)}},
+    {"VMASKMOVPD of a masked element across a limit",
+     CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2d, 0x13), .ds = LIMITED, .set = {SET(EBX, 0x1fff)}},
+    {"VPMASKMOVD below a segment", CODE(HIGHEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x8c, 0x13),
+     .ds = LIMITED, .set = {SET(EBX, 0u - 12)}},
+    {"VPMASKMOVQ of words of eight", CODE(HIGHEST_ELEMENT, 0xc4, 0xe2, 0xf1, 0x8e, 0x13),
+     .ds = LIMITED, .set = {SET(EBX, 0u - 8)}},
+    {"VPMASKMOVD of nothing", CODE(NO_ELEMENT, 0xc4, 0xe2, 0x75, 0x8e, 0x13), .ds = LIMITED,
+     .set = {SET(EBX, 0x10000)}},
+    {"VPMASKMOVD that writes nothing through a read-only segment",
+     CODE(NO_ELEMENT, 0xc4, 0xe2, 0x75, 0x8e, 0x13), .ds = LDT_SELECTOR(6), .set = {SET(EBX, RW)}},
+    {"VMASKMOVPS is not checked for alignment", CODE(LOWEST_ELEMENT, 0xc4, 0xe2, 0x71, 0x2c, 0x13),
+     .set = {SET(EBX, RW + 1)}, .eflags = FL_AC},
+    {"VMASKMOVPS of two elements across a limit",
+     CODE(LOWER_ELEMENTS, 0xc4, 0xe2, 0x71, 0x2c, 0x13), .ds = LIMITED, .set = {SET(EBX, 0x1ffc)}},
     {"a pending x87 exception comes before the operand's limit", CODE(0xd8, 0x03), .ds = LIMITED,
      .set = {SET(EBX, 0x8000)}, .pending = true},
     {"a pending x87 exception leaves MASKMOVQ's pointers", CODE(0x0f, 0xf7, 0xfb), .ds = LIMITED,

@@ -275,26 +275,39 @@ static void summary(double seconds, uint64_t made) {
 
 static const char usage[] =
     "usage: diff [--seed N] [--from N] [--count N] [--rows PATTERN] [--coverage FILE]\n"
-    "            [--debug no-chain,one-insn,no-jump-cache,flush-always,no-prefault,cache=64K]\n"
+    "            [--debug no-chain,one-insn,no-jump-cache,no-reuse,flush-always,evict-always,\n"
+    "                     no-prefault,past-windows,cache=64K]\n"
     "            [--nightly] [--cases] [--max-failures N] [--whole]\n";
 
-static bool parse_debug(char *text, struct engine_options *engine) {
-    for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
-        if (!strcmp(word, "no-chain"))
-            engine->no_chain = true;
-        else if (!strcmp(word, "one-insn"))
-            engine->one_insn = true;
-        else if (!strcmp(word, "no-jump-cache"))
-            engine->no_jump_cache = true;
-        else if (!strcmp(word, "flush-always"))
-            engine->flush_always = true;
-        else if (!strcmp(word, "no-prefault"))
-            engine->no_prefault = true;
-        else if (!strcmp(word, "cache=64K"))
-            engine->cache_bytes = 64 << 10;
-        else
-            return false;
+static bool parse_switch(const char *word, struct engine_options *engine) {
+    struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {
+        {"no-chain", &engine->no_chain},           {"one-insn", &engine->one_insn},
+        {"no-jump-cache", &engine->no_jump_cache}, {"flush-always", &engine->flush_always},
+        {"evict-always", &engine->evict_always},   {"no-prefault", &engine->no_prefault},
+        {"past-windows", &engine->past_windows},
+    };
+    for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++) {
+        if (!strcmp(word, flags[i].name)) {
+            *flags[i].flag = true;
+            return true;
+        }
     }
+    if (!strcmp(word, "no-reuse")) {
+        engine->no_reuse = 1;
+        engine->no_chain = true;
+        return true;
+    }
+    engine->cache_bytes = 64 << 10;
+    return !strcmp(word, "cache=64K");
+}
+
+static bool parse_debug(char *text, struct engine_options *engine) {
+    for (char *word = strtok(text, ","); word; word = strtok(NULL, ","))
+        if (!parse_switch(word, engine))
+            return false;
     return true;
 }
 

@@ -58,28 +58,9 @@ static bool is_x87_area(const struct insn *in) {
            in->z.raw.modrm.mod != 3 && (reg == 4 || reg == 6);
 }
 
-static bool is_masked_move(const struct insn *in) {
-    if (in->row->emit == e_maskmov)
-        return true;
-    return in->row->vex && in->row->map == 2 &&
-           ((in->z.opcode >= 0x2c && in->z.opcode <= 0x2f) || in->z.opcode == 0x8c ||
-            in->z.opcode == 0x8e);
-}
-
 static bool converts_half(const struct insn *in) {
     return in->row->vex && ((in->row->map == 2 && in->z.opcode == 0x13) ||
                             (in->row->map == 3 && in->z.opcode == 0x1d));
-}
-
-/* XSAVE and XRSTOR of AVX: ring3 checks the limit of what every form of them reaches. */
-static const char *open_limit(const struct sequence *s, const struct outcome *native,
-                              const struct outcome *guest) {
-    struct insn in;
-    bool limit = native->trap == VEC_GP || native->trap == VEC_SS;
-    if (!limit || native->trap == guest->trap || !insn_at(s, native->out.eip, &in))
-        return NULL;
-    bool area = in.row->callout == CALLOUT_xsave || in.row->callout == CALLOUT_xrstor;
-    return area ? "an XSAVE area whose AVX part lies beyond the limit: not checked" : NULL;
 }
 
 static bool is_near_call(const struct insn *in) {
@@ -92,6 +73,11 @@ static bool is_far_transfer(const struct insn *in) {
            id == CALLOUT_iret;
 }
 
+/* A string's destination across the end of its segment. */
+static bool destination_wraps(const struct insn *in, const struct outcome *guest) {
+    return in->row->emit == e_string && guest->out.gpr[EDI] > UINT32_MAX - 3;
+}
+
 /* Page faults that only one side raises, or elsewhere. */
 static const char *open_page_fault(const struct sequence *s, const struct outcome *native,
                                    const struct outcome *guest) {
@@ -100,14 +86,15 @@ static const char *open_page_fault(const struct sequence *s, const struct outcom
         return NULL;
     uint32_t base = selector_base(guest->out.seg[in.segment]);
     uint32_t stack = selector_base(guest->out.seg[SEG_SS]);
-    bool ends = (base && guest->cr2 - base > UINT32_MAX - 64) ||
+    bool ends = destination_wraps(&in, guest) || (base && guest->cr2 - base > UINT32_MAX - 64) ||
                 (stack && guest->cr2 - stack > UINT32_MAX - 64);
     if (ends && (native->trap == VEC_GP || native->trap == VEC_SS))
         return "an operand that wraps around the end of its segment (SDM vol. 3A, 5.3)";
     if (native->trap == VEC_DB && random_is_gather(in.row))
         return "the trap of a gather's elements in lieu of its fault (SDM vol. 2C, VGATHERDPS)";
-    if (in.addr16 && is_state_area(&in) && guest->cr2 - base > 0xffff)
-        return "a state area across the end of 64 KiB, with 16-bit addresses";
+    if (in.addr16 && (is_state_area(&in) || in.row->emit == e_maskmov) &&
+        guest->cr2 - base > 0xffff)
+        return "a state area or masked move across the end of 64 KiB, with 16-bit addresses";
     return NULL;
 }
 
@@ -134,7 +121,7 @@ static const char *open_by_manual(const struct sequence *s, const struct outcome
     if (is_near_call(&in) && s->code_base && guest->trap == VEC_GP)
         return "a near CALL whose target and frame both fault: the target first (SDM vol. 2A, "
                "CALL)";
-    if (is_masked_move(&in))
+    if (in.row->emit == e_maskmov)
         return "a masked move whose masked elements lie beyond the limit: all of it is checked";
     bool unmasked = (guest->out.vector[0] & 0x3f) != 0x3f; /* FCW */
     if (in.row->unit == UNIT_X87 && unmasked)
@@ -164,7 +151,6 @@ const char *outcome_left_out(const struct sequence *s, const struct outcome *nat
         return "a locked operand across cache lines, which the host's kernel delays";
     const char *open = open_by_manual(s, native, guest);
     open = open ? open : open_page_fault(s, native, guest);
-    open = open ? open : open_limit(s, native, guest);
     if (open)
         return open;
     if (guest->cr2 - KERNEL < GUEST_RAM)

@@ -10,6 +10,7 @@
 #include "devices/pc.h"
 
 #define TX_SIZE 64
+#define TRACE_RECORDS 64u
 #define ARENA_SIZE (1 << 18)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -49,7 +50,9 @@ static void machine_create(struct machine *m) {
     require(arena_create(&m->arena, ARENA_SIZE) == 0);
     m->trace.notify_fd = -1;
     m->trace.enabled = ~0u;
-    make_ring(m, &m->trace.ring);
+    m->trace.overwrite = true;
+    trace_init(&m->trace, arena_alloc(&m->arena, TRACE_RECORDS * sizeof(struct trace_record), 64),
+               TRACE_RECORDS);
     make_ring(m, &m->serial_tx);
     make_ring(m, &m->serial_rx);
     make_ring(m, &m->console);

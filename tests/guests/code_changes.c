@@ -166,6 +166,50 @@ static void return_into_new_code(unsigned ring) {
     }
 }
 
+/* Instructions of the monitor's C code overwrite what comes next, which counts in EDX from then on and
+ * counted in EAX before. %ebp is CODE; SEGMENT has a limit. */
+SNIPPET(by_sgdt, "sgdt 1f - by_sgdt(%ebp); 1: inc %eax; nop; nop; nop; nop; nop; inc %edx" DONE);
+SNIPPET(by_ins, "mov $0x3ff, %edx; lea 1f - by_ins(%ebp), %edi; insb; 1: inc %eax; sub $0x3ff, %edx" DONE);
+SNIPPET(by_limited_string, "lea 1f - by_limited_string(%ebp), %edi; mov $0x42424242, %eax; stosl; "
+                           "1: .skip 4, 0x40; and $7, %eax" DONE);
+SNIPPET(by_limited_pusha, "pusha; 1: .skip 10, 0x40; .byte 0xeb, 22; .skip 22" DONE);
+enum { SEGMENT = FREE_SELECTOR, SCRATCH_PORT = 0x3ff, INC_EDX = 0x42, GDT_LIMIT_JUMPS = 0x04eb };
+
+static void load_gdt(uint16_t limit) {
+    struct __attribute__((packed)) {
+        uint16_t limit;
+        uint32_t base;
+    } table = {limit, gdt_address()};
+    __asm__ volatile("lgdt %0" : : "m"(table));
+}
+
+static void handler_writes(const char *name, struct machine m, uint32_t edx) {
+    m.ebp = m.ebp ? m.ebp : CODE;
+    guest_run(&m);
+    check(name, edx << 16 | VECTOR_DONE, m.edx << 16 | m.vector);
+    check("old-code-is-gone", 0, m.eax & 1);
+}
+
+static void by_handlers(void) {
+    uint32_t limit = gdt_limit();
+    gdt_set(SEGMENT, 0, 0x7ffff, 0xf3, 12); /* data of ring 3, in pages */
+    outb(SCRATCH_PORT, INC_EDX);
+    for (unsigned i = 0; i < 3; i++) {
+        load_gdt(GDT_LIMIT_JUMPS); /* and stored it is a jump over the base */
+        handler_writes("by-sgdt", STAGE(0, by_sgdt), 1);
+        load_gdt((uint16_t)limit);
+        handler_writes("by-ins", STAGE(0, by_ins), 1);
+        struct machine m = STAGE(3, by_limited_string);
+        m.es = SEGMENT | 3;
+        handler_writes("by-limited-string", m, 4);
+        m = STAGE(3, by_limited_pusha);
+        m.ss = SEGMENT | 3;
+        m.esp = CODE + 1 + 32;
+        m.edi = m.esi = 0x42424242, m.ebp = 0x16eb4242;
+        handler_writes("by-limited-pusha", m, 10);
+    }
+}
+
 void guest_main(void) {
     stage_start();
     space_map_new(&stage, TARGET, USER_PAGE);
@@ -179,5 +223,6 @@ void guest_main(void) {
     self_overwriting(3);
     return_into_new_code(0);
     return_into_new_code(3);
+    by_handlers();
     check_finish("code_changes");
 }

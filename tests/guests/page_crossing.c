@@ -118,26 +118,6 @@ static void code_up_to_border(void) {
     stage_map(CODE2, page, USER_PAGE);
 }
 
-/* An operand across the end of the linear address space is beyond its segment's limit, whatever
- * is mapped at its two ends. */
-static void across_four_gib(void) {
-    uint32_t top = 0u - PAGE_SIZE;
-    stage_map(top, page_take(), USER_PAGE);
-    stage_map(0, 0, USER_PAGE);
-    *word_at(top + PAGE_SIZE - 4) = 0x12345678;
-    for (unsigned i = 0; i < sizeof accesses / sizeof accesses[0]; i++) {
-        const struct access *a = &accesses[i];
-        struct machine m = stage_at(3, CODE, a->code, (uint32_t)(a->end - a->code));
-        m.ebx = 0u - a->size / 2;
-        guest_run(&m);
-        check_trap_unless_tcg("four-gib", &m, VECTOR_GP, 0, CODE + 1);
-        if (!check_under_tcg())
-            check("four-gib.up-to-the-end", 0x12345678, *word_at(top + PAGE_SIZE - 4));
-    }
-    stage_map(top, 0, 0);
-    stage_map(0, 0, KERNEL_PAGE);
-}
-
 void guest_main(void) {
     stage_start();
     data_faults();
@@ -146,7 +126,6 @@ void guest_main(void) {
         code_across(long_move, SNIPPET_SIZE(long_move), back, 0x12345678);
     code_across(prefixed, SNIPPET_SIZE(prefixed), 9, 7);
     code_up_to_border();
-    across_four_gib();
     struct machine m = STAGE_RUN(3, prefixed);
     check_trap("length-15", &m, VECTOR_DONE, 0, CODE + SNIPPET_SIZE(prefixed));
     m = STAGE_RUN(3, too_long);

@@ -2,7 +2,7 @@
  * instruction, through whichever window its site reaches memory, and with both operands there. */
 #include "tests/guests/stage.h"
 
-enum { UNCLAIMED = 0x7f000000, PAGES = 4, CODE_COPY = CODE2 + 0x100 };
+enum { UNCLAIMED = 0x7f000000, PAGES = 4, CODE_COPY = CODE2 + 0x100, FRESH_CODE = CODE2 + 0x400 };
 
 SNIPPET(load, "mov (%esi), %eax" DONE);
 SNIPPET(store, "mov %eax, (%edi)" DONE);
@@ -68,12 +68,36 @@ static void onto_code(unsigned ring) {
     check("onto-code", 0xffffffff, *word_at(CODE_COPY));
 }
 
+/* A segment register is loaded from nothing: #GP, whose handler finds nothing there, too. No code has
+ * run at FRESH_CODE before: both sites reach memory through the same window. */
+SNIPPET(load_selector, "mov (%esi), %es" DONE);
+static uint32_t seen_by_handler;
+static bool on_protection(struct trap_frame *frame) {
+    *word_at(frame->esi) = 0x5a5a5a5a;
+    seen_by_handler = *word_at(frame->esi);
+    return false;
+}
+
+static void fault_on_the_way(unsigned ring) {
+    trap_set_handler(VECTOR_GP, on_protection);
+    for (unsigned i = 0; i < 4; i++) { /* the way to the handler is known by then */
+        struct machine m = stage_at(ring, FRESH_CODE, load_selector, SNIPPET_SIZE(load_selector));
+        m.esi = PROBE;
+        seen_by_handler = 0;
+        guest_run(&m);
+        check_trap("selector-of-ones", &m, VECTOR_GP, 0xfffc, FRESH_CODE);
+        check("nothing-in-its-handler", 0xffffffff, seen_by_handler);
+    }
+    trap_set_handler(VECTOR_GP, NULL);
+}
+
 static void try_all(uint32_t physical, uint32_t flags, unsigned ring) {
     for (uint32_t i = 0; i < PAGES; i++)
         stage_map(PROBE + i * PAGE_SIZE, physical + i * PAGE_SIZE, flags);
     /* Sites that have met a user page, and then one of the supervisor's. */
     simple_accesses(ring);
     two_operands(ring);
+    fault_on_the_way(ring);
     onto_code(ring);
 }
 

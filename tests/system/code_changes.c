@@ -47,6 +47,17 @@ SNIPPET(deep_return, "call 1f; inc %eax; inc %eax; jmp 3f; 1: call 2f; ret; 2: m
 SNIPPET(to_undefined, "movw $0x0b0f, 1f - to_undefined(%ebp); 1: nop; nop" DONE);
 SNIPPET(to_breakpoint, "movb $0xcc, 1f - to_breakpoint(%ebp); 1: nop; nop" DONE);
 SNIPPET(prefix_before, "movb $0x66, 1f - prefix_before(%ebp); 1: .byte 0x90; inc %eax" DONE);
+/* Instructions that simulators carry out outside of their translated code. What they write beside the
+ * code that runs next has run before, or is jumped over. */
+SNIPPET(by_arpl, "mov $2, %ecx; arpl %cx, 1f - by_arpl(%ebp); 1: inc %eax; nop" DONE);
+SNIPPET(by_enter, "mov %esp, %edx; lea 1f + 8 - by_enter(%ebp), %esp; lea 3f + 4 - by_enter(%ebp), %ebp; "
+                  "enter $0, $2; 1: nop; nop; .byte 0xeb, 4; .long 0; mov %edx, %esp; jmp 2f; "
+                  "3: .byte 0x40, 0x40, 0xeb, 4; 2:" DONE);
+SNIPPET(by_fnsave, "fldt 2f - by_fnsave(%ebp); jmp 3f; 2: .byte 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x90, "
+                   "0xeb, 0x48; .skip 22; 3: fnsave 1f - 28 - by_fnsave(%ebp); 1: .skip 8, 0x90; "
+                   ".byte 0xeb, 0x48; .skip 72; nop" DONE);
+SNIPPET(by_fxsave, "movups 2f - by_fxsave(%ebp), %xmm0; jmp 3f; 2: .skip 14, 0x40; .byte 0xeb, 0x70; .skip 128; "
+                   "3: fxsave (%ebp); 1: .skip 14, 0x90; .byte 0xeb, 0x70; .skip 112; nop" DONE);
 
 static const struct way {
     const char *name;
@@ -76,7 +87,11 @@ static const struct way {
     WAY(deep_return),
     WAY(to_undefined),
     WAY(to_breakpoint),
-    WAY(prefix_before)};
+    WAY(prefix_before),
+    WAY(by_arpl),
+    WAY(by_enter),
+    WAY(by_fnsave),
+    WAY(by_fxsave)};
 
 static void record_state(const char *name, const struct machine *m, uint32_t start) {
     line_begin(name);

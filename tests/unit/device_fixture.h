@@ -13,6 +13,7 @@
 #include "runtime/bus.h"
 
 #define MS UINT64_C(1000000)
+#define TRACE_ROOM 64u /* records */
 #define SECOND UINT64_C(1000000000)
 
 struct fixture {
@@ -41,7 +42,8 @@ static inline void fixture_setup(struct fixture *f) {
     *f = (struct fixture){0};
     ck_assert_int_eq(arena_create(&f->arena, 1 << 20), 0);
     f->trace.notify_fd = -1;
-    ring_init(&f->trace.ring, arena_alloc(&f->arena, 4096, 64), 4096);
+    trace_init(&f->trace, arena_alloc(&f->arena, TRACE_ROOM * sizeof(struct trace_record), 64),
+               TRACE_ROOM);
     bus_init(&f->bus, &f->arena, &f->trace, &f->counters);
     timers_init(&f->timers);
 }

@@ -57,7 +57,7 @@ static inline void fixture_set_up(void) {
     memset(&fix, 0, sizeof fix);
     ck_assert_int_eq(ram_create(&fix.ram, GUEST_RAM), 0);
     ck_assert_int_eq(ram_allocate(&fix.ram, 0, GUEST_RAM), 0);
-    ck_assert_int_eq(shadow_init(S, &fix.ram, &fix.counters), 0);
+    ck_assert_int_eq(shadow_init(S, &fix.ram, &fix.counters, NULL), 0);
     S->dropped = on_dropped;
     fix.paging = (struct paging){
         .cr0 = CR0_PE | CR0_PG | CR0_WP, .cr3 = DIRECTORY, .cr4 = CR4_PSE | CR4_PGE};

@@ -184,6 +184,69 @@ START_TEST(what_decodes_has_a_row_or_a_reason) {
 }
 END_TEST
 
+static bool is_offset_or_push(const struct insn *in) {
+    return in->row->emit == e_jcc || in->row->emit == e_jmp_rel || in->row->emit == e_call_rel ||
+           in->row->emit == e_push_imm;
+}
+
+static void compare_decoded(const struct insn *plain, const struct insn *full) {
+    const ZydisDecodedInstruction *a = &plain->z, *b = &full->z;
+    const ZydisInstructionAttributes form = ZYDIS_ATTRIB_HAS_MODRM | ZYDIS_ATTRIB_HAS_SIB;
+    const size_t from = __builtin_offsetof(struct insn, kinds);
+    ck_assert_mem_eq((const char *)plain + from, (const char *)full + from, sizeof *plain - from);
+    ck_assert_uint_eq(a->length, b->length);
+    ck_assert_uint_eq(a->opcode, b->opcode);
+    ck_assert_uint_eq(a->opcode_map, b->opcode_map);
+    ck_assert_uint_eq(a->encoding, b->encoding);
+    ck_assert_uint_eq(a->address_width, b->address_width);
+    ck_assert_uint_eq(a->attributes & form, b->attributes & form);
+    ck_assert_uint_eq(a->raw.disp.size, b->raw.disp.size);
+    if (b->raw.disp.size)
+        ck_assert_int_eq(a->raw.disp.value, b->raw.disp.value);
+    if (b->attributes & ZYDIS_ATTRIB_HAS_MODRM)
+        ck_assert_mem_eq(&a->raw.modrm, &b->raw.modrm, sizeof a->raw.modrm);
+    if (b->attributes & ZYDIS_ATTRIB_HAS_SIB)
+        ck_assert_mem_eq(&a->raw.sib, &b->raw.sib, sizeof a->raw.sib);
+    if (is_offset_or_push(full))
+        ck_assert_int_eq((int32_t)a->raw.imm[0].value.s, (int32_t)b->raw.imm[0].value.s);
+}
+
+static unsigned decoded_by_zydis;
+static void count_zydis(void *opaque) { (void)opaque, decoded_by_zydis++; }
+
+/* Every opcode with every ModRM, three SIB bytes, and prefixes. */
+START_TEST(plain_decoding_agrees_with_zydis) {
+    static const uint8_t prefixes[][3] = {{0}, {0x66}, {0x64}, {0x66, 0x65}, {0x2e, 0x66}, {0x66, 0x66},
+                                          {0x26, 0x36}, {0x66, 0x3e, 0x66}, {0xf3}, {0xf0}, {0x67}};
+    static const uint8_t sibs[] = {0x24, 0x9d, 0x45};
+    unsigned plain_ones = 0;
+    for (unsigned key = 0; key < 11u * 2 * 256 * 256 * 3; key++) {
+        unsigned modrm = key & 255, opcode = key >> 8 & 255, map = key >> 16 & 1, rest = key >> 17;
+        uint8_t bytes[32], *p = bytes;
+        memset(bytes, 0x81, sizeof bytes); /* negative displacements and immediates */
+        for (const uint8_t *q = prefixes[rest % 11]; q < prefixes[rest % 11] + 3 && *q; q++)
+            *p++ = *q;
+        if (map)
+            *p++ = 0x0f;
+        *p++ = (uint8_t)opcode, *p++ = (uint8_t)modrm, *p = sibs[rest / 11];
+        struct translate_request req = {.bytes = bytes, .len = sizeof bytes, .page_bytes = sizeof bytes,
+                                        .eip = 0x1000, .foreign = count_zydis};
+        struct insn plain, full;
+        decoded_by_zydis = 0;
+        int got = insn_decode(&req, 0, &plain);
+        if (decoded_by_zydis)
+            continue;
+        req.thorough = true;
+        ck_assert_int_eq(got, insn_decode(&req, 0, &full));
+        ck_assert_uint_eq(decoded_by_zydis, 1);
+        plain_ones++;
+        if (!got)
+            compare_decoded(&plain, &full);
+    }
+    ck_assert_uint_gt(plain_ones, 100000);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("instruction table");
     TCase *tcase = tcase_create("table");
@@ -192,6 +255,7 @@ int main(void) {
     tcase_add_test(tcase, rows_are_well_formed);
     tcase_add_test(tcase, operand_notation_is_read);
     tcase_add_test(tcase, what_decodes_has_a_row_or_a_reason);
+    tcase_add_test(tcase, plain_decoding_agrees_with_zydis);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -18,6 +18,7 @@ struct insn_case {
     uint8_t data[DATA_BYTES];
     uint32_t mode;
     uint8_t hint;
+    bool wraps; /* it has met an address beside its window */
     bool no_links, attention, cold;
     uint32_t branches; /* that need not end the block */
     uint32_t target;   /* the data address that the memory operand was steered to */
@@ -282,6 +283,7 @@ static inline void rnd_mode(struct insn_case *c) {
     if (chance(10))
         c->mode |= general[rnd() % 6];
 rest:
+    c->wraps = false;
     c->hint = (uint8_t)(rnd() % 3 | (rnd() % 3) << 2);
     c->no_links = chance(30);
     c->attention = chance(20);

@@ -39,6 +39,11 @@ static inline uint8_t hint_of(void *opaque, uint32_t eip) {
     return ((const struct insn_case *)opaque)->hint;
 }
 
+static inline uint8_t user_hint_of(void *opaque, uint32_t eip) {
+    (void)eip;
+    return ((const struct insn_case *)opaque)->wraps ? HINT_WRAPS : 0;
+}
+
 static inline void translate(struct insn_case *c) {
     struct translate_request req = {
         .bytes = c->bytes,
@@ -53,7 +58,7 @@ static inline void translate(struct insn_case *c) {
         .max_branches = c->branches,
         .cold = c->cold ? dual.emitted + COLD_AT : NULL,
         .cold_room = EMITTED_BYTES - COLD_AT,
-        .hint = (c->mode & MODE_CPL) == 3 ? NULL : hint_of,
+        .hint = (c->mode & MODE_CPL) == 3 ? user_hint_of : hint_of,
         .opaque = c,
     };
     ck_assert_int_eq(translate_block(&req, dual.emitted, COLD_AT, &dual.out), TRANSLATE_OK);
@@ -207,6 +212,12 @@ static inline void run_case(struct insn_case *c) {
     memcpy(dual.window.data, c->data, DATA_BYTES);
     dual.v.cpu.attention = c->attention;
     int reason = run_translated(&c->in, c->mode, &translated);
+    if (dual.missed && (c->mode & MODE_CPL) == 3 && !c->wraps) { /* as the run loop does it */
+        c->wraps = true;
+        translate(c);
+        memcpy(dual.window.data, c->data, DATA_BYTES);
+        reason = run_translated(&c->in, c->mode, &translated);
+    }
     if (!comparable(c, reason))
         return;
     memcpy(dual.native.data, c->data, DATA_BYTES);

@@ -122,6 +122,8 @@ static struct {
     struct translation out; /* of the fragment in it */
     bool in_native;
     struct outcome *faulted;
+    uint64_t gs_base; /* of translated code */
+    bool missed;      /* the last fault was beside the window */
     unsigned callout; /* the last one that was not answered */
     uint32_t callout_arg;
 } dual;
@@ -198,6 +200,7 @@ static inline void translated_fault(greg_t *regs, struct outcome *o) {
     cpu->gpr[ESP] += pending;
     cpu->flags = (uint32_t)regs[REG_EFL];
     cpu->eip = CODE_AT - dual.code_base + insn->guest;
+    dual.missed = o->trap == 14 && (uint64_t)regs[REG_CR2] - dual.gs_base >= WINDOW_SIZE;
     o->cr2 = (uint32_t)((uint64_t)regs[REG_CR2] & UINT32_MAX); /* bases are multiples of 4 GiB */
     regs[REG_RAX] = LEAVE_FAULT;
     regs[REG_R15] = (greg_t)(uintptr_t)cpu;
@@ -424,6 +427,8 @@ static inline int run_translated(const struct outcome *in, uint32_t mode, struct
     memcpy(out->vector, in->vector, VECTOR_BYTES);
     uint64_t base = (mode & MODE_CPL) == 3 ? cpu->user_window : cpu->super_window;
     __asm__ volatile("wrgsbase %0" : : "r"(base));
+    dual.gs_base = base;
+    dual.missed = false;
     dual.faulted = out;
     int reason = translated_enter(cpu, dual.emitted, out->vector);
     dual.faulted = NULL;
