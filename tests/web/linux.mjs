@@ -3,19 +3,16 @@ import { startMachine, startBrowser, openPage, run, check, until, number, grows,
 
 const [kernel, initrd] = process.env.RING3_LINUX.split(":");
 const browser = await startBrowser();
-const machine = await startMachine(["--kernel", kernel, "--initrd", initrd, "--append", "console=ttyS0 panic=-1", "--memory", "256M"]);
+const machine = await startMachine(["--kernel", kernel, "--initrd", initrd, "--append", "console=ttyS0 panic=-1", "--memory", "256M", "-S"]);
 let page;
 
-async function it_reaches_the_shell() {
-  page = await openPage(browser, machine.url);
-  await until("the shell", () => page.textContent("#screen"), (text) => text.includes("/ # "));
-}
-
 async function numbers_change_while_it_boots() {
-  await page.fill("#input", "reboot -f");
-  await page.press("#input", "Enter");
-  await until("the second boot", () => page.textContent("#chip-note"), (note) => note.includes("boot 2"));
-  for (const id of ["callouts", "translations", "hidden", "flushes", "interrupts"]) await grows(page, `#total-${id}`);
+  page = await openPage(browser, machine.url);
+  await until("a machine that waits", () => page.textContent("#chip"), (text) => text === "Paused");
+  await page.click("#resume");
+  for (const id of ["callouts", "hidden", "true", "translations", "flushes", "interrupts"])
+    await until(`${id} of the boot`, () => number(page, `#total-${id}`), (n) => n > 0);
+  await grows(page, "#total-callouts");
   await until("the map", () => colours(page, "#map"), (n) => n > 3);
 }
 
@@ -25,8 +22,8 @@ async function names_are_the_kernels() {
 }
 
 async function the_guest_works() {
-  await until("its shell", () => page.textContent("#screen"), (text) => text.split("starts again")[1]?.includes("/ # "));
-  await page.fill("#input", "uname -m; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; ls /");
+  await until("its shell", () => page.textContent("#screen"), (text) => text.includes("/ # "));
+  await page.fill("#input", "uname -m; i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; ls /");
   await page.press("#input", "Enter");
   await until("its answer", () => page.textContent("#screen"), (text) => /\ni[56]86/.test(text));
   await until("true faults", () => number(page, "#total-true"), (n) => n > 50);
@@ -52,7 +49,7 @@ async function it_ends() {
   check("it powered off", (await machine.exited) === 0);
 }
 
-await run([it_reaches_the_shell, numbers_change_while_it_boots, names_are_the_kernels, the_guest_works, the_picture, it_ends], async () => {
+await run([numbers_change_while_it_boots, names_are_the_kernels, the_guest_works, the_picture, it_ends], async () => {
   machine.child.kill();
   await browser.close();
 });
