@@ -52,7 +52,7 @@ static const char usage[] =
     "  --plugin FILE.so[,key=value...]\n"
     "                         load a plugin (docs/plugins.md)\n"
     "  --gdb [ADDRESS:]PORT   serve a debugger there (loopback without an address); -s is --gdb 1234\n"
-    "  -S                     stop before the first instruction and wait for the debugger\n"
+    "  -S                     stop before the first instruction and wait for the debugger or page\n"
     "  --web [ADDR:]PORT      serve a page that shows the machine at work (port 0: any)\n"
     "  --symbols FILE         names of guest addresses: ELF, System.map, kallsyms or bzImage\n"
     "                         (default: the kernel's own)\n"

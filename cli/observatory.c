@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "cli/report.h"
 #include "runtime/engine_view.h"
@@ -98,6 +99,11 @@ static void act(struct observatory *observatory, int kind, const uint8_t *bytes,
     }
 }
 
+static void forget_sources(struct observatory *observatory) {
+    sources_remove(observatory->sources, &observatory->messages);
+    sources_remove(observatory->sources, &observatory->samples);
+}
+
 /* One message a turn: a process that was taken over must not keep the monitor busy for ever. */
 static void serve(struct source *source, short revents) {
     struct observatory *observatory = source->opaque;
@@ -109,8 +115,12 @@ static void serve(struct source *source, short revents) {
         act(observatory, kind, bytes, len);
     if (kind >= 0)
         return;
-    observatory_stop(observatory, "");
-    report_line("the observatory's process has ended unexpectedly; the guest goes on without it");
+    forget_sources(observatory);
+    int status = web_stop(&observatory->process, "");
+    web_close(&observatory->listener); /* or peers would wait for ever */
+    report_line(
+        "the observatory's process has ended unexpectedly (%s); the guest goes on without it",
+        WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "by itself");
 }
 
 static void show(void *opaque, const uint8_t *bytes, size_t len) {
@@ -143,8 +153,7 @@ void observatory_start(struct observatory *observatory, struct sources *sources,
 void observatory_stop(struct observatory *observatory, const char *how) {
     if (!observatory->process.pid)
         return;
-    sources_remove(observatory->sources, &observatory->messages);
-    sources_remove(observatory->sources, &observatory->samples);
+    forget_sources(observatory);
     web_stop(&observatory->process, how);
 }
 

@@ -476,8 +476,8 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
         return 0;
     if (check_accel(options, error) || options_check_trace(options, error))
         return -1;
-    if (options->start_stopped && !options->gdb)
-        return error_set(error, "-S: nobody could start the guest: give --gdb or -s, too");
+    if (options->start_stopped && !options->gdb && !options->web)
+        return error_set(error, "-S: nobody could start the guest: give --gdb, -s or --web, too");
     return options->command == COMMAND_DEMO || options->command == COMMAND_TRACE
                ? 0
                : check_guest(options, error);

@@ -65,7 +65,7 @@ void web_console(struct web_process *web, const uint8_t *bytes, size_t len);
 /* Takes one message: returns its kind with its bytes in `to`, 0 when there is none, -1 when the
  * process is gone. */
 int web_receive(struct web_process *web, uint8_t to[WEB_MESSAGE_MAX], size_t *len);
-/* The machine has ended; so does the web process, soon. */
-void web_stop(struct web_process *web, const char *how);
+/* The machine has ended; so does the web process, soon. Returns its wait status. */
+int web_stop(struct web_process *web, const char *how);
 
 #endif

@@ -18,7 +18,7 @@
 
 /* Splits "[ADDR:]PORT", "[v6]:PORT" and "[v6]" into its parts; a part that is not there is "". */
 static bool split(const char *text, char host[HOST_MAX], const char **port) {
-    const char *end = *text == '[' ? strchr(text, ']') : strrchr(text, ':');
+    const char *end = strchr(text, *text == '[' ? ']' : ':'); /* only IPv6 has more colons */
     host[0] = 0;
     if (*text == '[') {
         if (!end || (end[1] && end[1] != ':'))

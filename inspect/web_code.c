@@ -8,6 +8,7 @@
 
 #define INSN_MAX 15
 #define LINES_AT_EIP 12u
+#define NAME_REACH 0x10000u /* farther behind a symbol it says nothing */
 
 int web_code_open(struct web_server *server) {
     if (cs_open(CS_ARCH_X86, CS_MODE_32, &server->guest32) ||
@@ -56,8 +57,13 @@ static size_t fetch(const struct web_server *server, gva_t gva, uint8_t *to, siz
 }
 
 json_t *web_name(const struct web_server *server, gva_t linear) {
-    char name[160];
-    json_t *text = json_string(symbols_format(server->symbols, linear, name, sizeof name));
+    char name[160] = "";
+    struct symbol symbol;
+    uint32_t offset;
+    if (server->symbols && symbols_at(server->symbols, linear, &symbol, &offset) &&
+        offset < NAME_REACH)
+        symbols_format(server->symbols, linear, name, sizeof name);
+    json_t *text = json_string(name);
     return text ? text : json_string(""); /* a name that is not UTF-8 */
 }
 

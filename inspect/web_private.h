@@ -42,8 +42,12 @@ struct web_server {
     struct web_births births;
     struct web_stream *streams; /* a list */
     unsigned stream_count;
-    bool watched;            /* as the monitor was told */
-    struct symbols *symbols; /* or NULL */
+    bool watched;                    /* as the monitor was told */
+    struct symbols *_Atomic symbols; /* NULL: none, or none yet */
+    struct web_symbol_file { /* read before the sandbox closes, unpacked by a thread of its own */
+        uint8_t *bytes;
+        size_t size;
+    } symbol_file;
     bool ended;
     char how[64]; /* it ended */
 };
@@ -64,6 +68,10 @@ static inline const struct ram *web_ram(const struct web_server *server) {
 /* web_process.c */
 uint32_t web_now_ms(const struct web_server *server); /* of the machine */
 bool web_send(const struct web_process *to, enum web_message kind, const void *bytes, size_t len);
+
+/* web_symbols.c: a kernel takes a second to unpack, in which the page is to be served. */
+void web_symbols_read(struct web_server *server);
+void web_symbols_start(struct web_server *server);
 
 /* web_sandbox.c. 0, or a negative errno. */
 int web_sandbox_enter(void);

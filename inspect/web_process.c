@@ -86,15 +86,15 @@ static int set_up(struct web_server *server) {
         return -errno;
     if (getppid() != server->monitor.pid)
         return -ESRCH;
-    struct error error;
     int status = give_up_rights(server);
-    json_object_seed(0);         /* while /dev/urandom can be opened */
-    if (server->subject.symbols) /* a kernel may well have none */
-        server->symbols = symbols_load(server->subject.symbols, &error);
+    json_object_seed(0); /* while /dev/urandom can be opened */
+    web_symbols_read(server);
     if (!status)
         status = web_code_open(server);
     if (!status)
         status = web_server_start(server);
+    if (!status)
+        web_symbols_start(server);
     return status ? status : web_sandbox_enter();
 }
 
@@ -195,22 +195,25 @@ void web_console(struct web_process *web, const uint8_t *bytes, size_t len) {
 }
 
 /* Waits for its end, but not for ever: it may have been taken over. */
-static void reap(pid_t pid) {
+static int reap(pid_t pid) {
     const struct timespec pause = {.tv_nsec = 5000000};
     uint64_t deadline = monotonic_ms() + 2 * FAREWELL_MS;
-    while (!waitpid(pid, NULL, WNOHANG)) {
+    int status = 0;
+    while (!waitpid(pid, &status, WNOHANG)) {
         if (monotonic_ms() > deadline)
             kill(pid, SIGKILL);
         nanosleep(&pause, NULL);
     }
+    return status;
 }
 
-void web_stop(struct web_process *web, const char *how) {
+int web_stop(struct web_process *web, const char *how) {
     if (!web->pid)
-        return;
+        return 0;
     assert(web->pid > 1); /* kill() of 0 or -1 would reach others */
     web_send(web, WEB_END, how, strlen(how));
     close(web->channel);
-    reap(web->pid);
+    int status = reap(web->pid);
     *web = (struct web_process){.channel = -1};
+    return status;
 }

@@ -8,17 +8,42 @@
 
 #ifndef RING3_SANITIZED
 static const int plain_calls[] = {
-    SCMP_SYS(accept4),         SCMP_SYS(accept),       SCMP_SYS(read),
-    SCMP_SYS(write),           SCMP_SYS(writev),       SCMP_SYS(recvfrom),
-    SCMP_SYS(sendto),          SCMP_SYS(sendmsg),      SCMP_SYS(shutdown),
-    SCMP_SYS(close),           SCMP_SYS(select),       SCMP_SYS(pselect6),
-    SCMP_SYS(setsockopt),      SCMP_SYS(getsockopt),   SCMP_SYS(getsockname),
-    SCMP_SYS(getpeername),     SCMP_SYS(fcntl),        SCMP_SYS(munmap),
-    SCMP_SYS(mremap),          SCMP_SYS(madvise),      SCMP_SYS(brk),
-    SCMP_SYS(futex),           SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(clock_gettime),   SCMP_SYS(getpid),       SCMP_SYS(gettid),
-    SCMP_SYS(getrandom),       SCMP_SYS(exit_group),   SCMP_SYS(exit),
-    SCMP_SYS(restart_syscall), SCMP_SYS(fstat),        SCMP_SYS(newfstatat),
+    SCMP_SYS(accept4),
+    SCMP_SYS(accept),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(writev),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(sendto),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(shutdown),
+    SCMP_SYS(close),
+    SCMP_SYS(select),
+    SCMP_SYS(pselect6),
+    SCMP_SYS(setsockopt),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(getsockname),
+    SCMP_SYS(getpeername),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(futex),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(exit),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(rseq),
+    SCMP_SYS(set_robust_list), /* qsort, and a thread's start */
 };
 
 static int add_rules(scmp_filter_ctx filter) {
@@ -37,7 +62,10 @@ int web_sandbox_enter(void) {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!filter)
         return -ENOMEM;
-    int rc = add_rules(filter);
+    int rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC,
+                              1); /* for the thread that reads symbols, too */
+    if (!rc)
+        rc = add_rules(filter);
     if (!rc)
         rc = seccomp_load(filter);
     seccomp_release(filter);

@@ -10,7 +10,7 @@ function line(parts, address) {
   const space = text.indexOf(" ");
   const op = space < 0 ? text : text.slice(0, space);
   return el("div", { className: "line" }, el("span", { className: "addr" }, address(at)), " ", el("span", { className: "op" }, op),
-    space < 0 ? "" : text.slice(space), el("span", { className: "hex" }, code));
+    space < 0 ? "" : text.slice(space), el("span", { className: "hex", title: code }, code.length > 16 ? `${code.slice(0, 14)}…` : code));
 }
 
 function guestCell(pair) {

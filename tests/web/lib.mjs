@@ -83,9 +83,10 @@ export const screenshot = (page, name, options = {}) =>
 export async function run(tests, clean) {
   let status = 0;
   for (const test of tests) {
+    const start = Date.now();
     try {
       await test();
-      console.log(`ok ${test.name}`);
+      console.log(`ok ${test.name} (${((Date.now() - start) / 1000).toFixed(1)} s)`);
     } catch (error) {
       console.log(`FAIL ${test.name}: ${error.message}`);
       status = 1;
