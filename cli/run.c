@@ -132,6 +132,7 @@ static _Noreturn void vcpu_process(struct session *session, struct machine *mach
     engine.poll = poll_devices;
     engine.poll_opaque = machine->pc;
     engine.rows = session->rows;
+    engine.perf_map = session->options->trace.perf_map;
     if (session->options->inject) {
         engine.inject.raise = pc_inject;
         engine.inject.opaque = machine->pc;

@@ -34,6 +34,7 @@ struct engine_options {
     unsigned no_reuse;          /* N: the Nth translation used is thrown away then; with no_chain */
     bool evict_always;          /* every flush evicts every user window and clears the supervisor's */
     uint8_t *rows;              /* translate_request's, in memory that the monitor shares; or NULL */
+    bool perf_map;              /* the cache's mapping is of a kind that the host's perf has names for */
     struct injection inject;
     bool sandbox;               /* call sandbox_enter(sandbox_rules) once set up */
     void (*poll)(void *opaque); /* called by the run loop when told to pay attention */

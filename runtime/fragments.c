@@ -34,14 +34,7 @@ static void empty(struct engine *e) {
     e->cold_used = e->cold_start;
 }
 
-int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
-    struct engine *e = v->engine;
-    uint64_t pages = ram_page_count(v->ram);
-    if (!cache_bytes)
-        cache_bytes = CACHE_DEFAULT;
-    if (cache_bytes < CACHE_MINIMUM)
-        cache_bytes = CACHE_MINIMUM;
-    e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
+static int map_cache(struct engine *e) {
     int fd = memfd_create("ring3-cache", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, e->cache_size))
         return -errno;
@@ -52,6 +45,35 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
         return -errno;
     e->cache_exec = exec;
     e->cache_write = write;
+    return 0;
+}
+
+/* The host's perf asks its map of names about anonymous memory only: one that is shared, in two places
+ * (mremap(2) of nothing leaves the old one). */
+static int map_anonymous_cache(struct engine *e) {
+    void *write = mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (write == MAP_FAILED)
+        return -errno;
+    void *exec = mremap(write, 0, e->cache_size, MREMAP_MAYMOVE);
+    if (exec == MAP_FAILED || mprotect(exec, e->cache_size, PROT_READ | PROT_EXEC))
+        return -errno;
+    e->cache_exec = exec;
+    e->cache_write = write;
+    return 0;
+}
+
+int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
+    struct engine *e = v->engine;
+    uint64_t pages = ram_page_count(v->ram);
+    if (!cache_bytes)
+        cache_bytes = CACHE_DEFAULT;
+    if (cache_bytes < CACHE_MINIMUM)
+        cache_bytes = CACHE_MINIMUM;
+    e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
+    int status = v->engine->options.perf_map ? map_anonymous_cache(e) : map_cache(e);
+    if (status)
+        return status;
     e->fragment_max = FRAGMENTS_MAX;
     e->map_max = MAPS_MAX;
     e->exit_max = EXITS_MAX;

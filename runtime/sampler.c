@@ -77,8 +77,15 @@ static unsigned walk_frames(const struct vcpu *v, uint32_t ebp, uint32_t *frames
     return count;
 }
 
-static bool in_stubs(uintptr_t pc) {
-    return pc >= (uintptr_t)engine_enter && pc < (uintptr_t)stubs_end;
+/* The way to a callout and back belongs to it; other stubs to the run loop. */
+static uint32_t stub_activity(const struct vcpu *v, const greg_t *regs) {
+    uintptr_t pc = (uintptr_t)regs[REG_RIP];
+    uint32_t id = (uint32_t)regs[REG_R9];
+    if (pc >= (uintptr_t)stub_callout && pc < (uintptr_t)stub_callout_back && id < CALLOUT_COUNT)
+        return SAMPLER_CALLOUT(id);
+    if (pc >= (uintptr_t)stub_callout_back && pc < (uintptr_t)stub_return)
+        return v->sampler->activity;
+    return SAMPLE_dispatch;
 }
 
 static bool on_handler_stack(const struct engine *e, uintptr_t rsp) {
@@ -100,8 +107,10 @@ static void note_fragment(struct sample *sample, struct vcpu *v, const greg_t *r
     sample->eip = v->cpu.seg[SEG_CS].base + eip;
 }
 
-static void note_c_code(struct sample *sample, const struct vcpu *v) {
-    uint32_t activity = v->sampler->activity;
+static void note_our_code(struct sample *sample, const struct vcpu *v, const greg_t *regs) {
+    uintptr_t pc = (uintptr_t)regs[REG_RIP];
+    bool stub = pc >= (uintptr_t)engine_enter && pc < (uintptr_t)stubs_end;
+    uint32_t activity = stub ? stub_activity(v, regs) : v->sampler->activity;
     sample->kind = (uint8_t)activity;
     sample->callout = (uint8_t)(activity >> 8);
     sample->eip = v->cpu.seg[SEG_CS].base + v->cpu.eip;
@@ -133,9 +142,7 @@ static void note(struct sample *sample, struct vcpu *v, const greg_t *regs) {
         note_fragment(sample, v, regs, pc);
         ebp = (uint32_t)regs[REG_RBP];
     } else {
-        note_c_code(sample, v);
-        if (in_stubs(pc) && sample->kind != SAMPLE_callout)
-            sample->kind = SAMPLE_dispatch;
+        note_our_code(sample, v, regs);
     }
     if (fault)
         sample->kind = SAMPLE_hidden_fault;
