@@ -285,9 +285,37 @@ static int set_file(const char **file, const char *option, const char *value, st
     return 0;
 }
 
+/* Traces and profiles. */
+static int apply_watching(struct options *options, int option, const char *value,
+                          struct error *error) {
+    switch (option) {
+    case OPTION_LOG:
+        return options_parse_log(options, value, error);
+    case OPTION_LOG_FILE:
+        return set_file(&options->trace.log_path, "log-file", value, error);
+    case OPTION_LOG_FORMAT:
+        return options_parse_log_format(options, value, error);
+    case OPTION_LOG_FILTER:
+        return options_add_filter(options, value, error);
+    case OPTION_TRACE:
+        return set_file(&options->trace.perfetto_path, "trace", value, error);
+    case OPTION_FLIGHT_RECORDER:
+        return options_parse_flight_recorder(options, value, error);
+    case OPTION_PERF_MAP:
+        options->trace.perf_map = true;
+        return 0;
+    case OPTION_PROFILE:
+        return options_add_profile(options, value, error);
+    default:
+        return options_parse_rate(options, value, error);
+    }
+}
+
 static int apply_option(struct options *options, int option, const char *value,
                         struct error *error) {
     bool demo = options->command == COMMAND_DEMO;
+    if (option >= OPTION_LOG && option <= OPTION_RATE)
+        return apply_watching(options, option, value, error);
     switch (option) {
     case OPTION_KERNEL:
         return demo ? error_set(error, "--kernel: `ring3 demo` brings its own")
@@ -314,25 +342,6 @@ static int apply_option(struct options *options, int option, const char *value,
         return parse_output(&options->serial, "serial", "stdio", error);
     case OPTION_STATS:
         return parse_stats(options, value, error);
-    case OPTION_LOG:
-        return options_parse_log(options, value, error);
-    case OPTION_LOG_FILE:
-        return set_file(&options->trace.log_path, "log-file", value, error);
-    case OPTION_LOG_FORMAT:
-        return options_parse_log_format(options, value, error);
-    case OPTION_LOG_FILTER:
-        return options_add_filter(options, value, error);
-    case OPTION_TRACE:
-        return set_file(&options->trace.perfetto_path, "trace", value, error);
-    case OPTION_FLIGHT_RECORDER:
-        return options_parse_flight_recorder(options, value, error);
-    case OPTION_PERF_MAP:
-        options->trace.perf_map = true;
-        return 0;
-    case OPTION_PROFILE:
-        return options_add_profile(options, value, error);
-    case OPTION_RATE:
-        return options_parse_rate(options, value, error);
     case OPTION_ACCEL:
         return parse_accel(options, value, error);
     case OPTION_CALLOUT:

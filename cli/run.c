@@ -160,6 +160,7 @@ static _Noreturn void vcpu_process(struct session *session, struct machine *mach
     engine.poll_opaque = machine;
     engine.rows = session->rows;
     engine.tables = observatory_tables(&session->observatory);
+    engine.perf_map = session->options->trace.perf_map;
     if (session->options->inject) {
         engine.inject.raise = engine.inject.nmi ? raise_nmi : pc_inject;
         engine.inject.opaque = engine.inject.nmi ? (void *)machine : machine->pc;

@@ -236,6 +236,7 @@ struct engine {
 int engine_enter(struct cpu *cpu, const void *code);
 void engine_leave_saved(void);
 void stub_callout(void);
+void stub_callout_back(void); /* where its C code returns to */
 void stub_chain(void);
 void stub_miss(void);
 void stub_contended(void);

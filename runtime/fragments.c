@@ -40,13 +40,19 @@ static int map_cache(struct engine *e) {
     return 0;
 }
 
-/* The same in shared tables: mremap of no bytes makes a second mapping of shared memory. */
-static int map_cache_in(struct engine *e, struct arena *tables) {
-    e->cache_write = arena_reserve(tables, e->cache_size);
-    void *exec = mremap(e->cache_write, 0, e->cache_size, MREMAP_MAYMOVE);
+/* In anonymous shared memory, of `tables` if there are some: mremap of no bytes makes a second mapping of it
+ * and leaves the old one. */
+static int map_anonymous_cache(struct engine *e, struct arena *tables) {
+    void *write = tables ? arena_reserve(tables, e->cache_size)
+                         : mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE,
+                                MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (write == MAP_FAILED)
+        return -errno;
+    void *exec = mremap(write, 0, e->cache_size, MREMAP_MAYMOVE);
     if (exec == MAP_FAILED || mprotect(exec, e->cache_size, PROT_READ | PROT_EXEC))
         return -errno;
     e->cache_exec = exec;
+    e->cache_write = write;
     return 0;
 }
 
@@ -59,7 +65,9 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
     if (cache_bytes < CACHE_MINIMUM)
         cache_bytes = CACHE_MINIMUM;
     e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
-    int status = tables ? map_cache_in(e, tables) : map_cache(e);
+    /* The host's perf asks its map of names about anonymous memory only. */
+    bool anonymous = tables || e->options.perf_map;
+    int status = anonymous ? map_anonymous_cache(e, tables) : map_cache(e);
     if (status)
         return status;
     e->fragment_max = FRAGMENTS_MAX;
