@@ -261,27 +261,35 @@ void shadow_record_exec(struct shadow *s, struct window *w, const struct paging 
     record_page(s, w, r, page, walk, SHADOW_EXEC);
 }
 
-struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh) {
+/* Taken from the front, so that few are in use: one that nobody has, or whose address space is gone, so that it
+ * is empty; else the least recently used one. Not the last one used: eviction as a test shall change windows. */
+static struct window *free_window(struct shadow *s) {
     struct window *pick = NULL;
-    *fresh = false;
     for (unsigned i = 1; i < WINDOW_COUNT; i++) {
         struct window *w = &s->windows[i];
-        if (w->used && w->cr3 == cr3) {
-            w->last_use = ++s->use_clock;
+        if (!w->used || (!w->active_count && w->last_use != s->use_clock))
             return w;
-        }
-        if (!pick || !w->used || (pick->used && w->last_use < pick->last_use))
-            if (!pick || pick->used)
-                pick = w;
+        if (!pick || w->last_use < pick->last_use)
+            pick = w;
     }
-    if (pick->used) {
-        shadow_clear_window(s, pick);
-        s->counters->windows_evicted++;
-    }
-    pick->used = true;
-    pick->cr3 = cr3;
-    pick->last_use = ++s->use_clock;
-    s->counters->windows_new++;
-    *fresh = true;
     return pick;
+}
+
+struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh) {
+    uint16_t *hint = &s->window_hints[(cr3 >> 5 ^ cr3 >> 12) % WINDOW_HINTS];
+    struct window *w = &s->windows[*hint];
+    for (unsigned i = 1; !(w->used && w->cr3 == cr3) && i < WINDOW_COUNT; i++)
+        w = &s->windows[i];
+    *fresh = !w->used || w->cr3 != cr3;
+    if (*fresh) {
+        w = free_window(s);
+        s->counters->windows_evicted += w->active_count != 0;
+        shadow_clear_window(s, w);
+        w->used = true;
+        w->cr3 = cr3;
+        s->counters->windows_new++;
+    }
+    *hint = (uint16_t)w->number;
+    w->last_use = ++s->use_clock;
+    return w;
 }

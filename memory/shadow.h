@@ -25,8 +25,9 @@
 #define WINDOW_STRIDE (16ull << 30)
 #define WINDOW_GUARD (4ull << 30)
 #define WINDOW_SIZE (4ull << 30)
-#define WINDOW_COUNT 33u
+#define WINDOW_COUNT 257u
 #define WINDOW_SUPERVISOR 0u
+#define WINDOW_HINTS 1024u
 
 /* Mappings we allow ourselves; the kernel's limit is 65,530 for the process. */
 #define SHADOW_VMA_LIMIT 48000u
@@ -64,9 +65,9 @@ struct window {
     uint32_t cr3;       /* key of a user window */
     uint64_t last_use;
     uint32_t vmas;      /* upper bound of host mappings */
+    uint16_t active_count;
     struct shadow_region *regions[2048];
     uint16_t active[2048]; /* indexes of the regions present, dense */
-    uint16_t active_count;
 };
 
 struct shadow_node {
@@ -85,6 +86,7 @@ struct shadow {
     uint8_t *page_code;      /* 1: the page holds translated code and is mapped read-only */
     struct shadow_region *region_pool, *region_free;
     uint32_t region_next, region_max;
+    uint16_t window_hints[WINDOW_HINTS]; /* by CR3: which window was it? */
     uint64_t use_clock;
     uint32_t vmas;      /* upper bound, of all windows */
     uint32_t vma_limit; /* lowered when the host refuses a mapping before it is reached */

@@ -82,7 +82,7 @@ struct fragment {
 #define HINT_SLOTS 16384u
 #define SITE_SLOTS 1024u
 #define CHURN_SLOTS 256u
-#define JUMP_CACHES 64u
+#define JUMP_CACHES 256u
 #define CODE_PART (PAGE_SIZE / 64u)
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
@@ -155,6 +155,7 @@ struct engine {
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
     struct jump_cache jump_caches[JUMP_CACHES];
+    unsigned jump_cache_count; /* those behind were never used */
     uint8_t *jump_tables; /* what their slots point into */
     uint32_t jump_generation; /* of the last name given */
     struct jump_victim victims[VICTIMS + VICTIM_WAYS];

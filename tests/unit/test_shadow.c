@@ -224,16 +224,32 @@ START_TEST(least_recently_used_window_is_evicted) {
     guest_map(A, 5, DIRTY);
     fill_ok(fix.user, A, false);
     for (uint32_t i = 1; i < WINDOW_COUNT - 1; i++)
-        shadow_user_window(S, 0x100000 + i * PAGE_SIZE, &fresh);
+        fill_ok(shadow_user_window(S, 0x100000 + i * PAGE_SIZE, &fresh), A, false);
     ck_assert_ptr_eq(shadow_user_window(S, DIRECTORY, &fresh), fix.user);
     ck_assert(!fresh);
     ck_assert_int_eq(host_rights(fix.user, A), 2);
     for (uint32_t i = 0; i < WINDOW_COUNT - 2; i++)
-        shadow_user_window(S, 0x200000 + i * PAGE_SIZE, &fresh);
+        fill_ok(shadow_user_window(S, 0x400000 + i * PAGE_SIZE, &fresh), A, false);
     ck_assert_int_eq(host_rights(fix.user, A), 2); /* the others went first */
-    ck_assert_ptr_eq(shadow_user_window(S, 0x300000, &fresh), fix.user);
+    ck_assert_ptr_eq(shadow_user_window(S, 0x600000, &fresh), fix.user);
     ck_assert(fresh);
     ck_assert_int_eq(host_rights(fix.user, A), 0);
+}
+END_TEST
+
+START_TEST(empty_window_goes_to_the_next_address_space) {
+    bool fresh;
+    guest_map(A, 5, DIRTY);
+    fill_ok(fix.user, A, false);
+    struct window *gone = shadow_user_window(S, 0x100000, &fresh);
+    ck_assert(fresh);
+    ck_assert_ptr_eq(shadow_user_window(S, 0x100000, &fresh), gone);
+    ck_assert(!fresh);
+    struct window *other = shadow_user_window(S, 0x101000, &fresh);
+    ck_assert_ptr_ne(other, gone);
+    ck_assert_ptr_ne(other, fix.user);
+    ck_assert_ptr_eq(shadow_user_window(S, 0x102000, &fresh), gone);
+    ck_assert(fresh);
 }
 END_TEST
 
@@ -267,6 +283,7 @@ int main(void) {
     tcase_add_test(tcase, directory_with_the_same_content_drops_nothing);
     tcase_add_test(tcase, page_with_translated_code_is_reported_when_it_goes);
     tcase_add_test(tcase, least_recently_used_window_is_evicted);
+    tcase_add_test(tcase, empty_window_goes_to_the_next_address_space);
     tcase_add_test(tcase, host_address_belongs_to_its_window_guards_included);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
