@@ -74,6 +74,7 @@ struct fragment {
     uint32_t hash_next, page_next, page2_next;
     uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
     uint32_t exits;    /* its own, in the pool */
+    uint16_t table; /* the jump cache that leads to it: its place and 1, TABLE_MANY, or 0: none does */
     uint8_t exit_count;
     bool dead;
 };
@@ -83,6 +84,7 @@ struct fragment {
 #define SITE_SLOTS 1024u
 #define CHURN_SLOTS 256u
 #define JUMP_CACHES 256u
+#define TABLE_MANY UINT16_MAX
 #define CODE_PART (PAGE_SIZE / 64u)
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */

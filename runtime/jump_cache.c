@@ -66,12 +66,16 @@ static void put(uint64_t *slots, uint64_t *slot, uint64_t to) {
     *slot = to;
 }
 
+static unsigned table_of(const struct engine *e, const uint64_t *slots) {
+    return (unsigned)((uint64_t)((const uint8_t *)slots - e->jump_tables) / TABLE_BYTES);
+}
+
 static uint64_t *name_of(uint64_t *slots) { return slots + JUMP_CACHE_NAME_OFFSET / 8; }
 
 /* Names are in the upper half of a key. They come round after millions of tables were emptied: then every
  * victim goes. */
 static void rename_table(struct engine *e, uint64_t *slots) {
-    uint64_t table = (uint64_t)((uint8_t *)slots - e->jump_tables) / TABLE_BYTES;
+    uint64_t table = table_of(e, slots);
     e->jump_generation = (e->jump_generation + 1) % (UINT32_MAX / JUMP_CACHES);
     if (e->jump_generation == 0)
         memset(e->victims, 0, sizeof e->victims);
@@ -196,6 +200,8 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     struct jump_cache *jc = cache_of(v->engine, slots);
     jc->empty = false;
     jc->dropped = 0;
+    uint16_t table = (uint16_t)(table_of(v->engine, slots) + 1);
+    f->table = f->table && f->table != table ? TABLE_MANY : table;
     const struct fixed_entry *fixed = fixed_place(v->engine, f->eip);
     if (fixed && fixed->used)
         put(slots, fixed_slots(slots) + fixed->slot, (uint64_t)(uintptr_t)(v->engine->cache_exec + f->code));
@@ -238,6 +244,12 @@ static void forget_in(struct engine *e, uint64_t *slots, const struct fragment *
 }
 
 void jump_caches_forget(struct engine *e, const struct fragment *f) {
+    if (!f->table)
+        return;
+    if (f->table != TABLE_MANY) {
+        forget_in(e, (uint64_t *)(void *)(e->jump_tables + (f->table - 1) * TABLE_BYTES), f);
+        return;
+    }
     for (unsigned i = 0; i < e->jump_cache_count; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
         if (jc->used && !jc->empty && code_space_equal(&jc->space, &f->space))
