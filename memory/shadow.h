@@ -146,6 +146,9 @@ void shadow_entry_record(struct shadow_region *r, unsigned page, uint64_t pte, u
                          uint8_t flags);
 void shadow_drop_pages(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
                        unsigned count);
+/* Takes the right to write from pages that are mapped with it; false: the host refused, nothing is changed. */
+bool shadow_protect_pages(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
+                          unsigned count);
 bool shadow_map_run(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
                     unsigned count, bool writable);
 gpa_t shadow_pde_gpa(const struct shadow *s, const struct paging *paging, gva_t gva);

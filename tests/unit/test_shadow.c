@@ -141,6 +141,24 @@ START_TEST(changed_entry_below_an_equal_directory_is_dropped) {
 }
 END_TEST
 
+START_TEST(entry_that_loses_the_right_to_write_stays_mapped) {
+    guest_map(A, 5, DIRTY);
+    fill_ok(fix.user, A, true);
+    ck_assert_int_eq(host_rights(fix.user, A), 2);
+    put32(pte_at(A), get32(pte_at(A)) & ~(uint32_t)PTE_W);
+    flush(fix.user, false);
+    ck_assert_int_eq(host_rights(fix.user, A), 1);
+    ck_assert_uint_eq(fix.counters.entries_dropped, 0);
+    put32(pte_at(A), get32(pte_at(A)) | PTE_W); /* which is another matter: it is met by a fault */
+    flush(fix.user, false);
+    ck_assert_int_eq(host_rights(fix.user, A), 0);
+    fill_ok(fix.user, A, true);
+    put32(pte_at(A), get32(pte_at(A)) & ~(uint32_t)(PTE_W | PTE_D));
+    flush(fix.user, false);
+    ck_assert_int_eq(host_rights(fix.user, A), 0);
+}
+END_TEST
+
 /* The values are remembered entry by entry: filling a neighbour must not refresh this one's. */
 START_TEST(entry_changed_beside_a_refilled_one_is_dropped) {
     S->no_prefault = _i == 1;
@@ -277,6 +295,7 @@ int main(void) {
     tcase_add_test(tcase, translated_page_is_write_protected_in_every_window);
     tcase_add_test(tcase, protected_page_does_not_join_a_writable_run);
     tcase_add_test(tcase, changed_entry_below_an_equal_directory_is_dropped);
+    tcase_add_test(tcase, entry_that_loses_the_right_to_write_stays_mapped);
     tcase_add_loop_test(tcase, entry_changed_beside_a_refilled_one_is_dropped, 0, 2);
     tcase_add_test(tcase, global_entry_survives_an_address_space_load_only);
     tcase_add_test(tcase, invlpg_drops_one_page);
