@@ -28,6 +28,7 @@
 #define WINDOW_COUNT 257u
 #define WINDOW_SUPERVISOR 0u
 #define WINDOW_HINTS 1024u
+#define WINDOWS_KEPT 32u /* so many user windows are taken before those of others that are gone */
 
 /* Mappings we allow ourselves; the kernel's limit is 65,530 for the process. */
 #define SHADOW_VMA_LIMIT 48000u

@@ -255,19 +255,26 @@ START_TEST(least_recently_used_window_is_evicted) {
 }
 END_TEST
 
-START_TEST(empty_window_goes_to_the_next_address_space) {
+START_TEST(window_of_a_gone_address_space_is_given_away) {
     bool fresh;
     guest_map(A, 5, DIRTY);
     fill_ok(fix.user, A, false);
-    struct window *gone = shadow_user_window(S, 0x100000, &fresh);
+    struct window *gone = shadow_user_window(S, 0x100000, &fresh), *last = NULL;
     ck_assert(fresh);
     ck_assert_ptr_eq(shadow_user_window(S, 0x100000, &fresh), gone);
     ck_assert(!fresh);
-    struct window *other = shadow_user_window(S, 0x101000, &fresh);
-    ck_assert_ptr_ne(other, gone);
-    ck_assert_ptr_ne(other, fix.user);
-    ck_assert_ptr_eq(shadow_user_window(S, 0x102000, &fresh), gone);
+    for (uint32_t i = 1; i < WINDOWS_KEPT - 1; i++) {
+        last = shadow_user_window(S, 0x100000 + i * PAGE_SIZE, &fresh);
+        fill_ok(last, A, false);
+    }
+    ck_assert_uint_eq(last->number, WINDOWS_KEPT);
+    ck_assert_ptr_eq(shadow_user_window(S, 0x200000, &fresh), gone); /* it is empty */
+    fill_ok(gone, A, false);
+    ck_assert_uint_gt(shadow_user_window(S, 0x201000, &fresh)->number, WINDOWS_KEPT);
+    put32(pde_at(A), 0); /* all have the same directory here */
+    ck_assert_ptr_eq(shadow_user_window(S, 0x202000, &fresh), fix.user);
     ck_assert(fresh);
+    ck_assert_int_eq(host_rights(fix.user, A), 0);
 }
 END_TEST
 
@@ -302,7 +309,7 @@ int main(void) {
     tcase_add_test(tcase, directory_with_the_same_content_drops_nothing);
     tcase_add_test(tcase, page_with_translated_code_is_reported_when_it_goes);
     tcase_add_test(tcase, least_recently_used_window_is_evicted);
-    tcase_add_test(tcase, empty_window_goes_to_the_next_address_space);
+    tcase_add_test(tcase, window_of_a_gone_address_space_is_given_away);
     tcase_add_test(tcase, host_address_belongs_to_its_window_guards_included);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
