@@ -76,6 +76,7 @@ struct fragment {
     uint32_t hash_next, page_next, page2_next;
     uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
     uint32_t exits;    /* its own, in the pool */
+    uint16_t table; /* the jump cache that leads to it: its place and 1, TABLE_MANY, or 0: none does */
     uint8_t exit_count;
     bool dead;
     bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
@@ -89,7 +90,8 @@ struct fragment {
 #define HINT_SLOTS 16384u
 #define SITE_SLOTS 1024u
 #define CHURN_SLOTS 256u
-#define JUMP_CACHES 64u
+#define JUMP_CACHES 256u
+#define TABLE_MANY UINT16_MAX
 #define CODE_PART (PAGE_SIZE / 64u)
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
@@ -163,6 +165,7 @@ struct engine {
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
     struct jump_cache jump_caches[JUMP_CACHES];
+    unsigned jump_cache_count; /* those behind were never used */
     uint8_t *jump_tables; /* what their slots point into */
     uint32_t jump_generation; /* of the last name given */
     struct jump_victim victims[VICTIMS + VICTIM_WAYS];
