@@ -28,6 +28,7 @@ struct machine {
     struct byte_ring serial_in, serial_out, debug_out;
     struct channel serial, debug; /* of the two that go out */
     struct inspection inspection;
+    volatile bool nmi_pressed;    /* by the monitor: an NMI is asked for */
 };
 
 struct machine_options {

@@ -41,6 +41,7 @@ enum {
 
 static const char escape_help[] = "\nCtrl-A h  this help\n"
                                   "Ctrl-A x  quit: stop the guest at once\n"
+                                  "Ctrl-A n  raise an NMI\n"
                                   "Ctrl-A Ctrl-A  send Ctrl-A to the guest\n";
 
 int monitor_block_signals(sigset_t *old) {
@@ -100,6 +101,15 @@ static void serve_signals(struct monitor *monitor) {
     }
 }
 
+static void press_nmi(struct monitor *monitor) {
+    if (!monitor->nmi_button) {
+        fputs("\nno NMI with --accel kvm\n", stderr);
+        return;
+    }
+    *monitor->nmi_button = true;
+    call_attention(monitor);
+}
+
 /* One byte of a terminal: does it go to the guest? */
 static bool typed(struct monitor *monitor, uint8_t byte) {
     if (!monitor->escaped) {
@@ -109,6 +119,8 @@ static bool typed(struct monitor *monitor, uint8_t byte) {
     monitor->escaped = false;
     if (byte == 'x' || byte == 'X')
         request_stop(monitor);
+    else if (byte == 'n' || byte == 'N')
+        press_nmi(monitor);
     else if (byte == 'h' || byte == '?')
         fputs(escape_help, stderr);
     return byte == CTRL_A;
@@ -195,7 +207,7 @@ static unsigned wait_for_something(struct monitor *monitor, struct pollfd polls[
         [POLL_TRACE] = {monitor->vcpu->trace->notify_fd, POLLIN, 0},
         [POLL_SERIAL_OUT] = {outlet_poll_fd(&monitor->serial), POLLOUT, 0},
         [POLL_DEBUG_OUT] = {outlet_poll_fd(&monitor->debug), POLLOUT, 0},
-        [POLL_INSPECTION] = {monitor->target->inspection->event_fd, POLLIN, 0},
+        [POLL_INSPECTION] = {monitor->target->event_fd, POLLIN, 0},
     };
     memcpy(polls, wanted, sizeof wanted);
     unsigned count = sources_prepare(monitor->sources, polls + POLL_SOURCES);

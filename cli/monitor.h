@@ -26,6 +26,7 @@ struct monitor {
     int input_fd;      /* -1: none, or it has ended */
     bool input_is_tty; /* Ctrl-A is looked for, and what the guest has no room for is dropped */
     struct byte_ring *input_ring;
+    volatile bool *nmi_button; /* NULL: there is none */
     struct outlet serial, debug;
     struct sources *sources; /* of others, for whom the loop waits as well */
     struct target *target;   /* attached to the machine */

@@ -199,9 +199,11 @@ static int parse_debug_value(struct options *options, const char *word, struct e
         engine->no_chain = true; /* every exit comes back to the run loop */
         return 0;
     }
-    if (!strncmp(word, "inject=", 7)) {
+    bool nmi = !strncmp(word, "inject-nmi=", 11);
+    if (nmi || !strncmp(word, "inject=", 7)) {
         options->inject = true;
-        if (parse_range(word + 7, &engine->inject))
+        engine->inject.nmi = nmi;
+        if (parse_range(strchr(word, '=') + 1, &engine->inject))
             return 0;
         return error_set(error, "--debug '%s': not two linear addresses, as in c0100000-c010007f",
                          word);
@@ -232,6 +234,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         {"evict-always", &engine->evict_always, true},
         {"no-prefault", &engine->no_prefault, true},
         {"past-windows", &engine->past_windows, true},
+        {"progress", &engine->progress, true},
         {"no-sandbox", &engine->sandbox, false},
     };
     char word[sizeof options->rows_path];
@@ -251,7 +254,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         error,
         "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
         "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
-        "rows=FILE no-sandbox)",
+        "inject-nmi=START-END progress rows=FILE no-sandbox)",
         word);
 }
 
@@ -411,7 +414,7 @@ static int check_accel(const struct options *options, struct error *error) {
     if (options->web)
         return error_set(error, "--web '%s': only with --accel bt", options->web);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
-        engine->no_prefault || engine->evict_always || engine->cache_bytes || options->inject)
+        engine->no_prefault || engine->evict_always || engine->cache_bytes || engine->progress || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");
     return 0;
 }

@@ -24,13 +24,10 @@
 #include "cli/rows.h"
 #include "cli/stats.h"
 #include "cli/terminal.h"
+#include "cli/watching.h"
 #include "inspect/gdb.h"
-#include "inspect/profile.h"
-#include "inspect/trace_filter.h"
 #include "kvm/kvm.h"
 #include "runtime/sandbox.h"
-
-#define PROFILE_INTERVAL_MS 50
 
 /* What lasts over the boots of one command. */
 struct session {
@@ -44,10 +41,7 @@ struct session {
     int signal_fd;
     sigset_t old_mask;
     struct stats stats;
-    struct trace_options trace_options;
-    struct trace_output *trace; /* NULL: none */
-    struct profile *profile;    /* NULL: none */
-    struct source profile_source;
+    struct watching watching;
     bool reboot;   /* the last machine asked to be started again */
     int signal;    /* the signal that ended the session, or 0 */
     struct sources sources;
@@ -66,37 +60,6 @@ static int prepare_callouts(struct session *session, struct error *error) {
     return 0;
 }
 
-/* For names in traces and profiles: NULL where the kernel has none. False: the file that was named has
- * none, which `error` says. */
-static bool get_symbols(struct session *session, struct symbols **symbols, struct error *error) {
-    *symbols = names_symbols(&session->names, error);
-    return *symbols || !session->names.file;
-}
-
-static int prepare_profile(struct session *session, struct error *error) {
-    const struct options *options = session->options;
-    struct symbols *symbols;
-    if (!options->profile_count)
-        return 0;
-    if (!get_symbols(session, &symbols, error))
-        return -1;
-    session->profile = profile_create(options->sample_rate, symbols);
-    return session->profile ? 0 : error_set(error, "no memory for a profile");
-}
-
-/* The profile's files. False: one could not be written, which was said. */
-static bool write_profile(const struct session *session) {
-    const struct options *options = session->options;
-    struct error error;
-    bool done = true;
-    for (unsigned i = 0; session->profile && i < options->profile_count; i++)
-        if (profile_write(session->profile, options->profiles[i], &error)) {
-            report_line("%s", error.text);
-            done = false;
-        }
-    return done;
-}
-
 /* The descriptor that an output goes to, -1: none. */
 static int open_output(const struct output *output, const char *option, int *fd,
                        struct error *error) {
@@ -109,24 +72,6 @@ static int open_output(const struct output *output, const char *option, int *fd,
         return 0;
     *fd = open(output->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     return *fd < 0 ? error_set(error, "--%s '%s': %s", option, output->path, strerror(errno)) : 0;
-}
-
-/* Names and filters, then the files. */
-static int prepare_trace(struct session *session, struct error *error) {
-    const struct options *options = session->options;
-    struct trace_options *trace = &session->trace_options;
-    *trace = options->trace;
-    if (!trace->channels && !trace->perfetto_path && !trace->perf_map &&
-        trace->format != TRACE_FORMAT_PERFETTO)
-        return 0;
-    struct symbols *symbols;
-    if (!get_symbols(session, &symbols, error))
-        return -1;
-    for (unsigned i = 0; i < trace->filter_count; i++)
-        if (trace_filter_parse(&trace->filters[i], options->filters[i], symbols, error))
-            return -1;
-    session->trace = trace_output_open(trace, symbols, error);
-    return session->trace ? 0 : -1;
 }
 
 static int prepare_outputs(struct session *session, struct error *error) {
@@ -166,7 +111,21 @@ static struct sandbox_rules sandbox_rules_for(const struct machine *machine, pid
     };
 }
 
-static void poll_devices(void *opaque) { pc_poll(opaque); }
+/* Port 70h gates all sources of NMIs. */
+static void raise_nmi(void *opaque) {
+    struct machine *machine = opaque;
+    if (!pc_nmi_masked(machine->pc))
+        vcpu_raise_nmi(&machine->vcpu);
+}
+
+static void poll_devices(void *opaque) {
+    struct machine *machine = opaque;
+    pc_poll(machine->pc);
+    if (machine->nmi_pressed)
+        raise_nmi(machine);
+    machine->nmi_pressed = false;
+}
+
 
 static void fail_in_child(struct vcpu *v, const char *what, int error_number) {
     if (v->exit != EXIT_NONE)
@@ -187,12 +146,12 @@ static _Noreturn void vcpu_process(struct session *session, struct machine *mach
     struct engine_options engine = session->options->engine;
     engine.sandbox_rules = &rules;
     engine.poll = poll_devices;
-    engine.poll_opaque = machine->pc;
+    engine.poll_opaque = machine;
     engine.rows = session->rows;
     engine.tables = observatory_tables(&session->observatory);
     if (session->options->inject) {
-        engine.inject.raise = pc_inject;
-        engine.inject.opaque = machine->pc;
+        engine.inject.raise = engine.inject.nmi ? raise_nmi : pc_inject;
+        engine.inject.opaque = engine.inject.nmi ? (void *)machine : machine->pc;
     }
     rc = session->engine(v, &engine);
     if (rc)
@@ -270,47 +229,17 @@ static const char *exit_name(const struct vcpu *v, bool died) {
     return died ? "death of the vCPU process" : names[v->exit];
 }
 
-static void drain_profile(struct source *source, short revents) {
-    (void)revents;
-    profile_drain(source->opaque);
-    source->deadline = sources_now() + PROFILE_INTERVAL_MS;
-}
-
-/* Traces and profiles are taken while the vCPU process runs. */
-static void start_watching(struct session *session, pid_t pid) {
-    if (session->trace)
-        trace_output_started(session->trace, pid);
-    if (!session->profile)
-        return;
-    session->profile_source = (struct source){.fd = -1,
-                                              .deadline = sources_now() + PROFILE_INTERVAL_MS,
-                                              .serve = drain_profile,
-                                              .opaque = session->profile};
-    int rc = sources_add(&session->sources, &session->profile_source);
-    assert(!rc);
-    (void)rc;
-}
-
-/* What a process that died has left is there as well. */
-static void stop_watching(struct session *session) {
-    if (session->trace)
-        trace_output_detach(session->trace);
-    if (!session->profile)
-        return;
-    sources_remove(&session->sources, &session->profile_source);
-    profile_detach(session->profile);
-}
-
 /* Watches a vCPU process to its end. Returns the exit status. */
 static int watch(struct session *session, struct machine *machine, pid_t pid) {
     struct monitor monitor = {
         .vcpu_pid = pid,
         .vcpu = &machine->vcpu,
-        .trace = session->trace,
+        .trace = session->watching.trace,
         .signal_fd = session->signal_fd,
         .input_fd = session->has_input ? STDIN_FILENO : -1,
         .input_is_tty = session->input_is_tty,
         .input_ring = &machine->serial_in,
+        .nmi_button = session->options->accel == ACCEL_BT ? &machine->nmi_pressed : NULL,
         .serial = {.channel = &machine->serial, .fd = session->serial_fd, .name = "serial output"},
         .debug = {.channel = &machine->debug, .fd = session->debug_fd, .name = "debug console"},
         .sources = &session->sources,
@@ -318,11 +247,11 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
     };
     uint64_t start = clock_now(&machine->clock);
     target_started(&session->target, pid);
-    start_watching(session, pid);
+    watching_start(&session->watching, pid);
     observatory_start(&session->observatory, &session->sources, &session->target, &monitor.serial);
     monitor_run(&monitor);
     target_detach(&session->target);
-    stop_watching(session);
+    watching_stop(&session->watching);
     const struct vcpu *v = &machine->vcpu;
     bool died = !WIFEXITED(monitor.wait_status) || WEXITSTATUS(monitor.wait_status) ||
                 v->exit == EXIT_NONE || v->exit > EXIT_QUIT;
@@ -344,11 +273,8 @@ static int run_once(struct session *session) {
     struct machine_options wanted = {
         .memory = options->memory,
         .firmware = options->firmware != NULL,
-        .trace_channels = session->trace ? trace_output_channels(session->trace) : 0,
-        .trace_records = options->trace.records ? options->trace.records : TRACE_RECORDS_DEFAULT,
-        .flight_recorder = options->trace.flight_recorder,
-        .sample_rate = options->sample_rate,
     };
+    watching_want(&session->watching, &wanted);
     struct machine *machine = machine_create(&wanted, &error);
     if (!machine) {
         report_line("%s", error.text);
@@ -367,10 +293,7 @@ static int run_once(struct session *session) {
             machine->vcpu.user_callouts = &session->user_callouts;
         if (*options->rows_path)
             session->rows = rows_create(&machine->arena);
-        if (session->trace)
-            trace_output_attach(session->trace, &machine->vcpu);
-        if (session->profile)
-            profile_attach(session->profile, &machine->vcpu);
+        watching_attach(&session->watching, machine);
         target_attach(&session->target, &machine->vcpu);
         fflush(NULL);
         pid = fork();
@@ -452,14 +375,15 @@ int run_machine(const struct options *options, engine_fn engine) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
     } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
-               prepare_trace(&session, &error) || prepare_profile(&session, &error) ||
+               watching_prepare(&session.watching, options, &session.names, &session.sources,
+                                &error) ||
                prepare_inspection(&session, &error) ||
                observatory_open(&session.observatory, options, &error)) {
         report_line("%s", error.text);
     } else {
         status = run_boots(&session);
         gdb_close(session.gdb, status);
-        if (!write_profile(&session))
+        if (!watching_finish(&session.watching))
             status = STATUS_HOST_FAILURE;
         if (session.stats.boots)
             stats_print(&session.stats, options->stats);
@@ -473,10 +397,7 @@ int run_machine(const struct options *options, engine_fn engine) {
         close(session.debug_fd);
     observatory_close(&session.observatory);
     user_callouts_release(&session.user_callouts);
-    if (session.trace && !trace_output_close(session.trace))
-        status = STATUS_HOST_FAILURE;
-    if (session.profile)
-        profile_free(session.profile);
+    watching_release(&session.watching);
     names_release(&session.names);
     return status;
 }

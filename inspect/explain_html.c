@@ -94,7 +94,19 @@ static void put_insn(FILE *out, const struct explained_fragment *f, unsigned ind
     fputs("</td></tr>\n", out);
 }
 
-static void put_fragment(FILE *out, const struct explained_fragment *f,
+/* A link where the page has the fragment. */
+static void put_exit(FILE *out, const struct explanation *e, const struct explained_exit *exit) {
+    bool here = false;
+    for (unsigned i = 0; i < e->count; i++)
+        here |= e->fragments[i].linear == exit->linear;
+    if (here)
+        fprintf(out, "<a href=\"#f%08x\"><code>%08x</code></a> ", exit->linear, exit->linear);
+    else
+        fprintf(out, "<code>%08x</code> ", exit->linear);
+    put(out, exit->name);
+}
+
+static void put_fragment(FILE *out, const struct explanation *e, const struct explained_fragment *f,
                          const struct explain_view *view) {
     char name[96], text[16];
     fprintf(out, "<h2 id=\"f%08x\"><code>%08x</code> ", f->linear, f->linear);
@@ -105,9 +117,8 @@ static void put_fragment(FILE *out, const struct explained_fragment *f,
             f->insn_count, f->guest_len, f->code_len, f->cold_len,
             explain_expansion(f->guest_len, f->code_len, text));
     for (unsigned i = 0; i < f->exit_count; i++) {
-        fprintf(out, "%s<a href=\"#f%08x\"><code>%08x</code></a> ", i ? ", " : "; leads to ",
-                f->exits[i].linear, f->exits[i].linear);
-        put(out, f->exits[i].name);
+        fputs(i ? ", " : "; leads to ", out);
+        put_exit(out, e, &f->exits[i]);
     }
     fputs("</p>\n<div class=\"scroll\"><table><thead><tr><th>address</th><th>guest</th><th>what "
           "became of it</th>"
@@ -150,6 +161,6 @@ void explain_print_html(FILE *out, const struct explanation *e, const struct exp
             explain_expansion(e->guest_bytes, e->hot_bytes, text));
     put_legend(out, e);
     for (unsigned i = 0; i < e->count; i++)
-        put_fragment(out, &e->fragments[i], view);
+        put_fragment(out, e, &e->fragments[i], view);
     fputs("</body></html>\n", out);
 }

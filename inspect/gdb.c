@@ -29,9 +29,9 @@ struct gdb {
     void (*say)(const char *line);
     struct target_listener listener;
     struct source door, peer; /* the peer's descriptor is -1: nobody is attached */
-    bool settling; /* a debugger is attached and the machine does not stand yet */
-    bool cleaning; /* one has gone and its breakpoints are still set */
-    bool greeted;  /* the peer has sent something of the protocol */
+    bool settling;            /* a debugger is attached and the machine does not stand yet */
+    bool cleaning;            /* one has gone and its breakpoints are still set */
+    bool greeted;             /* the peer has sent something of the protocol */
     struct gdb_session session;
 };
 
@@ -85,7 +85,9 @@ static void after_work(struct gdb *gdb) {
 }
 
 /* Browsers can be made to send anything to a local port, but not to begin with these. */
-static bool is_greeting(uint8_t byte) { return byte == '+' || byte == '-' || byte == '$' || byte == 3; }
+static bool is_greeting(uint8_t byte) {
+    return byte == '+' || byte == '-' || byte == '$' || byte == 3;
+}
 
 static void serve_peer(struct source *source, short revents) {
     struct gdb *gdb = source->opaque;
@@ -207,8 +209,8 @@ struct gdb *gdb_open(const char *place, struct target *target, struct sources *s
     gdb->say = say;
     gdb->door = (struct source){.fd = fd, .events = POLLIN, .serve = serve_door, .opaque = gdb};
     gdb->peer = (struct source){.fd = -1, .serve = serve_peer, .opaque = gdb};
-    gdb->listener = (struct target_listener){
-        .stopped = on_stopped, .attached = on_attached, .opaque = gdb};
+    gdb->listener =
+        (struct target_listener){.stopped = on_stopped, .attached = on_attached, .opaque = gdb};
     if (sources_add(sources, &gdb->door) || target_listen(target, &gdb->listener)) {
         gdb_close(gdb, 0);
         error_set(error, "--gdb: too many inspect this machine");

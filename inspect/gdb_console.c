@@ -24,21 +24,26 @@ static void info(struct gdb_session *s, const char *words, struct gdb_reply *out
         return;
     }
     const struct cpu *cpu = &s->target->vcpu->cpu;
-    const char *mode = cpu->mode & MODE_REAL ? "real mode"
-                       : cpu->mode & MODE_VM86 ? "virtual-8086 mode" : "protected mode";
+    const char *mode = cpu->mode & MODE_REAL   ? "real mode"
+                       : cpu->mode & MODE_VM86 ? "virtual-8086 mode"
+                                               : "protected mode";
     const char *paging = !(cpu->paging.cr0 & CR0_PG) ? "no paging"
-                         : cpu->paging.cr4 & CR4_PAE ? "PAE paging" : "32-bit paging";
+                         : cpu->paging.cr4 & CR4_PAE ? "PAE paging"
+                                                     : "32-bit paging";
     gdb_reply_print(output, "%s, CPL %u, %u-bit code, %s%s\n", mode, cpu_cpl(cpu),
                     cpu->mode & MODE_CODE16 ? 16u : 32u, paging, cpu->halted ? ", in HLT" : "");
-    gdb_reply_print(output, "cs:eip %04x:%08x (linear %08x)  eflags %08x\n", cpu->seg[SEG_CS].selector,
-                    cpu->eip, cpu->seg[SEG_CS].base + cpu->eip, cpu_eflags(cpu));
+    gdb_reply_print(output, "cs:eip %04x:%08x (linear %08x)  eflags %08x\n",
+                    cpu->seg[SEG_CS].selector, cpu->eip, cpu->seg[SEG_CS].base + cpu->eip,
+                    cpu_eflags(cpu));
     gdb_reply_print(output, "cr0 %08x  cr2 %08x  cr3 %08x  cr4 %08x  efer %08x\n", cpu->paging.cr0,
                     cpu->cr2, cpu->paging.cr3, cpu->paging.cr4, cpu->paging.efer);
     gdb_reply_print(output, "gdt %08x+%04x  idt %08x+%04x  ldtr %04x  tr %04x\n", cpu->gdt.base,
-                    cpu->gdt.limit, cpu->idt.base, cpu->idt.limit, cpu->ldt.selector, cpu->tr.selector);
-    gdb_reply_print(output, "memory packets name %s addresses; %u of %u breakpoints, %u of %u watchpoints\n",
-                    s->physical ? "physical" : "linear", s->target->breakpoint_count,
-                    INSPECTION_BREAKPOINTS_MAX, s->target->watchpoint_count, INSPECTION_WATCHPOINTS_MAX);
+                    cpu->gdt.limit, cpu->idt.base, cpu->idt.limit, cpu->ldt.selector,
+                    cpu->tr.selector);
+    gdb_reply_print(
+        output, "memory packets name %s addresses; %u of %u breakpoints, %u of %u watchpoints\n",
+        s->physical ? "physical" : "linear", s->target->breakpoint_count,
+        INSPECTION_BREAKPOINTS_MAX, s->target->watchpoint_count, INSPECTION_WATCHPOINTS_MAX);
 }
 
 /* For `ring3 explain --gdb`: what a translation is made for. */
@@ -59,7 +64,8 @@ static void physical(struct gdb_session *s, const char *words, struct gdb_reply 
     else if (*words)
         gdb_reply_text(output, "physical: neither on nor off\n");
     if (!*words)
-        gdb_reply_print(output, "memory packets name %s addresses\n", s->physical ? "physical" : "linear");
+        gdb_reply_print(output, "memory packets name %s addresses\n",
+                        s->physical ? "physical" : "linear");
 }
 
 static void translate(struct gdb_session *s, const char *words, struct gdb_reply *output) {
@@ -69,7 +75,8 @@ static void translate(struct gdb_session *s, const char *words, struct gdb_reply
     if (!*words || *end || address > UINT32_MAX)
         gdb_reply_text(output, "translate: a linear address in hexadecimal is needed\n");
     else if (target_translate(s->target, (gva_t)address, &gpa))
-        gdb_reply_print(output, "linear %08llx is physical %09llx\n", address, (unsigned long long)gpa);
+        gdb_reply_print(output, "linear %08llx is physical %09llx\n", address,
+                        (unsigned long long)gpa);
     else
         gdb_reply_print(output, "linear %08llx is not mapped\n", address);
 }
@@ -111,7 +118,8 @@ static void help(struct gdb_session *s, const char *words, struct gdb_reply *out
         return;
     }
     for (unsigned i = 0; i < sizeof commands / sizeof *commands; i++)
-        gdb_reply_print(output, "%s%s: %s\n", commands[i].name, commands[i].words, commands[i].text);
+        gdb_reply_print(output, "%s%s: %s\n", commands[i].name, commands[i].words,
+                        commands[i].text);
 }
 
 void gdb_console(struct gdb_session *s, const char *line, struct gdb_reply *output) {

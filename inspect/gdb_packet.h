@@ -2,8 +2,8 @@
  * E.1 "Overview").
  *
  * $ contents # two hex digits, answered by + or -; 0x03 between packets interrupts. Contents have }
- * as escape. Everything else is dropped. The reader holds at most one packet; whoever feeds it takes
- * that before the next byte. */
+ * as escape. Everything else is dropped. The reader holds at most one packet; whoever feeds it
+ * takes that before the next byte. */
 #ifndef RING3_INSPECT_GDB_PACKET_H
 #define RING3_INSPECT_GDB_PACKET_H
 
@@ -14,9 +14,9 @@
 #define GDB_PACKET_MAX 16384u /* bytes of contents, both ways */
 
 enum gdb_event {
-    GDB_NOTHING,   /* more bytes are needed */
-    GDB_PACKET,    /* `bytes` has `size` of them, and a 0 behind */
-    GDB_DAMAGED,   /* a packet with a wrong checksum, or too long */
+    GDB_NOTHING, /* more bytes are needed */
+    GDB_PACKET,  /* `bytes` has `size` of them, and a 0 behind */
+    GDB_DAMAGED, /* a packet with a wrong checksum, or too long */
     GDB_INTERRUPT,
     GDB_RESEND, /* - */
 };
@@ -47,7 +47,8 @@ void gdb_reply_hex(struct gdb_reply *reply, const void *bytes, size_t size);
 /* Bytes as they are, escaped where the protocol needs it. */
 void gdb_reply_binary(struct gdb_reply *reply, const void *bytes, size_t size);
 
-/* The packet as it is sent: $ contents # sum. `to` has GDB_PACKET_MAX + 4 bytes; returns how many. */
+/* The packet as it is sent: $ contents # sum. `to` has GDB_PACKET_MAX + 4 bytes; returns how many.
+ */
 size_t gdb_frame(const struct gdb_reply *reply, char *to);
 
 /* Hexadecimal number at `*text`, which moves behind it. False: no digit, or more than 64 bits. */

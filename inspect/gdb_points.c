@@ -29,7 +29,8 @@ static int clear_in_target(struct target *target, const struct gdb_point *point)
 static struct gdb_point *find(struct gdb_session *s, const struct gdb_point *wanted) {
     for (unsigned i = 0; i < s->point_count; i++) {
         struct gdb_point *point = &s->points[i];
-        if (point->type == wanted->type && point->address == wanted->address && point->len == wanted->len)
+        if (point->type == wanted->type && point->address == wanted->address &&
+            point->len == wanted->len)
             return point;
     }
     return NULL;

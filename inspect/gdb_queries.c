@@ -6,9 +6,10 @@
 
 static void supported(struct gdb_session *s, const char *text) {
     s->tells_breaks = strstr(text, "swbreak+") && strstr(text, "hwbreak+");
-    gdb_reply_print(&s->reply,
-                    "PacketSize=%x;QStartNoAckMode+;qXfer:features:read+;vContSupported+;swbreak%c;hwbreak%c",
-                    GDB_PACKET_MAX, s->tells_breaks ? '+' : '-', s->tells_breaks ? '+' : '-');
+    gdb_reply_print(
+        &s->reply,
+        "PacketSize=%x;QStartNoAckMode+;qXfer:features:read+;vContSupported+;swbreak%c;hwbreak%c",
+        GDB_PACKET_MAX, s->tells_breaks ? '+' : '-', s->tells_breaks ? '+' : '-');
 }
 
 /* "target.xml:OFFSET,LENGTH" */
@@ -94,8 +95,8 @@ static void resume(struct gdb_session *s, const char *text) {
         char action = *text;
         const char *thread = text + strcspn(text, ":;");
         const char *end = text + strcspn(text, ";");
-        bool ours = *thread != ':' || !strncmp(thread + 1, "1", 1) || !strncmp(thread + 1, "-1", 2) ||
-                    !strncmp(thread + 1, "0", 1);
+        bool ours = *thread != ':' || !strncmp(thread + 1, "1", 1) ||
+                    !strncmp(thread + 1, "-1", 2) || !strncmp(thread + 1, "0", 1);
         if (ours && action && strchr("cCsS", action)) {
             gdb_command_go(s, action == 's' || action == 'S');
             return;

@@ -1,21 +1,31 @@
-/* The table of GDB's registers: name, bits, type, group, where it comes from. Numbers 0-40 are those
- * that GDB gives i386 without a description. */
+/* The table of GDB's registers: name, bits, type, group, where it comes from. Numbers 0-40 are
+ * those that GDB gives i386 without a description. */
 #include "inspect/gdb_register_table.h"
 
 #include <stddef.h>
 
 #include "runtime/inspection.h"
 
-#define GPR(name, index) {name, 32, "int32", NULL, REGISTER_GPR, index}
-#define POINTER(name, index) {name, 32, "data_ptr", NULL, REGISTER_GPR, index}
-#define SELECTOR(name, index) {name, 32, "int32", NULL, REGISTER_SELECTOR, index}
-#define ST(n) {"st" #n, 80, "i387_ext", NULL, REGISTER_ST, n}
-#define X87(name, index) {name, 32, "int", "float", REGISTER_X87, index}
-#define XMM(n) {"xmm" #n, 128, "vec128", NULL, REGISTER_XMM, n}
-#define SYSTEM(name, kind, index) {name, 32, "int32", "system", kind, index}
-#define FLAGS(name, type, index) {name, 32, type, "system", REGISTER_CONTROL, index}
-#define YMMH(n) {"ymm" #n "h", 128, "uint128", NULL, REGISTER_YMMH, n}
+#define GPR(name, index)                                                                           \
+    { name, 32, "int32", NULL, REGISTER_GPR, index }
+#define POINTER(name, index)                                                                       \
+    { name, 32, "data_ptr", NULL, REGISTER_GPR, index }
+#define SELECTOR(name, index)                                                                      \
+    { name, 32, "int32", NULL, REGISTER_SELECTOR, index }
+#define ST(n)                                                                                      \
+    { "st" #n, 80, "i387_ext", NULL, REGISTER_ST, n }
+#define X87(name, index)                                                                           \
+    { name, 32, "int", "float", REGISTER_X87, index }
+#define XMM(n)                                                                                     \
+    { "xmm" #n, 128, "vec128", NULL, REGISTER_XMM, n }
+#define SYSTEM(name, kind, index)                                                                  \
+    { name, 32, "int32", "system", kind, index }
+#define FLAGS(name, type, index)                                                                   \
+    { name, 32, type, "system", REGISTER_CONTROL, index }
+#define YMMH(n)                                                                                    \
+    { "ymm" #n "h", 128, "uint128", NULL, REGISTER_YMMH, n }
 
+/* clang-format off */
 const struct gdb_register gdb_register_table[] = {
     GPR("eax", EAX), GPR("ecx", ECX), GPR("edx", EDX), GPR("ebx", EBX),
     POINTER("esp", ESP), POINTER("ebp", EBP), GPR("esi", ESI), GPR("edi", EDI),
@@ -48,6 +58,7 @@ const struct gdb_register gdb_register_table[] = {
 #define FEATURE_AVX 67u
     YMMH(0), YMMH(1), YMMH(2), YMMH(3), YMMH(4), YMMH(5), YMMH(6), YMMH(7),
 };
+/* clang-format on */
 
 #define ROWS (sizeof gdb_register_table / sizeof *gdb_register_table)
 _Static_assert(ROWS == FEATURE_AVX + 8, "the features' first rows are what they are said to be");
@@ -71,7 +82,8 @@ static const char sse_types[] =
     "<field name=\"DAZ\" start=\"6\" end=\"6\"/><field name=\"IM\" start=\"7\" end=\"7\"/>"
     "<field name=\"DM\" start=\"8\" end=\"8\"/><field name=\"ZM\" start=\"9\" end=\"9\"/>"
     "<field name=\"OM\" start=\"10\" end=\"10\"/><field name=\"UM\" start=\"11\" end=\"11\"/>"
-    "<field name=\"PM\" start=\"12\" end=\"12\"/><field name=\"FZ\" start=\"15\" end=\"15\"/></flags>";
+    "<field name=\"PM\" start=\"12\" end=\"12\"/><field name=\"FZ\" start=\"15\" "
+    "end=\"15\"/></flags>";
 
 static const char core_types[] =
     "<flags id=\"i386_eflags\" size=\"4\">"
@@ -100,7 +112,8 @@ static const char system_types[] =
     "<field name=\"PSE\" start=\"4\" end=\"4\"/><field name=\"PAE\" start=\"5\" end=\"5\"/>"
     "<field name=\"MCE\" start=\"6\" end=\"6\"/><field name=\"PGE\" start=\"7\" end=\"7\"/>"
     "<field name=\"PCE\" start=\"8\" end=\"8\"/><field name=\"OSFXSR\" start=\"9\" end=\"9\"/>"
-    "<field name=\"OSXMMEXCPT\" start=\"10\" end=\"10\"/><field name=\"OSXSAVE\" start=\"18\" end=\"18\"/>"
+    "<field name=\"OSXMMEXCPT\" start=\"10\" end=\"10\"/><field name=\"OSXSAVE\" start=\"18\" "
+    "end=\"18\"/>"
     "<field name=\"SMEP\" start=\"20\" end=\"20\"/></flags>"
     "<flags id=\"ring3_efer\" size=\"4\"><field name=\"NXE\" start=\"11\" end=\"11\"/></flags>";
 

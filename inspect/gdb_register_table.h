@@ -8,8 +8,8 @@ enum gdb_register_kind {
     REGISTER_GPR,
     REGISTER_EIP,
     REGISTER_EFLAGS,
-    REGISTER_SELECTOR, /* index: enum segment_index, SEGMENT_TR, SEGMENT_LDT */
-    REGISTER_BASE,     /* likewise */
+    REGISTER_SELECTOR,   /* index: enum segment_index, SEGMENT_TR, SEGMENT_LDT */
+    REGISTER_BASE,       /* likewise */
     REGISTER_TABLE_BASE, /* 0: GDT, 1: IDT */
     REGISTER_TABLE_LIMIT,
     REGISTER_X87, /* enum x87_register */
@@ -48,7 +48,7 @@ struct gdb_register {
 /* In the order of their numbers, feature by feature. */
 struct gdb_feature {
     const char *name;
-    unsigned first; /* row */
+    unsigned first;    /* row */
     const char *types; /* XML that its rows need */
 };
 

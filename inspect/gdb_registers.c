@@ -8,7 +8,17 @@
 #include "inspect/gdb_register_table.h"
 
 /* In the FXSAVE image. */
-enum { FCW = 0, FSW = 2, FTW = 4, FOP = 6, FDP = 16, MXCSR = 24, ST0 = 32, XMM0 = 160, YMMH0 = 576 };
+enum {
+    FCW = 0,
+    FSW = 2,
+    FTW = 4,
+    FOP = 6,
+    FDP = 16,
+    MXCSR = 24,
+    ST0 = 32,
+    XMM0 = 160,
+    YMMH0 = 576
+};
 
 static uint32_t vector16(const struct gdb_registers *r, unsigned at) {
     return (uint32_t)(r->vector[at] | r->vector[at + 1] << 8);
@@ -63,8 +73,10 @@ static const struct segment *system_segment(const struct cpu *cpu, unsigned inde
 }
 
 static uint32_t control_get(const struct cpu *cpu, unsigned index) {
-    const uint32_t values[] = {[INSPECT_CR0] = cpu->paging.cr0, [INSPECT_CR2] = cpu->cr2,
-                               [INSPECT_CR3] = cpu->paging.cr3, [INSPECT_CR4] = cpu->paging.cr4,
+    const uint32_t values[] = {[INSPECT_CR0] = cpu->paging.cr0,
+                               [INSPECT_CR2] = cpu->cr2,
+                               [INSPECT_CR3] = cpu->paging.cr3,
+                               [INSPECT_CR4] = cpu->paging.cr4,
                                [INSPECT_EFER] = cpu->paging.efer};
     assert(index < sizeof values / sizeof *values);
     return values[index];
@@ -179,7 +191,8 @@ static int word_set(struct target *target, const struct gdb_register *row, uint3
     case REGISTER_BASE:
         if (index != SEG_FS && index != SEG_GS)
             return -ENOTSUP;
-        return target_write_register(target, index == SEG_FS ? INSPECT_FS_BASE : INSPECT_GS_BASE, value);
+        return target_write_register(target, index == SEG_FS ? INSPECT_FS_BASE : INSPECT_GS_BASE,
+                                     value);
     case REGISTER_CONTROL:
         return target_write_register(target, index, value);
     case REGISTER_DEBUG:

@@ -28,8 +28,8 @@ size_t gdb_register_size(unsigned number);
 /* 0, or what target.h says of results. */
 int gdb_registers_fetch(struct target *target, struct gdb_registers *registers);
 void gdb_register_get(const struct gdb_registers *registers, unsigned number, void *to);
-/* Writes the machine's register, and `registers`. Nothing happens when it has that value. 0, or what target.h
- * says of results; -ENOTSUP: it cannot be written. */
+/* Writes the machine's register, and `registers`. Nothing happens when it has that value. 0, or
+ * what target.h says of results; -ENOTSUP: it cannot be written. */
 int gdb_register_set(struct target *target, struct gdb_registers *registers, unsigned number,
                      const void *from);
 /* The register's name, and the number of one; false: there is none. */

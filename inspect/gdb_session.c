@@ -98,7 +98,8 @@ void gdb_command_go(struct gdb_session *s, bool step) {
         gdb_reply_error(s, rc);
 }
 
-/* c, s: with an address to go on at. C, S: with a signal, for which there is no use, and then that. */
+/* c, s: with an address to go on at. C, S: with a signal, for which there is no use, and then that.
+ */
 static void go(struct gdb_session *s, const char *text, bool step, bool signal) {
     uint64_t number;
     if (signal) {
@@ -169,7 +170,8 @@ static void write_register(struct gdb_session *s, const char *text) {
 
 /* "ADDRESS,LENGTH" of memory packets. */
 static bool parse_place(const char **text, uint64_t *address, uint64_t *len) {
-    return gdb_parse_number(text, address) && gdb_parse_word(text, ",") && gdb_parse_number(text, len);
+    return gdb_parse_number(text, address) && gdb_parse_word(text, ",") &&
+           gdb_parse_number(text, len);
 }
 
 static void read_memory(struct gdb_session *s, const char *text) {
@@ -196,9 +198,10 @@ static void write_memory(struct gdb_session *s, const char *text, bool binary) {
     if (binary)
         valid &= len == left;
     else
-        valid &= len <= sizeof bytes && left == 2 * len && gdb_parse_bytes(&text, bytes, (size_t)len);
-    int rc = valid ? target_write(s->target, address, s->physical, binary ? (const void *)text : bytes,
-                                  (size_t)len)
+        valid &=
+            len <= sizeof bytes && left == 2 * len && gdb_parse_bytes(&text, bytes, (size_t)len);
+    int rc = valid ? target_write(s->target, address, s->physical,
+                                  binary ? (const void *)text : bytes, (size_t)len)
                    : -EINVAL;
     gdb_reply_error(s, rc);
 }
@@ -226,18 +229,9 @@ static void report_stop(struct gdb_session *s) {
     gdb_stop_reply(s, &why);
 }
 
-static void dispatch(struct gdb_session *s, const char *text) {
-    char command = *text++;
+/* Registers and memory. False: another packet. */
+static bool dispatch_data(struct gdb_session *s, char command, const char *text) {
     switch (command) {
-    case '?':
-        report_stop(s);
-        break;
-    case 'c':
-    case 's':
-    case 'C':
-    case 'S':
-        go(s, text, command == 's' || command == 'S', command == 'C' || command == 'S');
-        break;
     case 'g':
         read_all_registers(s);
         break;
@@ -256,6 +250,26 @@ static void dispatch(struct gdb_session *s, const char *text) {
     case 'M':
     case 'X':
         write_memory(s, text, command == 'X');
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
+
+static void dispatch(struct gdb_session *s, const char *text) {
+    char command = *text++;
+    if (dispatch_data(s, command, text))
+        return;
+    switch (command) {
+    case '?':
+        report_stop(s);
+        break;
+    case 'c':
+    case 's':
+    case 'C':
+    case 'S':
+        go(s, text, command == 's' || command == 'S', command == 'C' || command == 'S');
         break;
     case 'Z':
     case 'z':

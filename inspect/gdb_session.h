@@ -27,7 +27,6 @@ struct gdb_session {
     bool tells_breaks; /* it understands swbreak and hwbreak */
     bool physical;     /* memory packets name physical addresses */
     bool waiting;      /* the machine runs for it: its next stop is to be told */
-    bool interrupted;  /* by 0x03 */
     bool silent;       /* the packet gets no reply, now or ever */
     bool leaves;       /* detached */
     bool broken;       /* it does not read what it is sent */

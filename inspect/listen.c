@@ -27,7 +27,8 @@ static bool split(const char *place, char host[HOST_MAX], const char **port) {
         return false;
     if (colon && !size)
         return false;
-    snprintf(host, HOST_MAX, "%.*s", (int)(bracketed ? size - 2 : size), bracketed ? place + 1 : place);
+    snprintf(host, HOST_MAX, "%.*s", (int)(bracketed ? size - 2 : size),
+             bracketed ? place + 1 : place);
     return bracketed || !strchr(host, ':');
 }
 
@@ -57,12 +58,14 @@ static void name_socket(int fd, char *where, size_t size) {
     snprintf(where, size, "%s%s%s:%s", colons ? "[" : "", host, colons ? "]" : "", port);
 }
 
-int listen_on(const char *place, const char *option, char *where, size_t where_size, struct error *error) {
+int listen_on(const char *place, const char *option, char *where, size_t where_size,
+              struct error *error) {
     char host[HOST_MAX];
     const char *port;
     struct addrinfo *list, hints = {.ai_socktype = SOCK_STREAM};
     if (!split(place, host, &port))
-        return error_set(error, "--%s '%s': not [ADDRESS:]PORT with a port from 0 to 65535", option, place);
+        return error_set(error, "--%s '%s': not [ADDRESS:]PORT with a port from 0 to 65535", option,
+                         place);
     int rc = getaddrinfo(*host ? host : "127.0.0.1", port, &hints, &list);
     if (rc)
         return error_set(error, "--%s '%s': %s", option, place, gai_strerror(rc));
@@ -70,7 +73,8 @@ int listen_on(const char *place, const char *option, char *where, size_t where_s
     int saved = errno;
     freeaddrinfo(list);
     if (fd < 0)
-        return error_set(error, "--%s '%s': cannot listen there: %s", option, place, strerror(saved));
+        return error_set(error, "--%s '%s': cannot listen there: %s", option, place,
+                         strerror(saved));
     name_socket(fd, where, where_size);
     return fd;
 }

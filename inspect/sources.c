@@ -37,8 +37,8 @@ unsigned sources_prepare(const struct sources *sources, struct pollfd polls[SOUR
     assert(sources->count <= SOURCES_MAX);
     for (unsigned i = 0; i < sources->count; i++) {
         const struct source *source = sources->list[i];
-        polls[i] = (struct pollfd){.fd = source ? source->fd : -1,
-                                   .events = source ? source->events : 0};
+        polls[i] =
+            (struct pollfd){.fd = source ? source->fd : -1, .events = source ? source->events : 0};
     }
     return sources->count;
 }
@@ -58,7 +58,8 @@ int sources_patience(const struct sources *sources, int timeout) {
     return timeout;
 }
 
-/* A source may have gone, and another have come into its slot, since the descriptors were polled. */
+/* A source may have gone, and another have come into its slot, since the descriptors were polled.
+ */
 void sources_serve(struct sources *sources, const struct pollfd *polls, unsigned count) {
     uint64_t now = sources_now();
     assert(count <= SOURCES_MAX);

@@ -33,18 +33,23 @@ static bool is_code(char type) { return strchr("tTwW", type) != NULL; }
 static void begin_section(struct writer *w, const struct symbol *symbol) {
     bool code = is_code(symbol->type);
     w->sections[w->section_count++] =
-        (Elf32_Shdr){.sh_name = code ? NAME_TEXT : NAME_DATA, .sh_type = SHT_NOBITS,
+        (Elf32_Shdr){.sh_name = code ? NAME_TEXT : NAME_DATA,
+                     .sh_type = SHT_NOBITS,
                      .sh_flags = SHF_ALLOC | (code ? SHF_EXECINSTR : SHF_WRITE),
-                     .sh_addr = symbol->address, .sh_addralign = 1};
+                     .sh_addr = symbol->address,
+                     .sh_addralign = 1};
 }
 
-static void add_symbol(struct writer *w, const struct symbol *symbol, uint32_t size, unsigned section) {
+static void add_symbol(struct writer *w, const struct symbol *symbol, uint32_t size,
+                       unsigned section) {
     bool code = is_code(symbol->type), local = symbol->type >= 'a' && symbol->type <= 'z';
     bool weak = strchr("wWvV", symbol->type) != NULL;
     unsigned binding = local ? STB_LOCAL : weak ? STB_WEAK : STB_GLOBAL;
     size_t len = strlen(symbol->name) + 1;
     w->table[w->table_count++] =
-        (Elf32_Sym){.st_name = (Elf32_Word)w->strings_size, .st_value = symbol->address, .st_size = size,
+        (Elf32_Sym){.st_name = (Elf32_Word)w->strings_size,
+                    .st_value = symbol->address,
+                    .st_size = size,
                     .st_info = (unsigned char)ELF32_ST_INFO(binding, code ? STT_FUNC : STT_OBJECT),
                     .st_shndx = (Elf32_Half)section};
     memcpy(w->strings + w->strings_size, symbol->name, len);
@@ -57,8 +62,8 @@ static void add_symbols(struct writer *w, bool local) {
     bool code = false;
     for (size_t i = 0; i < w->count; i++) {
         struct symbol symbol = symbols_get(w->symbols, i);
-        gva_t next = i + 1 < w->count ? symbols_get(w->symbols, i + 1).address
-                                      : symbol.address + LAST_SIZE;
+        gva_t next =
+            i + 1 < w->count ? symbols_get(w->symbols, i + 1).address : symbol.address + LAST_SIZE;
         if (!section || (is_code(symbol.type) != code && section < SECTIONS_MAX)) {
             if (local)
                 begin_section(w, &symbol);
@@ -84,9 +89,11 @@ static bool allocate(struct writer *w) {
 }
 
 static void add_table(struct writer *w, unsigned name, unsigned type, size_t offset, size_t size) {
-    w->sections[w->section_count++] =
-        (Elf32_Shdr){.sh_name = name, .sh_type = type, .sh_offset = (Elf32_Off)offset,
-                     .sh_size = (Elf32_Word)size, .sh_addralign = 1};
+    w->sections[w->section_count++] = (Elf32_Shdr){.sh_name = name,
+                                                   .sh_type = type,
+                                                   .sh_offset = (Elf32_Off)offset,
+                                                   .sh_size = (Elf32_Word)size,
+                                                   .sh_addralign = 1};
 }
 
 /* The file: header, symbols, their names, the sections' names, sections. */
@@ -103,12 +110,16 @@ static bool write_file(struct writer *w, unsigned first_global, FILE *file) {
     at += w->strings_size;
     add_table(w, NAME_SHSTRTAB, SHT_STRTAB, at, sizeof section_names);
     at += sizeof section_names;
-    const Elf32_Ehdr header = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT},
-                               .e_type = ET_EXEC, .e_machine = EM_386, .e_version = EV_CURRENT,
-                               .e_shoff = (Elf32_Off)at, .e_ehsize = sizeof header,
-                               .e_shentsize = sizeof(Elf32_Shdr),
-                               .e_shnum = (Elf32_Half)w->section_count,
-                               .e_shstrndx = (Elf32_Half)(symtab + 2)};
+    const Elf32_Ehdr header = {
+        .e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS32, ELFDATA2LSB, EV_CURRENT},
+        .e_type = ET_EXEC,
+        .e_machine = EM_386,
+        .e_version = EV_CURRENT,
+        .e_shoff = (Elf32_Off)at,
+        .e_ehsize = sizeof header,
+        .e_shentsize = sizeof(Elf32_Shdr),
+        .e_shnum = (Elf32_Half)w->section_count,
+        .e_shstrndx = (Elf32_Half)(symtab + 2)};
     return fwrite(&header, sizeof header, 1, file) == 1 &&
            fwrite(w->table, table_size, 1, file) == 1 &&
            fwrite(w->strings, w->strings_size, 1, file) == 1 &&

@@ -1,4 +1,8 @@
-/* The monitor's side of the mailbox (target.h). Memory is in target_memory.c. */
+/* The monitor's side of the mailbox (target.h). Memory is in target_memory.c.
+ *
+ * The vCPU process may have fallen to its guest, so what the monitor acts on is copied before the
+ * process starts: descriptor, where RAM lies. What is read from the mailbox is only shown or
+ * compared. */
 #include "inspect/target.h"
 
 #include <assert.h>
@@ -9,6 +13,8 @@
 #include <unistd.h>
 
 #include "inspect/sources.h"
+
+#define MAX_ERRNO 4095
 
 int target_listen(struct target *target, const struct target_listener *listener) {
     for (unsigned i = 0; i < TARGET_LISTENERS_MAX; i++)
@@ -38,7 +44,7 @@ static void call(const struct target *target) {
 
 static void hear(const struct target *target) {
     uint64_t count;
-    ssize_t got = read(target->inspection->event_fd, &count, sizeof count);
+    ssize_t got = read(target->event_fd, &count, sizeof count);
     assert(got == sizeof count || errno == EAGAIN || errno == EINTR);
 }
 
@@ -48,13 +54,14 @@ static int wait_for_answer(struct target *target) {
     uint64_t end = sources_now() + TARGET_PATIENCE_MS;
     while (atomic_load(&i->served) != target->posted) {
         uint64_t now = sources_now();
-        struct pollfd ready = {.fd = i->event_fd, .events = POLLIN};
+        struct pollfd ready = {.fd = target->event_fd, .events = POLLIN};
         if (now >= end)
             return -ETIMEDOUT;
         if (poll(&ready, 1, (int)(end - now)) > 0)
             hear(target);
     }
-    return i->result;
+    int result = i->result;
+    return result > 0 || result < -MAX_ERRNO ? -EPROTO : result;
 }
 
 static int request(struct target *target, struct inspection_request wanted, const void *data) {
@@ -119,8 +126,8 @@ int target_set_breakpoint(struct target *target, gva_t address) {
         }
     if (target->breakpoint_count == INSPECTION_BREAKPOINTS_MAX)
         return -ENOSPC;
-    int rc = pass_on(target, (struct inspection_request){.command = INSPECT_SET_BREAKPOINT,
-                                                         .address = address});
+    int rc = pass_on(
+        target, (struct inspection_request){.command = INSPECT_SET_BREAKPOINT, .address = address});
     if (!rc)
         target->breakpoints[target->breakpoint_count++] = (struct target_breakpoint){address, 1};
     return rc;
@@ -131,10 +138,11 @@ int target_clear_breakpoint(struct target *target, gva_t address) {
         struct target_breakpoint *b = &target->breakpoints[i];
         if (b->address != address)
             continue;
-        int rc = b->users > 1 ? 0
-                              : pass_on(target, (struct inspection_request){
-                                                    .command = INSPECT_CLEAR_BREAKPOINT,
-                                                    .address = address});
+        int rc =
+            b->users > 1
+                ? 0
+                : pass_on(target, (struct inspection_request){.command = INSPECT_CLEAR_BREAKPOINT,
+                                                              .address = address});
         if (!rc && --b->users == 0)
             *b = target->breakpoints[--target->breakpoint_count];
         return rc;
@@ -148,7 +156,8 @@ static struct inspection_request watch_request(enum inspection_command command,
         .command = command, .address = watch->address, .len = watch->len, .index = watch->kind};
 }
 
-static struct target_watchpoint *find_watchpoint(struct target *target, const struct watchpoint *w) {
+static struct target_watchpoint *find_watchpoint(struct target *target,
+                                                 const struct watchpoint *w) {
     for (unsigned i = 0; i < target->watchpoint_count; i++) {
         struct target_watchpoint *known = &target->watchpoints[i];
         if (known->watch.address == w->address && known->watch.len == w->len &&
@@ -184,8 +193,8 @@ int target_clear_watchpoint(struct target *target, const struct watchpoint *watc
 
 int target_write_register(struct target *target, enum inspection_register index, uint64_t value) {
     return request(target,
-                   (struct inspection_request){.command = INSPECT_WRITE_REGISTER,
-                                               .index = (uint32_t)index, .value = value},
+                   (struct inspection_request){
+                       .command = INSPECT_WRITE_REGISTER, .index = (uint32_t)index, .value = value},
                    NULL);
 }
 
@@ -199,20 +208,22 @@ int target_save_vector(struct target *target, uint8_t image[TARGET_VECTOR_BYTES]
 }
 
 int target_load_vector(struct target *target, const uint8_t image[TARGET_VECTOR_BYTES]) {
-    return request(target,
-                   (struct inspection_request){.command = INSPECT_LOAD_VECTOR,
-                                               .len = TARGET_VECTOR_BYTES},
-                   image);
+    return request(
+        target,
+        (struct inspection_request){.command = INSPECT_LOAD_VECTOR, .len = TARGET_VECTOR_BYTES},
+        image);
 }
 
-int target_write(struct target *target, uint64_t address, bool physical, const void *from, size_t len) {
+int target_write(struct target *target, uint64_t address, bool physical, const void *from,
+                 size_t len) {
     const uint8_t *bytes = from;
     for (size_t done = 0, part; done < len; done += part) {
         part = len - done < INSPECTION_DATA_MAX ? len - done : INSPECTION_DATA_MAX;
         int rc = request(target,
                          (struct inspection_request){.command = INSPECT_WRITE_MEMORY,
                                                      .address = address + done,
-                                                     .len = (uint32_t)part, .physical = physical},
+                                                     .len = (uint32_t)part,
+                                                     .physical = physical},
                          bytes + done);
         if (rc)
             return rc;
@@ -224,7 +235,10 @@ void target_attach(struct target *target, struct vcpu *vcpu) {
     struct inspection *i = vcpu->inspection;
     assert(i && !target->vcpu && i->event_fd >= 0);
     target->vcpu = vcpu;
-    target->ram = vcpu->ram;
+    target->live_ram = vcpu->ram;
+    target->own_ram = *target->live_ram;
+    target->ram = &target->own_ram;
+    target->event_fd = i->event_fd;
     target->inspection = i;
     target->pid = 0;
     target->stops_seen = target->posted = 0;
@@ -275,6 +289,7 @@ void target_poll(struct target *target) {
         return;
     target->stops_seen = atomic_load(&target->inspection->stops);
     const struct inspection_stop why = target->inspection->stop;
+    memcpy(target->own_ram.legacy, target->live_ram->legacy, sizeof target->own_ram.legacy);
     for (unsigned i = 0; i < TARGET_LISTENERS_MAX; i++)
         if (target->listeners[i] && target->listeners[i]->stopped && target_is_stopped(target))
             target->listeners[i]->stopped(target->listeners[i]->opaque, &why);

@@ -23,7 +23,8 @@
 #include "runtime/vcpu.h"
 
 #define TARGET_LISTENERS_MAX 8u
-#define TARGET_PATIENCE_MS 2000 /* for an answer; a process that gives none is dead or about to be */
+#define TARGET_PATIENCE_MS                                                                         \
+    2000 /* for an answer; a process that gives none is dead or about to be */
 
 struct target_listener {
     void (*stopped)(void *opaque, const struct inspection_stop *why);
@@ -44,10 +45,13 @@ struct target_watchpoint {
 
 struct target {
     struct vcpu *vcpu; /* NULL: no machine now */
-    const struct ram *ram;
+    const struct ram *ram; /* a copy, as it was when the machine stopped */
+    const struct ram *live_ram;
+    struct ram own_ram;
+    int event_fd; /* the mailbox's */
     struct inspection *inspection;
-    pid_t pid; /* of the vCPU process; 0: it has not started or has ended */
-    bool announced; /* listeners know of it */
+    pid_t pid;          /* of the vCPU process; 0: it has not started or has ended */
+    bool announced;     /* listeners know of it */
     bool start_stopped; /* the first machine stops before its first instruction */
     uint32_t stops_seen;
     uint32_t posted;
@@ -62,8 +66,7 @@ int target_listen(struct target *target, const struct target_listener *listener)
 void target_unlisten(struct target *target, const struct target_listener *listener);
 
 static inline bool target_is_stopped(const struct target *target) {
-    return target->pid &&
-           atomic_load(&target->inspection->state) == INSPECTION_STOPPED;
+    return target->pid && atomic_load(&target->inspection->state) == INSPECTION_STOPPED;
 }
 
 /* Results below: 0, or -ESRCH: no machine, -EBUSY: it runs, -ETIMEDOUT: no answer, or what
@@ -84,7 +87,8 @@ int target_set_watchpoint(struct target *target, const struct watchpoint *watch)
 int target_clear_watchpoint(struct target *target, const struct watchpoint *watch);
 int target_write_register(struct target *target, enum inspection_register index, uint64_t value);
 /* All of `len` bytes or nothing. Translations of what changes go. */
-int target_write(struct target *target, uint64_t address, bool physical, const void *from, size_t len);
+int target_write(struct target *target, uint64_t address, bool physical, const void *from,
+                 size_t len);
 /* The FXSAVE or XSAVE image of the guest's vector state: 512 bytes, and for AVX the header and the
  * upper halves of YMM registers (from 576 on). `*fip`: x87's instruction pointer, as the image
  * holds the host's. */
@@ -94,7 +98,8 @@ int target_load_vector(struct target *target, const uint8_t image[TARGET_VECTOR_
 
 /* Copies guest memory: linear addresses through the guest's page tables, whatever their rights,
  * leaving A and D bits alone, or physical ones. Returns how many bytes could be read. */
-size_t target_read(const struct target *target, uint64_t address, bool physical, void *to, size_t len);
+size_t target_read(const struct target *target, uint64_t address, bool physical, void *to,
+                   size_t len);
 /* The guest-physical address of a linear one; false: it is not mapped. */
 bool target_translate(const struct target *target, gva_t address, gpa_t *gpa);
 

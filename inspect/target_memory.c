@@ -13,7 +13,8 @@ bool target_translate(const struct target *target, gva_t address, gpa_t *gpa) {
     return walk.ok;
 }
 
-size_t target_read(const struct target *target, uint64_t address, bool physical, void *to, size_t len) {
+size_t target_read(const struct target *target, uint64_t address, bool physical, void *to,
+                   size_t len) {
     uint8_t *bytes = to;
     size_t done = 0;
     if (!target->vcpu)

@@ -35,7 +35,7 @@ static enum trace_kind kind_of(const char *word, size_t len) {
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strlen(kinds[i].word) == len && !memcmp(kinds[i].word, word, len))
             return kinds[i].kind;
-    assert(!"a kind of argument that trace_events.h does not name");
+    assert(false && "a kind of argument that trace_events.h does not name");
     return TRACE_DECIMAL;
 }
 

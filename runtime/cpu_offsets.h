@@ -13,12 +13,12 @@
 #define CPU_EIP 32
 #define CPU_FLAGS 40
 #define CPU_ATTENTION 52
-#define CPU_USER_WINDOW 72
-#define CPU_JUMP_CACHE 80
-#define CPU_CHAIN_SITE 96
-#define CPU_HOST_RSP 104
-#define CPU_RETURN_RSP 112
-#define CPU_VICTIMS 120
+#define CPU_WINDOW 80
+#define CPU_JUMP_CACHE 88
+#define CPU_CHAIN_SITE 104
+#define CPU_HOST_RSP 112
+#define CPU_RETURN_RSP 120
+#define CPU_VICTIMS 128
 
 #define JUMP_CACHE_NAME 524288 /* offset in a jump cache */
 

@@ -271,41 +271,48 @@ static int step(struct vcpu *v, int last) {
     return reason;
 }
 
-static void run(struct vcpu *v) {
-    int last = LEAVE_STOP;
-    while (!v->exit) {
-        /* A poll that failed counts, too: an STI may have cleared the flag meanwhile. */
-        if (v->cpu.attention || v->engine->sync_wanted || last == LEAVE_ATTENTION_) {
-            attention_pay(v);
-            last = LEAVE_STOP;
-        }
-        if (v->cpu.halted) {
-            attention_halt(v);
-            inspection_awake(v);
-        }
-        if (v->exit)
-            break;
-        prepare(v);
-        if (v->cpu.attention)
-            continue;
-        if (inspection_before_instruction(v)) {
-            last = LEAVE_STOP;
-            continue;
-        }
-        uint32_t eip = v->cpu.eip;
-        last = step(v, last);
-        TRACE(v->trace, exit, (unsigned)last);
-        if (last == LEAVE_LOOKUP_)
-            v->counters->jump_cache_misses++;
-        else if (last == LEAVE_CHAIN_)
-            v->counters->exits_chain++;
-        else if (last == LEAVE_FAULT)
-            deliver_fault(v);
-        else if (last == LEAVE_STOP && v->engine->why_dead)
-            engine_host_failure(v, v->engine->why_dead, v->engine->shadow.host_error);
-        bool again = last == LEAVE_RETRY || last == LEAVE_WATCHED;
-        inspection_after_instruction(v, !again && (last != LEAVE_ATTENTION_ || v->cpu.eip != eip));
+bool engine_iterate(struct vcpu *v) {
+    struct engine *e = v->engine;
+    /* A poll that failed counts, too: an STI may have cleared the flag meanwhile. */
+    if (v->cpu.attention || e->sync_wanted || e->last_leave == LEAVE_ATTENTION_) {
+        attention_pay(v);
+        e->last_leave = LEAVE_STOP;
     }
+    if (v->cpu.halted) {
+        attention_halt(v);
+        inspection_awake(v);
+    }
+    if (v->exit)
+        return false;
+    prepare(v);
+    if (v->cpu.attention)
+        return false;
+    if (inspection_before_instruction(v)) {
+        e->last_leave = LEAVE_STOP;
+        return false;
+    }
+    uint32_t eip = v->cpu.eip;
+    int last = e->last_leave = step(v, e->last_leave);
+    TRACE(v->trace, exit, (unsigned)last);
+    if (last == LEAVE_LOOKUP_)
+        v->counters->jump_cache_misses++;
+    else if (last == LEAVE_CHAIN_)
+        v->counters->exits_chain++;
+    else if (last == LEAVE_FAULT)
+        deliver_fault(v);
+    else if (last == LEAVE_STOP && e->why_dead)
+        engine_host_failure(v, e->why_dead, e->shadow.host_error);
+    bool again = last == LEAVE_RETRY || last == LEAVE_WATCHED;
+    inspection_after_instruction(v, !again && (last != LEAVE_ATTENTION_ || v->cpu.eip != eip));
+    return last == LEAVE_LOOKUP_ || last == LEAVE_CHAIN_ || last == LEAVE_STOP || last == LEAVE_FAULT;
+}
+
+static void run(struct vcpu *v) {
+    v->engine->last_leave = LEAVE_STOP;
+    while (!v->exit)
+        engine_iterate(v);
+    if (v->engine->options.progress && v->exit == EXIT_QUIT)
+        progress_prove(v);
 }
 
 int engine_run(struct vcpu *v, const struct engine_options *options) {

@@ -20,6 +20,7 @@ struct sandbox_rules;
 struct injection {
     gva_t start, end;
     void (*raise)(void *opaque); /* NULL: no injection */
+    bool nmi;                    /* what it raises is no interrupt of the 8259's */
     void *opaque;
 };
 
@@ -34,6 +35,7 @@ struct engine_options {
     bool no_prefault;           /* hidden faults map one page */
     unsigned no_reuse;          /* N: the Nth translation used is thrown away then; with no_chain */
     bool evict_always;          /* every flush evicts every user window and clears the supervisor's */
+    bool progress;              /* a guest that is ended from outside must have got on (progress.c) */
     uint8_t *rows;              /* translate_request's, in memory that the monitor shares; or NULL */
     struct injection inject;
     bool sandbox;               /* call sandbox_enter(sandbox_rules) once set up */

@@ -48,6 +48,22 @@ static void trace_transfer(struct vcpu *v, uint32_t id) {
         TRACE(v->trace, resume, cpu_cpl(cpu), cpu->seg[SEG_CS].base + cpu->eip);
 }
 
+/* Is there more to do in the fragment when the handler has come to its end? */
+static bool goes_on(uint32_t id) {
+    switch (id) {
+    case CALLOUT_check:
+    case CALLOUT_reach:
+    case CALLOUT_reach_string:
+    case CALLOUT_probe:
+    case CALLOUT_lar:
+    case CALLOUT_lsl:
+    case CALLOUT_arpl:
+        return true;
+    default:
+        return false;
+    }
+}
+
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
     assert(id < CALLOUT_COUNT);
@@ -68,6 +84,11 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
     case CALLOUT_NEXT:
         if (v->exit ||
             v->engine->wrote_self) { /* what follows in the fragment is not the guest's any more */
+            cpu->eip = cpu->next_eip;
+            return LEAVE_STOP;
+        }
+        if (cpu->attention && inspection_was_met(v->inspection) && !goes_on(id) &&
+            !(cpu->mode & MODE_DEBUG)) { /* else it is alone in its fragment */
             cpu->eip = cpu->next_eip;
             return LEAVE_STOP;
         }

@@ -184,6 +184,7 @@ struct engine {
     bool delivered;         /* an event was delivered since the fragment was entered */
     uint64_t uses;          /* of fragments by the run loop, under no_reuse */
     bool injected;          /* the next instruction has had its injected interrupt */
+    int last_leave;         /* why translated code came back last (enum leave) */
     bool runs_alone;        /* a one-shot that stands for an instruction of another fragment */
     bool calls_out;         /* a callout's handler is at work, */
     bool wrote_self;        /* and has written to what the fragment that called it is made from */
@@ -240,6 +241,11 @@ void stub_return(void);
 void stub_return_empty(void);
 void stubs_end(void); /* where they end */
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand);
+
+/* engine.c: once round the run loop. True: translated code has run and completed an instruction. */
+bool engine_iterate(struct vcpu *v);
+/* progress.c: after EXIT_QUIT; a guest that gets nowhere makes it a host failure. */
+void progress_prove(struct vcpu *v);
 
 /* fragments.c */
 int fragments_init(struct vcpu *v, uint64_t cache_bytes);

@@ -94,6 +94,7 @@ void inspection_resume(struct vcpu *v, bool step) {
         set_stepping(v, v->cpu.halted ? STEPPING_AWAKE : STEPPING_ONE);
     else if (!v->cpu.halted && inspection_breaks_at(i, current(v), 1))
         set_stepping(v, STEPPING_OVER);
+    i->over = current(v);
     atomic_store(&i->state, INSPECTION_RUNS);
 }
 
@@ -140,6 +141,9 @@ void inspection_after_instruction(struct vcpu *v, bool ran) {
     if (!ran || v->exit)
         return;
     bool stepped = i->stepping == STEPPING_ONE;
+    bool repeats = v->cpu.sys_flags & FL_RF && current(v) == i->over; /* a string, between two elements */
+    if (i->stepping == STEPPING_OVER && repeats && !i->hit.reason)
+        return;
     if (v->cpu.inspected)
         set_stepping(v, STEPPING_NOT);
     if (i->hit.reason)

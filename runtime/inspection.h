@@ -12,8 +12,8 @@
  *
  * RUNS becomes STOPPED when `asked` is seen, at a breakpoint, behind an access that a watchpoint
  * covers, and behind a single step; `stop` says why and `stops` counts. STOPPED becomes RUNS by the
- * requests RESUME and STEP, and when the machine is told to exit. Both changes and each answer write
- * `event_fd`. A stop comes in HLT as well, which goes on behind it.
+ * requests RESUME and STEP, and when the machine is told to exit. Both changes and each answer
+ * write `event_fd`. A stop comes in HLT as well, which goes on behind it.
  *
  * Addresses of breakpoints and watchpoints are linear, of whatever address space is current, as
  * those in debug registers are. A breakpoint costs nothing elsewhere: translation ends before its
@@ -56,10 +56,10 @@ enum stop_reason {
 enum watch_kind { WATCH_WRITE = 1, WATCH_READ = 2, WATCH_ACCESS = WATCH_WRITE | WATCH_READ };
 
 struct inspection_stop {
-    uint32_t reason;    /* enum stop_reason */
-    gva_t address;      /* of a breakpoint; the first byte that a watched access touched */
-    uint32_t watch;     /* enum watch_kind of the watchpoint that was met */
-    gva_t watchpoint;   /* its first byte */
+    uint32_t reason;  /* enum stop_reason */
+    gva_t address;    /* of a breakpoint; the first byte that a watched access touched */
+    uint32_t watch;   /* enum watch_kind of the watchpoint that was met */
+    gva_t watchpoint; /* its first byte */
 };
 
 enum inspection_command {
@@ -77,19 +77,19 @@ enum inspection_command {
 };
 
 enum inspection_register {
-    INSPECT_GPR = 0,      /* 8, in the order of enum gpr */
+    INSPECT_GPR = 0, /* 8, in the order of enum gpr */
     INSPECT_EIP = 8,
     INSPECT_EFLAGS = 9,   /* VM stays as it is */
     INSPECT_SEGMENT = 10, /* 6, in the order of enum segment_index: a selector, loaded as MOV does;
                              not CS */
     INSPECT_FS_BASE = 16,
     INSPECT_GS_BASE = 17,
-    INSPECT_CR0 = 18,     /* checked as MOV does */
+    INSPECT_CR0 = 18, /* checked as MOV does */
     INSPECT_CR2 = 19,
     INSPECT_CR3 = 20,
     INSPECT_CR4 = 21,
     INSPECT_EFER = 22,
-    INSPECT_DR = 23,      /* 8 */
+    INSPECT_DR = 23, /* 8 */
     INSPECT_REGISTERS = 31
 };
 
@@ -114,23 +114,24 @@ struct watchpoint {
     uint32_t len, kind;
 };
 
-/* Results: 0, or -EFAULT: no memory there (or a page without a mapping), -EROFS: ROM, -EINVAL: a value that
- * the register does not take, -ENOTSUP: a register that cannot be written, -ENOSPC: too many,
- * -ENOENT: none like that is set, -EBADR: no such request. Nothing has changed then. */
+/* Results: 0, or -EFAULT: no memory there (or a page without a mapping), -EROFS: ROM, -EINVAL: a
+ * value that the register does not take, -ENOTSUP: a register that cannot be written, -ENOSPC: too
+ * many, -ENOENT: none like that is set, -EBADR: no such request. Nothing has changed then. */
 struct inspection {
     /* The monitor writes. */
-    _Atomic uint32_t asked;  /* enum stop_reason to stop for at the next boundary, or STOP_NONE */
+    _Atomic uint32_t asked; /* enum stop_reason to stop for at the next boundary, or STOP_NONE */
     _Atomic uint32_t posted;
     struct inspection_request request;
     /* The vCPU writes; `event_fd` and `asked` are set before it starts. */
-    _Atomic uint32_t state;  /* enum inspection_state */
+    _Atomic uint32_t state; /* enum inspection_state */
     _Atomic uint32_t served;
-    _Atomic uint32_t stops;  /* so far */
+    _Atomic uint32_t stops; /* so far */
     int32_t result;
     uint64_t value;
     struct inspection_stop stop; /* the last */
     int event_fd;
     uint32_t stepping;          /* enum inspection_stepping */
+    gva_t over;                 /* STEPPING_OVER: where */
     struct inspection_stop hit; /* a watched access of the instruction that runs */
     /* Before the vCPU starts the monitor may fill these, too. */
     uint32_t breakpoint_count, watchpoint_count;
@@ -160,6 +161,10 @@ void inspection_check_next(struct vcpu *v);
 
 static inline bool inspection_wanted(const struct inspection *i) {
     return i && atomic_load_explicit(&i->asked, memory_order_relaxed) != STOP_NONE;
+}
+/* Has the instruction that runs met a watchpoint? */
+static inline bool inspection_was_met(const struct inspection *i) {
+    return i && i->hit.reason != STOP_NONE;
 }
 /* Is there a breakpoint at any of the bytes? */
 bool inspection_breaks_at(const struct inspection *i, gva_t address, uint32_t len);

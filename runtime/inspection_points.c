@@ -25,8 +25,10 @@ void inspection_access(struct vcpu *v, gva_t address, uint32_t len, bool write) 
         if (!meets || !(w->kind & kind))
             continue;
         i->hit = (struct inspection_stop){.reason = STOP_WATCHPOINT,
-                                          .address = address - w->address < w->len ? address : w->address,
-                                          .watch = w->kind, .watchpoint = w->address};
+                                          .address =
+                                              address - w->address < w->len ? address : w->address,
+                                          .watch = w->kind,
+                                          .watchpoint = w->address};
         v->cpu.attention = 1;
     }
 }

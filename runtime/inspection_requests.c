@@ -63,7 +63,8 @@ static int write_memory(struct vcpu *v, const struct inspection_request *r, cons
 }
 
 /* A callout's checks and consequences, whatever the privilege level is. */
-static int as_supervisor(struct vcpu *v, enum callout_result (*callout)(struct vcpu *, uint32_t, uint32_t),
+static int as_supervisor(struct vcpu *v,
+                         enum callout_result (*callout)(struct vcpu *, uint32_t, uint32_t),
                          uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
     struct guest_fault fault = v->fault;
@@ -144,7 +145,8 @@ static int write_register(struct vcpu *v, const struct inspection_request *r) {
     case INSPECT_CR2:
     case INSPECT_CR3:
     case INSPECT_CR4:
-        return as_supervisor(v, callout_mov_to_cr, (const uint8_t[]){0, 2, 3, 4}[index - INSPECT_CR0], value);
+        return as_supervisor(v, callout_mov_to_cr,
+                             (const uint8_t[]){0, 2, 3, 4}[index - INSPECT_CR0], value);
     case INSPECT_EFER:
         return msr_write(v, MSR_EFER, r->value) ? 0 : -EINVAL;
     default:
@@ -260,7 +262,8 @@ static int set_watchpoint(struct vcpu *v, const struct inspection_request *r) {
         return -EINVAL;
     if (i->watchpoint_count == INSPECTION_WATCHPOINTS_MAX)
         return -ENOSPC;
-    i->watchpoints[i->watchpoint_count++] = (struct watchpoint){(gva_t)r->address, r->len, r->index};
+    i->watchpoints[i->watchpoint_count++] =
+        (struct watchpoint){(gva_t)r->address, r->len, r->index};
     inspection_watch_pages(v);
     return 0;
 }

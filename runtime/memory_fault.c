@@ -116,6 +116,15 @@ static enum leave go_past(struct vcpu *v, gpa_t insn, gva_t gva, uint8_t old) {
     return LEAVE_RETRY;
 }
 
+/* A page with a watchpoint on it. True: the instruction must leave; else the page is mapped until it is
+ * done, as its operands are checked. */
+static bool is_watched(struct engine *e, gva_t gva, bool write, bool checks) {
+    if (!shadow_watches(&e->shadow, gva, write))
+        return false;
+    e->shadow.watch_open = checks;
+    return !checks;
+}
+
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
@@ -137,11 +146,8 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         e->why_dead = "the same access faults without end";
         return LEAVE_STOP;
     }
-    if (shadow_watches(&e->shadow, gva, write)) {
-        if (!(cpu->mode & MODE_DEBUG))
-            return LEAVE_WATCHED;
-        e->shadow.watch_open = true; /* its operands are checked: until it is done */
-    }
+    if (is_watched(e, gva, write, cpu->mode & MODE_DEBUG))
+        return LEAVE_WATCHED;
     uint64_t page = ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
     if (page == RAM_NOWHERE || (write && !ram_is_writable(v->ram, page))) {
         e->unclaimed_gva = gva;

@@ -101,7 +101,7 @@ static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintpt
     if (address - w->base < WINDOW_SIZE || string_ran_past(&e->shadow, regs))
         return memory_fault(v, address, write, insn);
     uint8_t hint = build_get_hint(e, insn);
-    if (cpu_cpl(&v->cpu) == 3 && !(hint & HINT_WRAPS)) {
+    if (!(hint & HINT_WRAPS)) {
         build_hint(e, insn, hint | HINT_WRAPS);
         e->retranslate_gpa = insn;
         v->counters->retranslations++;

@@ -11,7 +11,7 @@ CHECK(CPU_EDI, gpr[EDI]);
 CHECK(CPU_EIP, eip);
 CHECK(CPU_FLAGS, flags);
 CHECK(CPU_ATTENTION, attention);
-CHECK(CPU_USER_WINDOW, user_window);
+CHECK(CPU_WINDOW, window);
 CHECK(CPU_JUMP_CACHE, jump_cache);
 CHECK(CPU_VICTIMS, victims);
 CHECK(CPU_CHAIN_SITE, chain_site);

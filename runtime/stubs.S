@@ -1,7 +1,7 @@
 /* Between C and fragments: entering, leaving, calling out.
  *
  * Inside a fragment: guest eax ecx edx ebx ebp esi edi in their own host registers, esp in r12d,
- * the arithmetic flags and DF in the host's; r13 the jump cache, r14 the user window, r15 the
+ * the arithmetic flags and DF in the host's; r13 the jump cache, r14 the window, r15 the
  * cpu struct; rsp the return stack (return_stack.c), which holds nothing but host return
  * addresses. Nothing here touches a vector register. C code runs on the run loop's stack, with DF
  * clear. */
@@ -33,7 +33,7 @@
 /* POPF costs more than the rest together: it is taken for DF only. ADD sets OF, SAHF the others. */
     .macro load_guest
     mov r13, [r15 + CPU_JUMP_CACHE]
-    mov r14, [r15 + CPU_USER_WINDOW]
+    mov r14, [r15 + CPU_WINDOW]
     mov eax, [r15 + CPU_FLAGS]
     mov ecx, [r15 + CPU_ECX]
     mov edx, [r15 + CPU_EDX]

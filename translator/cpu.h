@@ -134,7 +134,8 @@ struct cpu {
     uint32_t attention;   /* nonzero: leave translated code at the next check */
     uint32_t irq_pending; /* the PIC asserts INTR */
     uint32_t scratch;     /* an effective address, while its window is chosen */
-    uint64_t super_window, user_window; /* bases; r14 holds user_window */
+    uint64_t super_window, user_window; /* bases */
+    uint64_t window; /* the one of the current privilege level, which GS and r14 hold */
     uint64_t jump_cache;  /* r13: the current mode's and address space's */
     uint32_t result, result2; /* what a callout hands back to its fragment */
     uint64_t chain_site; /* STUB_CHAIN: host address of the rel32 to patch */

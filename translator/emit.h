@@ -14,7 +14,7 @@ enum host_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R
 /* Register roles inside fragments (docs/architecture.md, "Registers"). */
 #define REG_GUEST_ESP R12
 #define REG_JUMP_CACHE R13
-#define REG_USER_WINDOW R14
+#define REG_WINDOW R14
 #define REG_CPU R15
 #define REG_TARGET R11 /* operand of callouts, target of indirect transfers, scratch */
 

@@ -18,8 +18,8 @@ static unsigned string_operands(uint8_t opcode) {
 }
 
 static void rebase(struct block *b, unsigned pointer, unsigned hint) {
-    unsigned window = REG_USER_WINDOW;
-    if ((b->req->mode & MODE_CPL) != 3 && hint != WINDOW_USER) {
+    unsigned window = REG_WINDOW;
+    if ((b->req->mode & MODE_CPL) != 3 && hint != WINDOW_SUPER) {
         operand_window(b, R10, pointer, hint);
         window = R10;
     }

@@ -32,7 +32,7 @@ static const struct {
     {e_popf, "POPF above CPL 0 leaves IF alone without a trap: a kernel's POPF sets the guest's IF in the struct, rare cases call out"},
     {e_enter, "RSP belongs to the host: stores below r12d; nesting levels call out"},
     {e_leave, "RSP belongs to the host: r12d from EBP, EBP from guest memory"},
-    {e_call_rel, "the guest's return address goes to the guest's stack; a host CALL besides it lets the host predict the return"},
+    {e_call_rel, "the guest's return address goes to the guest's stack; a host CALL beside it lets the host predict the return"},
     {e_call_rm, "the target is a guest address: the jump cache gives its translation; a host CALL lets the host predict the return"},
     {e_jmp_rel, "the target's translation lies elsewhere: a link, patched once that exists"},
     {e_jmp_rm, "the target is a guest address known only now: the jump cache gives its translation"},

@@ -2,23 +2,29 @@
  *
  * This file is the whole of "how an effective address becomes a host address": segments (flat:
  * nothing; based: the base is added, 67h wraps; 64 KiB with a 16-bit offset: a callout only where
- * the access may reach beyond; others: a checking callout) and windows (GS, or the user window in
- * r14, or a choice by address). */
+ * the access may reach beyond; others: a checking callout) and windows (GS and r14, which hold the
+ * current one, the user's, or a choice by address). */
 #include <assert.h>
 
 #include "translator/block.h"
 
-/* A register and a displacement miss the user's window by less than its guards, where they miss it: that
- * faults, and the site is translated again to wrap (HINT_WRAPS). r14 costs two cycles less than GS. */
-static bool may_miss(const struct block *b, const struct insn *in, const struct memref *ea) {
-    bool high_byte = in->kinds && in->kinds->reg_byte && in->z.raw.modrm.reg >= 4; /* bears no REX */
-    bool single = ea->base == NO_REG ? ea->index == NO_REG && ea->disp >= 0 : ea->index == NO_REG;
-    return (b->req->mode & MODE_CPL) == 3 && !(in->hint & HINT_WRAPS) && single && !high_byte;
+#define NEAR_BELOW 0x10000
+
+/* MOV to the register that the address is made of: a step along a chain, which somebody waits for. */
+static bool is_step(const struct insn *in, const struct memref *ea) {
+    unsigned opcode = in->z.opcode;
+    bool load = in->row->emit == e_ident && !in->row->vex && in->row->unit == UNIT_INT &&
+                (in->row->map == 0 ? opcode == 0x8b : in->row->map == 1 && (opcode & 0xf6u) == 0xb6);
+    return load && ea->index == NO_REG && ea->base == host_gpr(in->z.raw.modrm.reg);
 }
 
-static struct memref window_relative(const struct block *b, const struct insn *in, struct memref ea) {
-    if (may_miss(b, in, &ea))
-        return (struct memref){.base = REG_USER_WINDOW, .index = ea.base, .disp = ea.disp};
+/* r14 and the register come two cycles sooner than GS and the register. Such a sum does not wrap, but it
+ * misses the window by less than its guards: that faults, and the site is translated again
+ * (HINT_WRAPS). A displacement far below zero is an address that something is added to, and wraps.
+ * Other instructions are no faster so; memory that was just written comes back sooner without an index. */
+static struct memref window_relative(const struct insn *in, struct memref ea) {
+    if (is_step(in, &ea) && ea.disp >= -NEAR_BELOW && !(in->hint & HINT_WRAPS))
+        return (struct memref){.base = REG_WINDOW, .index = ea.base, .disp = ea.disp};
     ea.gs = ea.addr32 = true;
     return ea;
 }
@@ -267,10 +273,8 @@ void operand_window(struct block *b, unsigned to, unsigned reg, unsigned hint) {
 /* From a linear sum to host memory. */
 static struct memref to_window(struct block *b, const struct insn *in, struct memref linear, unsigned hint) {
     if ((b->req->mode & MODE_CPL) == 3 || hint == WINDOW_SUPER)
-        return window_relative(b, in, linear);
+        return window_relative(in, linear);
     emit_lea(&b->e, R11, &linear);
-    if (hint == WINDOW_USER)
-        return (struct memref){.base = REG_USER_WINDOW, .index = R11};
     operand_window(b, R10, R11, hint);
     return (struct memref){.base = R10, .index = R11};
 }

@@ -74,7 +74,7 @@ for value in "${hostile[@]}" "," "run," ",run" "run,,fault" RUN "run,nothing" al
     refuse run --kernel "$good" --log "$value"
 done
 for value in "${hostile[@]}" "," "no-chain," ",no-chain" cache cache= cache=0 cache=x cache=1 \
-    cache=2G cache=99999999999999999999 no-chain=1 NO-CHAIN one-insn,x no-reuse=0 no-reuse= no-reusex no-reuse=1000001 inject inject= inject=0 \
+    cache=2G cache=99999999999999999999 no-chain=1 NO-CHAIN one-insn,x no-reuse=0 no-reuse= no-reusex no-reuse=1000001 inject inject= inject=0 inject-nmi inject-nmi= inject-nmi=1 inject-nmi=2-1 \
     inject=1- inject=-1 inject=2-1 inject=0-100000000 inject=0-1x rows rows=; do
     refuse run --kernel "$good" --debug "$value"
 done

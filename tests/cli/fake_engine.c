@@ -46,6 +46,14 @@ static void send_text(struct vcpu *v, const struct engine_options *options, cons
         text++;
 }
 
+static void hear_nmi(struct vcpu *v, const struct engine_options *options) {
+    send_text(v, options, "ready\n");
+    while (!v->cpu.nmi_pending && wait_for_attention(v, options))
+        continue;
+    send_text(v, options, "NMI\n");
+    vcpu_request_exit(v, EXIT_POWER_OFF, 0);
+}
+
 /* Sends back what comes in; 'q' powers off. */
 static void echo(struct vcpu *v, const struct engine_options *options) {
     send_text(v, options, "ready\n");
@@ -82,6 +90,8 @@ static int act(struct vcpu *v, const struct engine_options *options, const char 
         vcpu_request_exit(v, EXIT_POWER_OFF, 0);
     } else if (!strcmp(what, "echo")) {
         echo(v, options);
+    } else if (!strcmp(what, "nmi")) {
+        hear_nmi(v, options);
     } else if (!strcmp(what, "flood")) {
         flood(v, options);
     } else if (!strcmp(what, "deaf")) {

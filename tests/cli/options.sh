@@ -32,6 +32,7 @@ accept run --kernel "$kernel" --debug no-chain,one-insn,no-jump-cache,flush-alwa
 accept run --kernel "$kernel" --debug no-sandbox --debug cache=1M,no-chain
 accept run --kernel "$kernel" --debug no-reuse=29,no-reuse,evict-always,inject=c0100000-C010FFFF
 accept run --kernel "$kernel" --debug "inject=0-ffffffff,rows=$work/rows"
+accept run --kernel "$kernel" --debug inject-nmi=c0100000-c010ffff,progress
 [[ -f $work/rows && ! -s $work/rows ]] || fail "rows of an engine that executes none"
 accept run --kernel "$kernel" --log all --log run,fault
 accept run --kernel "$kernel" --stats

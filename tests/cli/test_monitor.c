@@ -326,6 +326,15 @@ START_TEST(terminal_is_raw_while_running_and_control_a_x_quits) {
 }
 END_TEST
 
+START_TEST(control_a_n_raises_an_nmi) {
+    struct program program = start_on_terminal("nmi");
+    read_until(program.out, "ready");
+    ck_assert_int_eq(write(program.in, "\1n", 2), 2);
+    read_until(program.out, "NMI");
+    ck_exited(&program, 0);
+}
+END_TEST
+
 static const int ending_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGSEGV, SIGABRT};
 
 START_TEST(terminal_is_restored_after_a_signal_to_the_monitor) {
@@ -416,6 +425,7 @@ int main(void) {
     tcase_add_test(tests, trace_reaches_standard_error);
     tcase_add_test(tests, user_callout_runs_inside_the_sandbox);
     tcase_add_test(tests, terminal_is_raw_while_running_and_control_a_x_quits);
+    tcase_add_test(tests, control_a_n_raises_an_nmi);
     tcase_add_loop_test(tests, terminal_is_restored_after_a_signal_to_the_monitor, 0,
                         sizeof ending_signals / sizeof *ending_signals);
     tcase_add_test(tests, terminal_is_restored_when_the_vcpu_process_dies);

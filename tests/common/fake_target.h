@@ -8,7 +8,7 @@
 
 #include "inspect/target.h"
 
-#define FAKE_MEMORY 65536u /* linear and physical, from 0 on */
+#define FAKE_MEMORY 65536u           /* linear and physical, from 0 on */
 #define FAKE_PHYSICAL 0x100000000ull /* physical addresses show the same memory from here on */
 
 static struct {
@@ -143,7 +143,8 @@ static inline int64_t fake_place(uint64_t address, bool physical) {
     return from < FAKE_MEMORY ? (int64_t)from : -1;
 }
 
-size_t target_read(const struct target *target, uint64_t address, bool physical, void *to, size_t len) {
+size_t target_read(const struct target *target, uint64_t address, bool physical, void *to,
+                   size_t len) {
     int64_t place = fake_place(address, physical);
     (void)target;
     if (place < 0)
@@ -153,7 +154,8 @@ size_t target_read(const struct target *target, uint64_t address, bool physical,
     return got;
 }
 
-int target_write(struct target *target, uint64_t address, bool physical, const void *from, size_t len) {
+int target_write(struct target *target, uint64_t address, bool physical, const void *from,
+                 size_t len) {
     int64_t place = fake_place(address, physical);
     int rc = fake_rc();
     (void)target;

@@ -46,8 +46,10 @@ static void drain(void) {
 static void receive(const void *bytes, size_t size) {
     bool waited = session.waiting;
     size_t taken = gdb_session_receive(&session, bytes, size);
-    require(taken == size || session.leaves || session.broken || session.resetting, "bytes left over");
-    require(session.waiting || !waited || session.leaves || fake_stands(), "forgot to wait for a stop");
+    require(taken == size || session.leaves || session.broken || session.resetting,
+            "bytes left over");
+    require(session.waiting || !waited || session.leaves || fake_stands(),
+            "forgot to wait for a stop");
     drain();
 }
 

@@ -36,7 +36,9 @@ __attribute__((noinline)) void touch(void) {
                      ".globl write_done; write_done: nop\n"
                      ".globl read_site; read_site: mov written, %%ecx\n"
                      ".globl read_done; read_done: mov %%ecx, read_back\n"
-                     : : : "eax", "ecx", "memory");
+                     :
+                     :
+                     : "eax", "ecx", "memory");
 }
 
 /* Twenty-odd instructions, for steps: their end has a name. */
@@ -45,7 +47,9 @@ __attribute__((noinline)) void walk(void) {
                      "1: add $3, %%eax; dec %%ecx; jnz 1b\n"
                      "pushf; pop %%edx; push %%eax; pop %%ecx\n"
                      ".globl loop_end; loop_end: nop\n"
-                     : : : "eax", "ecx", "edx", "memory");
+                     :
+                     :
+                     : "eax", "ecx", "edx", "memory");
 }
 
 __attribute__((noinline)) void vectors(void) {

@@ -1,5 +1,5 @@
 # For the scripts here: a ring3 that serves a debugger, and GDB on it. Expects RING3 and GUEST (the
-# ELF file of debugged.c). Everything that is started ends with the script.
+# ELF file of debugged.c; empty: KERNEL is to be run, and the commands bring symbols). Everything that is started ends with the script.
 # shellcheck shell=bash
 : "${RING3:?}"
 work=$(mktemp -d)
@@ -57,7 +57,7 @@ end_of_ring3() {
 debug() {
     { printf 'set pagination off\nset confirm off\nset width 0\nset tcp connect-timeout 5\n'
       printf 'target remote 127.0.0.1:%s\n' "$port"; cat; } >"$work/commands"
-    timeout --kill-after=5 "${GDB_TIMEOUT:-60}" gdb -q -nx -batch -x "$work/commands" ${SYMBOLS-"$GUEST"} \
+    timeout --kill-after=5 "${GDB_TIMEOUT:-60}" gdb -q -nx -batch -x "$work/commands" ${GUEST:+"$GUEST"} \
         </dev/null >"$work/log" 2>&1
     log=$work/log
 }

@@ -4,10 +4,12 @@
  * Under `--debug inject=40000000-40001fff` IRQ 5 arrives before every instruction of the two code
  * pages; "inject" on the command line says so, and the handler must then have run once a
  * boundary. The boundaries are those that a single step of the same block stops at. Without the
- * switch the line stays quiet and the blocks are merely run. */
+ * switch the line stays quiet and the blocks are merely run. "nmi", with `--debug inject-nmi=`, is the
+ * same with NMIs, which come where IF is clear, too. */
 #include "tests/guests/stage.h"
 
 enum { LINE = 5, VECTOR_LINE = VECTOR_IRQ0 + LINE, SEEN_MAX = 512, SCRATCH = 1024 };
+enum { VECTOR_NMI = 2 };
 enum { BASE = DATA + 64 }; /* EBP in the blocks */
 
 /* What each block leaves behind beside registers: DATA's first bytes and the stack's. */
@@ -37,12 +39,17 @@ static bool on_line(struct trap_frame *frame) {
     return true;
 }
 
-/* Where IF is clear, and behind the STI that sets it, no interrupt can come. */
+static bool on_nmi(struct trap_frame *frame) {
+    seen(frame->eip);
+    return true;
+}
+
+/* Behind the STI that sets IF no interrupt can come, and where it is clear only an NMI. */
 static bool on_step(struct trap_frame *frame) {
     static bool was_masked;
     bool masked = !(frame->eflags & FLAG_IF),
          shadow = was_masked && *byte_at(frame->eip - 1) == 0xfb;
-    if (!masked && !shadow)
+    if ((!masked || guest_option("nmi")) && !shadow)
         seen(frame->eip);
     was_masked = masked;
     write_dr6(0);
@@ -137,9 +144,18 @@ static void compare_trails(void) {
     }
 }
 
+/* Both sources: of NMIs it is port 70h that gates them. */
+static void let_in(bool in) {
+    if (in)
+        pic_unmask(LINE);
+    else
+        pic_mask(LINE);
+    outb(0x70, in ? 0x0d : 0x8d);
+}
+
 static void try_block(const char *name, unsigned ring, const uint8_t *code, uint32_t size) {
     check_variant(ring_name(ring));
-    pic_mask(LINE);
+    let_in(false);
     struct outcome quiet = run(ring, code, size, 0);
     check(name, VECTOR_DONE, quiet.m.vector);
     trail = &stepped;
@@ -147,9 +163,9 @@ static void try_block(const char *name, unsigned ring, const uint8_t *code, uint
     struct outcome step = run(ring, code, size, FLAG_TF);
     check_true("same-when-stepped", same_outcome(&quiet, &step));
     trail = &injected;
-    pic_unmask(LINE);
+    let_in(true);
     struct outcome interrupted = run(ring, code, size, 0);
-    pic_mask(LINE);
+    let_in(false);
     check_true("same-when-interrupted", same_outcome(&quiet, &interrupted));
     if (guest_option("inject"))
         compare_trails();
@@ -165,6 +181,8 @@ void guest_main(void) {
     write_cr0((read_cr0() | CR0_MP | CR0_NE) & ~(uint32_t)(CR0_EM | CR0_TS));
     trap_set_handler(VECTOR_LINE, on_line);
     trap_set_handler(VECTOR_DB, on_step);
+    if (guest_option("nmi"))
+        trap_set_handler(VECTOR_NMI, on_nmi);
     for (unsigned ring = 0; ring <= 3; ring += 3) {
         TRY(ring, arithmetic);
         TRY(ring, stack);

@@ -118,6 +118,22 @@ static void code_up_to_border(void) {
     stage_map(CODE2, page, USER_PAGE);
 }
 
+/* Across the end of the linear address space an operand goes on at 0 (more in address_wrap.c). */
+static void across_four_gib(void) {
+    uint32_t top = 0u - PAGE_SIZE;
+    stage_map(top, page_take(), USER_PAGE);
+    stage_map(0, page_take(), USER_PAGE);
+    for (unsigned i = 0; i < sizeof accesses / sizeof accesses[0]; i++) {
+        const struct access *a = &accesses[i];
+        struct machine m = stage_at(3, CODE, a->code, (uint32_t)(a->end - a->code));
+        m.ebx = 0u - a->size / 2;
+        guest_run(&m);
+        check_trap("four-gib", &m, VECTOR_DONE, 0, CODE + (uint32_t)(a->end - a->code));
+    }
+    stage_map(top, 0, 0);
+    stage_map(0, 0, KERNEL_PAGE);
+}
+
 void guest_main(void) {
     stage_start();
     data_faults();
@@ -126,6 +142,7 @@ void guest_main(void) {
         code_across(long_move, SNIPPET_SIZE(long_move), back, 0x12345678);
     code_across(prefixed, SNIPPET_SIZE(prefixed), 9, 7);
     code_up_to_border();
+    across_four_gib();
     struct machine m = STAGE_RUN(3, prefixed);
     check_trap("length-15", &m, VECTOR_DONE, 0, CODE + SNIPPET_SIZE(prefixed));
     m = STAGE_RUN(3, too_long);

@@ -22,9 +22,7 @@ static const char *sent(void) {
     return text;
 }
 
-static void receive(const char *bytes) {
-    gdb_session_receive(&session, bytes, strlen(bytes));
-}
+static void receive(const char *bytes) { gdb_session_receive(&session, bytes, strlen(bytes)); }
 
 /* Sends a packet in a frame; returns the reply's contents (without acknowledgement), "" for an
  * empty one, NULL for none. */
@@ -59,12 +57,12 @@ START_TEST(packets_are_read_and_framed) {
         enum gdb_event last;
         const char *contents;
     } cases[] = {
-        {"$#00", GDB_PACKET, ""},          {"$g#67", GDB_PACKET, "g"},
-        {"xx+$g#67", GDB_PACKET, "g"},     {"$g#68", GDB_DAMAGED, NULL},
-        {"$g#6x", GDB_DAMAGED, NULL},      {"$ga$g#67", GDB_PACKET, "g"},
-        {"$}\x03#80", GDB_PACKET, "#"},    {"\x03", GDB_INTERRUPT, NULL},
-        {"$\x03#03", GDB_PACKET, "\x03"},  {"-", GDB_RESEND, NULL},
-        {"+", GDB_NOTHING, NULL},          {"$abc", GDB_NOTHING, NULL},
+        {"$#00", GDB_PACKET, ""},         {"$g#67", GDB_PACKET, "g"},
+        {"xx+$g#67", GDB_PACKET, "g"},    {"$g#68", GDB_DAMAGED, NULL},
+        {"$g#6x", GDB_DAMAGED, NULL},     {"$ga$g#67", GDB_PACKET, "g"},
+        {"$}\x03#80", GDB_PACKET, "#"},   {"\x03", GDB_INTERRUPT, NULL},
+        {"$\x03#03", GDB_PACKET, "\x03"}, {"-", GDB_RESEND, NULL},
+        {"+", GDB_NOTHING, NULL},         {"$abc", GDB_NOTHING, NULL},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         enum gdb_event event = GDB_NOTHING;
@@ -103,8 +101,9 @@ START_TEST(acknowledgements_and_repeats) {
 END_TEST
 
 START_TEST(unknown_packets_get_the_empty_reply) {
-    static const char *const unknown[] = {"", "!", "vMustReplyEmpty", "qTStatus", "Z5,0,1", "vFile:open:",
-                                          "QPassSignals:", "qL", "jx", "r"};
+    static const char *const unknown[] = {
+        "",   "!", "vMustReplyEmpty", "qTStatus", "Z5,0,1", "vFile:open:", "QPassSignals:", "qL",
+        "jx", "r"};
     for (unsigned i = 0; i < sizeof unknown / sizeof *unknown; i++)
         expect(unknown[i], "");
 }
@@ -270,7 +269,8 @@ START_TEST(console_commands) {
     ck_assert_str_eq(console(line), "E16");
     console("reset");
     ck_assert(session.resetting && fake.exit == EXIT_RESET && fake_target.start_stopped);
-    ck_assert_uint_eq(gdb_session_receive(&session, "$qC#b4", 6), 0); /* until it has stopped again */
+    ck_assert_uint_eq(gdb_session_receive(&session, "$qC#b4", 6),
+                      0); /* until it has stopped again */
     stop_for(STOP_ASKED, 0);
     expect("qC", "QC1");
 }

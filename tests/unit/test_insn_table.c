@@ -214,21 +214,21 @@ static void compare_decoded(const struct insn *plain, const struct insn *full) {
 static unsigned decoded_by_zydis;
 static void count_zydis(void *opaque) { (void)opaque, decoded_by_zydis++; }
 
-/* Every opcode with every ModRM, three SIB bytes, and prefixes. */
+/* Every opcode with every kind of ModRM, three SIB bytes in turn, and prefixes. */
 START_TEST(plain_decoding_agrees_with_zydis) {
     static const uint8_t prefixes[][3] = {{0}, {0x66}, {0x64}, {0x66, 0x65}, {0x2e, 0x66}, {0x66, 0x66},
                                           {0x26, 0x36}, {0x66, 0x3e, 0x66}, {0xf3}, {0xf0}, {0x67}};
-    static const uint8_t sibs[] = {0x24, 0x9d, 0x45};
+    static const uint8_t sibs[] = {0x24, 0x9d, 0x45}, rms[] = {0, 4, 5, 7};
     unsigned plain_ones = 0;
-    for (unsigned key = 0; key < 11u * 2 * 256 * 256 * 3; key++) {
-        unsigned modrm = key & 255, opcode = key >> 8 & 255, map = key >> 16 & 1, rest = key >> 17;
+    for (unsigned key = 0; key < 11u * 2 * 256 * 128; key++) {
+        unsigned modrm = (key & 0x7cu) << 1 | rms[key & 3], opcode = key >> 7 & 255, map = key >> 15 & 1;
         uint8_t bytes[32], *p = bytes;
         memset(bytes, 0x81, sizeof bytes); /* negative displacements and immediates */
-        for (const uint8_t *q = prefixes[rest % 11]; q < prefixes[rest % 11] + 3 && *q; q++)
+        for (const uint8_t *q = prefixes[key >> 16]; q < prefixes[key >> 16] + 3 && *q; q++)
             *p++ = *q;
         if (map)
             *p++ = 0x0f;
-        *p++ = (uint8_t)opcode, *p++ = (uint8_t)modrm, *p = sibs[rest / 11];
+        *p++ = (uint8_t)opcode, *p++ = (uint8_t)modrm, *p = sibs[key % 3];
         struct translate_request req = {.bytes = bytes, .len = sizeof bytes, .page_bytes = sizeof bytes,
                                         .eip = 0x1000, .foreign = count_zydis};
         struct insn plain, full;
@@ -243,7 +243,7 @@ START_TEST(plain_decoding_agrees_with_zydis) {
         if (!got)
             compare_decoded(&plain, &full);
     }
-    ck_assert_uint_gt(plain_ones, 100000);
+    ck_assert_uint_gt(plain_ones, 50000);
 }
 END_TEST
 

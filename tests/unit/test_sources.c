@@ -55,7 +55,8 @@ END_TEST
 
 START_TEST(deadlines_shorten_the_wait) {
     uint64_t start = sources_now();
-    struct source late = {.fd = -1, .deadline = start + 30, .serve = on_deadline, .opaque = &served[0]};
+    struct source late = {
+        .fd = -1, .deadline = start + 30, .serve = on_deadline, .opaque = &served[0]};
     ck_assert_int_eq(sources_add(&table, &late), 0);
     ck_assert_int_le(sources_patience(&table, 1000), 30);
     ck_assert_int_eq(sources_patience(&table, 5), 5);

@@ -36,7 +36,8 @@ static inline bool decodes_fully(const struct insn_case *c) {
 
 static inline uint8_t hint_of(void *opaque, uint32_t eip) {
     (void)eip;
-    return ((const struct insn_case *)opaque)->hint;
+    const struct insn_case *c = opaque;
+    return c->wraps ? c->hint | HINT_WRAPS : c->hint;
 }
 
 static inline uint8_t user_hint_of(void *opaque, uint32_t eip) {
@@ -212,7 +213,7 @@ static inline void run_case(struct insn_case *c) {
     memcpy(dual.window.data, c->data, DATA_BYTES);
     dual.v.cpu.attention = c->attention;
     int reason = run_translated(&c->in, c->mode, &translated);
-    if (dual.missed && (c->mode & MODE_CPL) == 3 && !c->wraps) { /* as the run loop does it */
+    if (dual.missed && !c->wraps) { /* as the run loop does it */
         c->wraps = true;
         translate(c);
         memcpy(dual.window.data, c->data, DATA_BYTES);

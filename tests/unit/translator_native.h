@@ -356,6 +356,7 @@ static inline void set_up_cpu(void) {
     cpu->jump_cache = (uint64_t)(uintptr_t)&dual.jump_cache;
     cpu->super_window = window_base(0);
     cpu->user_window = window_base(1);
+    cpu->window = window_base(0);
     cpu->iflag = FL_IF;
     for (unsigned i = 0; i < 256; i++)
         cpu->granule_window[i] = window_base(i & 1);
@@ -427,6 +428,7 @@ static inline int run_translated(const struct outcome *in, uint32_t mode, struct
     memcpy(out->vector, in->vector, VECTOR_BYTES);
     uint64_t base = (mode & MODE_CPL) == 3 ? cpu->user_window : cpu->super_window;
     __asm__ volatile("wrgsbase %0" : : "r"(base));
+    cpu->window = base;
     dual.gs_base = base;
     dual.missed = false;
     dual.faulted = out;
