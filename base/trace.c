@@ -22,10 +22,9 @@ static const char *const channel_names[TRACE_CHANNEL_COUNT] = {
 static const struct {
     const char *name;
     uint32_t bits;
-} aliases[] = {
-    {"all", TRACE_ALL},
+} aliases[] = {{"all", TRACE_ALL},
 #define TRACE_ALIAS(name, bits) {(name), (bits)},
-    TRACE_ALIASES(TRACE_ALIAS)
+               TRACE_ALIASES(TRACE_ALIAS)
 #undef TRACE_ALIAS
 };
 
@@ -103,8 +102,8 @@ static uint64_t used(const struct trace *trace) {
            atomic_load_explicit(&trace->tail, memory_order_acquire);
 }
 
-/* The stream is full. A reader that has not made room within the patience is not waited for again until half
- * of the ring is free. */
+/* The stream is full. A reader that has not made room within the patience is not waited for again
+ * until half of the ring is free. */
 static bool wait_for_room(struct trace *trace) {
     int saved = errno;
     uint64_t naps = trace->stalled ? 0 : (uint64_t)trace->patience_ms * NAPS_A_MS;

@@ -1,9 +1,10 @@
 /* Tracing: what a machine says of itself while it runs.
  *
- * A record is a time, where the guest is (address, privilege level, address space) and up to five integers,
- * put into a ring in the arena without formatting (async-signal-safe, no vector registers). What
- * the integers mean is said once, by the event's row in trace_events.h. The monitor process reads the ring
- * and formats (inspect/trace_*.c); since it lies in the arena, it outlives the process that fills it.
+ * A record is a time, where the guest is (address, privilege level, address space) and up to five
+ * integers, put into a ring in the arena without formatting (async-signal-safe, no vector
+ * registers). What the integers mean is said once, by the event's row in trace_events.h. The
+ * monitor process reads the ring and formats (inspect/trace_*.c); since it lies in the arena, it
+ * outlives the process that fills it.
  *
  * A stream is read all the time, and when it is full the writer waits a little for the reader. A
  * flight recorder overwrites its oldest records and is read at the end. */
@@ -71,15 +72,15 @@ struct trace {
     struct trace_filter filters[TRACE_FILTERS_MAX]; /* one of them must let a record pass */
     uint32_t filter_count;                          /* 0: all pass */
     _Atomic uint64_t lost;
-    atomic_bool busy; /* a put is in progress: one from a signal handler is lost */
-    bool overwrite;   /* a flight recorder */
-    bool stalled;     /* the reader did not come: nothing waits for it until there is room */
-    int notify_fd;    /* eventfd written with every half ring of records, or -1 */
+    atomic_bool busy;     /* a put is in progress: one from a signal handler is lost */
+    bool overwrite;       /* a flight recorder */
+    bool stalled;         /* the reader did not come: nothing waits for it until there is room */
+    int notify_fd;        /* eventfd written with every half ring of records, or -1 */
     uint32_t patience_ms; /* how long a full stream waits for its reader */
     uint64_t capacity;    /* records, a power of two */
     struct trace_record *records;
-    _Atomic uint64_t head;  /* free running, as is the tail */
-    uint64_t full_at;       /* head at which the tail must be looked at again */
+    _Atomic uint64_t head;              /* free running, as is the tail */
+    uint64_t full_at;                   /* head at which the tail must be looked at again */
     _Alignas(64) _Atomic uint64_t tail; /* the reader's */
 };
 

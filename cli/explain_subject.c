@@ -135,7 +135,8 @@ static void choose_mode(struct explain_subject *subject, const struct explain_op
     code->mode = explain_mode_word(options->mode, options->cpl);
     code->code_limit = options->mode == EXPLAIN_32 ? UINT32_MAX : 0xffff;
     code->eip = code->linear;
-    if (options->mode != EXPLAIN_32) /* CS where the code lies, a paragraph at most below it */
+    /* 16-bit code: CS is 0 where all of it lies below 64 KiB, else a paragraph at most below it. */
+    if (options->mode != EXPLAIN_32 && (uint64_t)code->linear + code->len > 0x10000)
         code->eip &= 0xfu;
     bool based = is_linux(subject) && options->mode == EXPLAIN_32 && options->cpl == 0;
     if (based)

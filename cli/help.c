@@ -49,6 +49,8 @@ static const char usage[] =
     "  --accel bt|kvm         how to run the guest: binary translation (default), or /dev/kvm\n"
     "  --callout 'EVENT=library.so:function(types)'\n"
     "                         call a function of yours when the guest does EVENT (ring3(1))\n"
+    "  --plugin FILE.so[,key=value...]\n"
+    "                         load a plugin (docs/plugins.md)\n"
     "  --gdb [ADDRESS:]PORT   serve a debugger there (loopback without an address); -s is --gdb 1234\n"
     "  -S                     stop before the first instruction and wait for the debugger or page\n"
     "  --web [ADDR:]PORT      serve a page that shows the machine at work (port 0: any)\n"

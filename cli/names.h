@@ -15,7 +15,7 @@ struct names {
 /* NULL with `error` filled where there are none; asked again, NULL at once with the same kind of
  * line. */
 struct symbols *names_symbols(struct names *names, struct error *error);
-/* 0, or -1 with `error` filled. `opaque` is a struct names; made for user_callouts_parse. */
+/* 0, or -1 with `error` filled. `opaque` is a struct names; a symbol_source of plugins. */
 int names_find(void *opaque, const char *name, gva_t *address, struct error *error);
 void names_release(struct names *names);
 

@@ -42,6 +42,7 @@ enum option_id {
     OPTION_RATE,
     OPTION_ACCEL,
     OPTION_CALLOUT,
+    OPTION_PLUGIN,
     OPTION_SYMBOLS,
     OPTION_GDB,
     OPTION_GDB_USUAL,
@@ -78,6 +79,7 @@ static const struct option long_options[] = {
     {"rate", required_argument, NULL, OPTION_RATE},
     {"accel", required_argument, NULL, OPTION_ACCEL},
     {"callout", required_argument, NULL, OPTION_CALLOUT},
+    {"plugin", required_argument, NULL, OPTION_PLUGIN},
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
     {"web", required_argument, NULL, OPTION_WEB},
     {"system-map", required_argument, NULL, OPTION_SYMBOLS},
@@ -165,6 +167,13 @@ static int add_callout(struct options *options, const char *text, struct error *
     if (options->callout_count == USER_CALLOUTS_MAX)
         return error_set(error, "--callout '%s': more than %d of them", text, USER_CALLOUTS_MAX);
     options->callouts[options->callout_count++] = text;
+    return 0;
+}
+
+static int add_plugin(struct options *options, const char *text, struct error *error) {
+    if (options->plugin_count == PLUGIN_OPTIONS_MAX)
+        return error_set(error, "--plugin '%s': more than %d of them", text, PLUGIN_OPTIONS_MAX);
+    options->plugins[options->plugin_count++] = text;
     return 0;
 }
 
@@ -276,9 +285,37 @@ static int set_file(const char **file, const char *option, const char *value, st
     return 0;
 }
 
+/* Traces and profiles. */
+static int apply_watching(struct options *options, int option, const char *value,
+                          struct error *error) {
+    switch (option) {
+    case OPTION_LOG:
+        return options_parse_log(options, value, error);
+    case OPTION_LOG_FILE:
+        return set_file(&options->trace.log_path, "log-file", value, error);
+    case OPTION_LOG_FORMAT:
+        return options_parse_log_format(options, value, error);
+    case OPTION_LOG_FILTER:
+        return options_add_filter(options, value, error);
+    case OPTION_TRACE:
+        return set_file(&options->trace.perfetto_path, "trace", value, error);
+    case OPTION_FLIGHT_RECORDER:
+        return options_parse_flight_recorder(options, value, error);
+    case OPTION_PERF_MAP:
+        options->trace.perf_map = true;
+        return 0;
+    case OPTION_PROFILE:
+        return options_add_profile(options, value, error);
+    default:
+        return options_parse_rate(options, value, error);
+    }
+}
+
 static int apply_option(struct options *options, int option, const char *value,
                         struct error *error) {
     bool demo = options->command == COMMAND_DEMO;
+    if (option >= OPTION_LOG && option <= OPTION_RATE)
+        return apply_watching(options, option, value, error);
     switch (option) {
     case OPTION_KERNEL:
         return demo ? error_set(error, "--kernel: `ring3 demo` brings its own")
@@ -305,29 +342,12 @@ static int apply_option(struct options *options, int option, const char *value,
         return parse_output(&options->serial, "serial", "stdio", error);
     case OPTION_STATS:
         return parse_stats(options, value, error);
-    case OPTION_LOG:
-        return options_parse_log(options, value, error);
-    case OPTION_LOG_FILE:
-        return set_file(&options->trace.log_path, "log-file", value, error);
-    case OPTION_LOG_FORMAT:
-        return options_parse_log_format(options, value, error);
-    case OPTION_LOG_FILTER:
-        return options_add_filter(options, value, error);
-    case OPTION_TRACE:
-        return set_file(&options->trace.perfetto_path, "trace", value, error);
-    case OPTION_FLIGHT_RECORDER:
-        return options_parse_flight_recorder(options, value, error);
-    case OPTION_PERF_MAP:
-        options->trace.perf_map = true;
-        return 0;
-    case OPTION_PROFILE:
-        return options_add_profile(options, value, error);
-    case OPTION_RATE:
-        return options_parse_rate(options, value, error);
     case OPTION_ACCEL:
         return parse_accel(options, value, error);
     case OPTION_CALLOUT:
         return add_callout(options, value, error);
+    case OPTION_PLUGIN:
+        return add_plugin(options, value, error);
     case OPTION_SYMBOLS:
         return set_file(&options->symbols, "symbols", value, error);
     case OPTION_GDB:
@@ -413,6 +433,8 @@ static int check_accel(const struct options *options, struct error *error) {
         return error_set(error, "--gdb '%s': only with --accel bt", options->gdb);
     if (options->web)
         return error_set(error, "--web '%s': only with --accel bt", options->web);
+    if (options->plugin_count)
+        return error_set(error, "--plugin '%s': only with --accel bt", options->plugins[0]);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
         engine->no_prefault || engine->evict_always || engine->cache_bytes || engine->progress || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");

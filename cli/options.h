@@ -10,7 +10,9 @@
 #include "inspect/trace_output.h"
 #include "loader/loader.h"
 #include "runtime/engine.h"
-#include "runtime/user_callouts.h"
+#include "runtime/plugins.h"
+
+#define PLUGIN_OPTIONS_MAX 16
 
 enum command {
     COMMAND_RUN,
@@ -57,6 +59,8 @@ struct options {
     const char *symbols; /* file */
     const char *gdb;   /* where to listen for a debugger, or NULL */
     bool start_stopped;
+    const char *plugins[PLUGIN_OPTIONS_MAX];
+    unsigned plugin_count;
     enum accel accel;
     struct engine_options engine; /* the debugging switches and `sandbox` */
     bool inject;                  /* engine.inject has a range */

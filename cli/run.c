@@ -27,13 +27,14 @@
 #include "cli/watching.h"
 #include "inspect/gdb.h"
 #include "kvm/kvm.h"
+#include "runtime/instrument.h"
 #include "runtime/sandbox.h"
 
 /* What lasts over the boots of one command. */
 struct session {
     const struct options *options;
     engine_fn engine;
-    struct user_callouts user_callouts;
+    struct plugins plugins;
     struct names names;
     int serial_fd; /* -1: serial output vanishes */
     int debug_fd;  /* of the debug console, likewise */
@@ -51,11 +52,15 @@ struct session {
     uint8_t *rows; /* of the instruction table, executed by the current machine; or NULL */
 };
 
-static int prepare_callouts(struct session *session, struct error *error) {
+static int prepare_plugins(struct session *session, struct error *error) {
     const struct options *options = session->options;
-    const struct symbol_source source = {names_find, &session->names};
+    struct plugins *plugins = &session->plugins;
+    plugins->symbols = (struct symbol_source){names_find, &session->names};
     for (unsigned i = 0; i < options->callout_count; i++)
-        if (user_callouts_parse(&session->user_callouts, options->callouts[i], &source, error))
+        if (plugins_add_callout(plugins, options->callouts[i], error))
+            return -1;
+    for (unsigned i = 0; i < options->plugin_count; i++)
+        if (plugins_load(plugins, options->plugins[i], error))
             return -1;
     return 0;
 }
@@ -88,9 +93,10 @@ static int prepare_outputs(struct session *session, struct error *error) {
 
 /* The vCPU process from here on ends with its parent, hears no terminal, and has the machine's
  * descriptors and standard error. 0, or a negative errno. */
-static int settle_in_child(const struct machine *machine, pid_t monitor) {
+static int settle_in_child(const struct machine *machine, const struct plugins *plugins,
+                           pid_t monitor) {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGTSTP};
-    int fds[MACHINE_FDS_MAX];
+    int fds[MACHINE_FDS_MAX + PLUGIN_OUTPUTS_MAX];
     if (prctl(PR_SET_PDEATHSIG, SIGKILL))
         return -errno;
     if (getppid() != monitor)
@@ -98,17 +104,22 @@ static int settle_in_child(const struct machine *machine, pid_t monitor) {
     terminal_forget();
     for (unsigned i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
-    return sandbox_close_fds(fds, machine_fds(machine, fds));
+    unsigned count = machine_fds(machine, fds);
+    return sandbox_close_fds(fds, count + plugins_fds(plugins, fds + count));
 }
 
-static struct sandbox_rules sandbox_rules_for(const struct machine *machine, pid_t monitor) {
-    return (struct sandbox_rules){
+static struct sandbox_rules sandbox_rules_for(const struct machine *machine,
+                                              const struct plugins *plugins, pid_t monitor) {
+    struct sandbox_rules rules = {
         .write_fds = {STDERR_FILENO, machine->serial.event_fd, machine->debug.event_fd,
                       machine->trace.notify_fd, machine->inspection.event_fd},
         .write_fd_count = 5,
         .signal_pids = {monitor},
         .signal_pid_count = 1,
     };
+    static_assert(8 + PLUGIN_OUTPUTS_MAX <= SANDBOX_FDS_MAX, "every output has its rule");
+    rules.write_fd_count += plugins_fds(plugins, rules.write_fds + rules.write_fd_count);
+    return rules;
 }
 
 /* Port 70h gates all sources of NMIs. */
@@ -137,18 +148,19 @@ static void fail_in_child(struct vcpu *v, const char *what, int error_number) {
 static _Noreturn void vcpu_process(struct session *session, struct machine *machine,
                                    pid_t monitor) {
     struct vcpu *v = &machine->vcpu;
-    int rc = settle_in_child(machine, monitor); /* the monitor may have asked for the end already */
+    int rc = settle_in_child(machine, &session->plugins, monitor); /* the monitor may have asked for the end already */
     if (rc) {
         fail_in_child(v, "the vCPU process cannot be set up", rc);
         _exit(0);
     }
-    struct sandbox_rules rules = sandbox_rules_for(machine, monitor);
+    struct sandbox_rules rules = sandbox_rules_for(machine, &session->plugins, monitor);
     struct engine_options engine = session->options->engine;
     engine.sandbox_rules = &rules;
     engine.poll = poll_devices;
     engine.poll_opaque = machine;
     engine.rows = session->rows;
     engine.tables = observatory_tables(&session->observatory);
+    engine.perf_map = session->options->trace.perf_map;
     if (session->options->inject) {
         engine.inject.raise = engine.inject.nmi ? raise_nmi : pc_inject;
         engine.inject.opaque = engine.inject.nmi ? (void *)machine : machine->pc;
@@ -266,6 +278,25 @@ static int watch(struct session *session, struct machine *machine, pid_t pid) {
     return monitor.write_failed ? STATUS_HOST_FAILURE : status;
 }
 
+static void give_plugins(struct session *session, struct machine *machine) {
+    struct plugins *plugins = &session->plugins;
+    plugins->boot++;
+    plugins->range_count = 0; /* the machine's own memory, and what the engine will name */
+    plugins_protect(plugins, machine->arena.base, machine->arena.size);
+    instrument_protect(plugins);
+    if (plugins->count)
+        machine->vcpu.plugins = plugins;
+}
+
+/* Writes what the plugins' outputs hold. Returns the exit status. */
+static int flush_plugins(struct session *session, int status) {
+    struct error error;
+    if (!plugins_flush(&session->plugins, &error))
+        return status;
+    report_line("%s", error.text);
+    return STATUS_HOST_FAILURE;
+}
+
 /* One boot. Returns the exit status. */
 static int run_once(struct session *session) {
     const struct options *options = session->options;
@@ -289,8 +320,7 @@ static int run_once(struct session *session) {
     if (rc) {
         report_line("%s", error.text);
     } else {
-        if (session->user_callouts.count)
-            machine->vcpu.user_callouts = &session->user_callouts;
+        give_plugins(session, machine);
         if (*options->rows_path)
             session->rows = rows_create(&machine->arena);
         watching_attach(&session->watching, machine);
@@ -304,6 +334,7 @@ static int run_once(struct session *session) {
             target_detach(&session->target);
         }
         status = pid < 0 ? STATUS_HOST_FAILURE : watch(session, machine, pid);
+        status = flush_plugins(session, status);
         rc = session->rows ? rows_append(session->rows, options->rows_path) : 0;
         if (rc) {
             report_line("--debug 'rows=%s': %s", options->rows_path, strerror(-rc));
@@ -374,7 +405,7 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (options->accel == ACCEL_KVM && prepare_kvm(&session, &error)) {
         report_line("%s", error.text);
         status = STATUS_HOST_FAILURE;
-    } else if (prepare_callouts(&session, &error) || prepare_outputs(&session, &error) ||
+    } else if (prepare_plugins(&session, &error) || prepare_outputs(&session, &error) ||
                watching_prepare(&session.watching, options, &session.names, &session.sources,
                                 &error) ||
                prepare_inspection(&session, &error) ||
@@ -396,7 +427,7 @@ int run_machine(const struct options *options, engine_fn engine) {
     if (session.debug_fd > STDERR_FILENO)
         close(session.debug_fd);
     observatory_close(&session.observatory);
-    user_callouts_release(&session.user_callouts);
+    plugins_release(&session.plugins);
     watching_release(&session.watching);
     names_release(&session.names);
     return status;

@@ -8,7 +8,8 @@
 
 #define PROFILE_INTERVAL_MS 50
 
-/* NULL where the kernel has no names. False: the file that was named has none, which `error` says. */
+/* NULL where the kernel has no names. False: the file that was named has none, which `error` says.
+ */
 static bool get_symbols(struct names *names, struct symbols **symbols, struct error *error) {
     *symbols = names_symbols(names, error);
     return *symbols || !names->file;
@@ -30,8 +31,7 @@ int watching_prepare(struct watching *watching, const struct options *options, s
     struct symbols *symbols;
     bool traces = trace->channels || trace->perfetto_path || trace->perf_map ||
                   trace->format == TRACE_FORMAT_PERFETTO;
-    *watching =
-        (struct watching){.trace_options = *trace, .options = options, .sources = sources};
+    *watching = (struct watching){.trace_options = *trace, .options = options, .sources = sources};
     if (!traces && !options->profile_count)
         return 0;
     if (!get_symbols(names, &symbols, error))

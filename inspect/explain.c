@@ -92,7 +92,8 @@ static bool take_host(struct work *work, struct disassembler *d, bool cold, uint
 
 static int take_hosts(struct work *work, struct explained_fragment *f, enum syntax syntax) {
     struct disassembler d;
-    f->hosts = malloc((work->t.code_len + work->t.cold_len) * sizeof *f->hosts);
+    assert(work->t.code_len <= COLD_PLACE && work->t.cold_len <= COLD_ROOM);
+    f->hosts = calloc(work->t.code_len + work->t.cold_len, sizeof *f->hosts);
     if (!f->hosts || !disassembler_open(&d, CODE_64, syntax))
         return -1;
     for (unsigned cold = 0; cold < 2; cold++)
@@ -105,6 +106,7 @@ static int take_hosts(struct work *work, struct explained_fragment *f, enum synt
 
 static unsigned owner_of(const struct translation *t, uint32_t offset) {
     unsigned insn = 0;
+    assert(offset < t->code_len);
     while (insn + 1 < t->insn_count && t->map[insn + 1].host <= offset)
         insn++;
     return insn;
@@ -183,6 +185,7 @@ static int describe_insns(struct work *work, const struct translate_request *req
     struct disassembler d;
     if (!disassembler_open(&d, req->mode & MODE_CODE16 ? CODE_16 : CODE_32, syntax))
         return -1;
+    assert(f->insn_count > 0 && f->insn_count <= TRANSLATION_INSNS_MAX);
     for (unsigned i = 0; i < f->insn_count; i++) {
         struct explained_insn *insn = &f->insns[i];
         uint32_t at = work->t.map[i].guest, len, vector;

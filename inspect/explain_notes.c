@@ -110,6 +110,7 @@ static void say(struct explained_host *host, enum explained_part part, const cha
 }
 
 static void note_callout(struct noting *n, struct explained_host *host) {
+    assert(n->calls);
     enum callout_id id =
         n->has_r9 && n->r9 < CALLOUT_COUNT ? (enum callout_id)n->r9 : CALLOUT_COUNT;
     if (id == CALLOUT_COUNT) {

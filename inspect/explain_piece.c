@@ -94,6 +94,7 @@ static int add(const struct explain_code *code, gva_t linear, struct explanation
                struct error *error) {
     struct explain_code here = *code;
     uint32_t offset = linear - code->linear;
+    assert(offset < code->len && e->count < UINT32_MAX);
     struct explained_fragment *fragments =
         realloc(e->fragments, (e->count + 1) * sizeof *e->fragments);
     if (!fragments)

@@ -1,7 +1,8 @@
 /* A profile as a flame graph: one SVG file with its script inside, which needs nothing else.
  *
- * Stacks are sorted by their names, so the frames that two neighbours share are their common beginning: a
- * frame is open as long as the stacks that follow begin alike. The outermost frames are at the bottom. */
+ * Stacks are sorted by their names, so the frames that two neighbours share are their common
+ * beginning: a frame is open as long as the stacks that follow begin alike. The outermost frames
+ * are at the bottom. */
 #include <string.h>
 
 #include "inspect/profile_private.h"
@@ -28,7 +29,7 @@ static const char *colour_of(const char *name, bool user) {
     static const struct {
         const char *begin, *colour;
     } colours[] = {
-        {"[callout", "#7fb2e5"},     {"[hidden", "#e07a5f"}, {"[true", "#d1495b"},
+        {"[callout", "#7fb2e5"},     {"[hidden", "#e07a5f"},   {"[true", "#d1495b"},
         {"[translation", "#81b29a"}, {"[run loop", "#a9a9c9"},
     };
     static const char *const kernel[] = {"#f2b05e", "#f0a54a", "#f5ba72"};

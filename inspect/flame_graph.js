@@ -1,5 +1,6 @@
 /* A flame graph's hands: click (or Enter) enlarges a frame, Escape goes back; typing a regular expression into the
- * prompt of "Search" (or Ctrl-F) colours what matches and says how much of the whole it is. */
+ * prompt of "Search" (or Ctrl-F) colours what matches and says how much of the whole it is. An address may begin
+ * with both: see the end. */
 "use strict";
 (function () {
     var svg = document.documentElement;
@@ -29,7 +30,7 @@
     }
 
     function fit(text, name, w) {
-        var room = Math.floor((w - 6) / 6.6);
+        var room = Math.floor((w - 6) / 7.3);
         text.textContent = room < 3 ? "" : name.length <= room ? name : name.slice(0, room - 1) + "…";
     }
 
@@ -92,6 +93,14 @@
             return;
         event.preventDefault();
     });
-    window.flame = { search: search, all: all };
     all();
+
+    /* FILE.svg#zoom=NAME&search=EXPRESSION */
+    new URLSearchParams(location.hash.slice(1)).forEach(function (value, name) {
+        var frame = frames.find(function (candidate) { return candidate.dataset.name === value; });
+        if (name === "zoom" && frame)
+            zoom(frame);
+        else if (name === "search")
+            search(value);
+    });
 })();

@@ -47,6 +47,7 @@ static void part(struct gdb *gdb) {
     close(gdb->peer.fd);
     gdb->peer.fd = -1;
     gdb->settling = false;
+    target_hold(gdb->target, false);
     gdb->cleaning = !gdb_session_clear_points(&gdb->session);
     gdb->door.events = gdb->cleaning ? 0 : POLLIN;
     if (gdb->cleaning)
@@ -128,6 +129,7 @@ static void attach(struct gdb *gdb, int fd) {
     gdb->peer.fd = fd;
     gdb->greeted = false;
     gdb_session_start(&gdb->session, gdb->target);
+    target_hold(gdb->target, true);
     gdb->settling = !target_is_stopped(gdb->target);
     if (gdb->settling)
         target_pause(gdb->target);

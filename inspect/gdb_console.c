@@ -14,6 +14,18 @@ static void no_words(struct gdb_reply *output, const char *name) {
     gdb_reply_print(output, "%s: takes nothing behind it\n", name);
 }
 
+static const char *stop_text(const struct inspection_stop *why) {
+    static const char *const texts[] = {
+        [STOP_NONE] = "stopped",
+        [STOP_ASKED] = "stopped as asked",
+        [STOP_STEP] = "stopped behind a step",
+        [STOP_BREAKPOINT] = "stopped at a breakpoint",
+        [STOP_WATCHPOINT] = "stopped behind a watched access",
+        [STOP_TRIPLE_FAULT] = "stopped at a triple fault: going on ends the machine",
+    };
+    return why->reason < sizeof texts / sizeof *texts ? texts[why->reason] : texts[STOP_NONE];
+}
+
 static void info(struct gdb_session *s, const char *words, struct gdb_reply *output) {
     if (*words) {
         no_words(output, "info");
@@ -24,6 +36,7 @@ static void info(struct gdb_session *s, const char *words, struct gdb_reply *out
         return;
     }
     const struct cpu *cpu = &s->target->vcpu->cpu;
+    gdb_reply_print(output, "%s\n", stop_text(&s->last));
     const char *mode = cpu->mode & MODE_REAL   ? "real mode"
                        : cpu->mode & MODE_VM86 ? "virtual-8086 mode"
                                                : "protected mode";

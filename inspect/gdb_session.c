@@ -7,6 +7,7 @@
 
 #define SIGNAL_INTERRUPT 2
 #define SIGNAL_TRAP 5
+#define SIGNAL_SEGMENT 11 /* a triple fault */
 
 static void send(struct gdb_session *s, const char *bytes, size_t size) {
     if (size > sizeof s->out - s->out_size) {
@@ -54,8 +55,10 @@ void gdb_stop_reply(struct gdb_session *s, const struct inspection_stop *why) {
     static const char *const watches[] = {
         [WATCH_WRITE] = "watch", [WATCH_READ] = "rwatch", [WATCH_ACCESS] = "awatch"};
     const struct gdb_point *point = breakpoint_at(s, why->address);
-    bool asked = why->reason == STOP_ASKED;
-    gdb_reply_print(&s->reply, "T%02xthread:1;", asked ? SIGNAL_INTERRUPT : SIGNAL_TRAP);
+    unsigned signal = why->reason == STOP_ASKED          ? SIGNAL_INTERRUPT
+                      : why->reason == STOP_TRIPLE_FAULT ? SIGNAL_SEGMENT
+                                                         : SIGNAL_TRAP;
+    gdb_reply_print(&s->reply, "T%02xthread:1;", signal);
     if (why->reason == STOP_WATCHPOINT && why->watch >= WATCH_WRITE && why->watch <= WATCH_ACCESS)
         gdb_reply_print(&s->reply, "%s:%x;", watches[why->watch], why->address);
     if (why->reason == STOP_BREAKPOINT && point && s->tells_breaks)

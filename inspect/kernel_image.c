@@ -86,7 +86,7 @@ static int unpack_bzimage(struct kernel_image *image, struct error *error) {
                          image->name, HDR_PAYLOAD_OFFSET, (unsigned long long)start,
                          (unsigned long long)size, image->size);
     struct unpacked unpacked;
-    if (unpack(image->name, image->bytes + start, size, &unpacked, error))
+    if (unpack(image->name, image->bytes + start, size, UNPACKED_MAX, &unpacked, error))
         return -1;
     free(image->bytes);
     image->bytes = unpacked.bytes;
@@ -106,6 +106,7 @@ static int add_segment(struct kernel_image *image, const Elf32_Phdr *header, str
                          header->p_vaddr);
     if (image->segment_count == KERNEL_SEGMENTS_MAX)
         return error_set(error, "%s: more than %u segments", image->name, KERNEL_SEGMENTS_MAX);
+    assert(image->segment_count < KERNEL_SEGMENTS_MAX && header->p_filesz > 0);
     image->segments[image->segment_count++] =
         (struct kernel_segment){.start = header->p_vaddr,
                                 .load = header->p_paddr,

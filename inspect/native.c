@@ -58,6 +58,7 @@ __attribute__((noreturn)) static void run_child(void) {
 
 static void run_in_child(const uint8_t *code, size_t size, struct native_result *result) {
     int status;
+    assert((uintptr_t)page + PAGE <= UINT32_MAX && size < DATA_AT);
     memcpy(page, code, size);
     page[size] = INT3;
     *shared = (struct native_result){.end = NATIVE_IMPOSSIBLE};

@@ -1,7 +1,7 @@
 /* /tmp/perf-PID.map: host addresses of fragments with the names of guest code, for the host's perf.
  *
- * A line is START SIZE NAME in hexadecimal. The file only grows: after the translation cache was emptied, its
- * addresses get new lines, and perf takes the later one. */
+ * A line is START SIZE NAME in hexadecimal. The file only grows: after the translation cache was
+ * emptied, its addresses get new lines, and perf takes the later one. */
 #ifndef RING3_INSPECT_PERF_MAP_H
 #define RING3_INSPECT_PERF_MAP_H
 

@@ -70,7 +70,8 @@ static struct perfetto_track *track_of(struct perfetto *perfetto, uint32_t cr3) 
     struct perfetto_track *track = &perfetto->tracks[perfetto->count++];
     *track = (struct perfetto_track){.cr3 = cr3};
     bool last = perfetto->count == PERFETTO_TRACKS_MAX;
-    name_track(perfetto, pid_of(perfetto, track), last ? "other address spaces, cr3 " : "cr3 ", cr3);
+    name_track(perfetto, pid_of(perfetto, track), last ? "other address spaces, cr3 " : "cr3 ",
+               cr3);
     return track;
 }
 
@@ -174,14 +175,17 @@ void perfetto_record(struct perfetto *perfetto, const struct trace_seen *seen,
     perfetto->known = true;
     switch (seen->event) {
     case TRACE_EVENT_syscall:
-        enter_kernel(perfetto,
-                     (struct perfetto_slice){.kind = SLICE_SYSCALL, .value = (uint32_t)seen->args[0]}, ns);
+        enter_kernel(
+            perfetto,
+            (struct perfetto_slice){.kind = SLICE_SYSCALL, .value = (uint32_t)seen->args[0]}, ns);
         break;
     case TRACE_EVENT_deliver: {
-        struct perfetto_slice slice = {.kind = SLICE_EVENT, .value = (uint32_t)seen->args[1],
+        struct perfetto_slice slice = {.kind = SLICE_EVENT,
+                                       .value = (uint32_t)seen->args[1],
                                        .delivery = (uint32_t)seen->args[0]};
         if (slice.delivery == DELIVER_SOFTWARE && slice.value == 0x80)
-            slice = (struct perfetto_slice){.kind = SLICE_SYSCALL, .value = (uint32_t)seen->args[4]};
+            slice =
+                (struct perfetto_slice){.kind = SLICE_SYSCALL, .value = (uint32_t)seen->args[4]};
         enter_kernel(perfetto, slice, ns);
         break;
     }
@@ -208,7 +212,8 @@ void perfetto_counters(struct perfetto *perfetto, uint64_t ns, uint64_t callouts
         {"fragments a second", counters->fragments},
         {"interrupts a second", counters->interrupts},
     };
-    _Static_assert(sizeof rows / sizeof *rows <= sizeof perfetto->counts / sizeof(uint64_t), "room");
+    _Static_assert(sizeof rows / sizeof *rows <= sizeof perfetto->counts / sizeof(uint64_t),
+                   "room");
     ns = now(perfetto, ns);
     uint64_t since = ns - perfetto->last_counts_ns;
     if (since < COUNTS_INTERVAL_NS)

@@ -1,10 +1,11 @@
 /* A trace as Chrome trace events (JSON), which ui.perfetto.dev and chrome://tracing open.
  *
- * A track is an address space (CR3), with slices for what the processor did while it was loaded: user code, and
- * in the kernel system calls, interrupts and exceptions, nested. When another address space is loaded
- * in the middle, its slices take over; those of the one that is left are taken up again when it comes back. So
- * slices always match and never overlap. Faults, flushes and the like are instants on the track; rates are
- * counters. The file is an array of events that may end anywhere: what a crash cuts off can be opened. */
+ * A track is an address space (CR3), with slices for what the processor did while it was loaded:
+ * user code, and in the kernel system calls, interrupts and exceptions, nested. When another
+ * address space is loaded in the middle, its slices take over; those of the one that is left are
+ * taken up again when it comes back. So slices always match and never overlap. Faults, flushes and
+ * the like are instants on the track; rates are counters. The file is an array of events that may
+ * end anywhere: what a crash cuts off can be opened. */
 #ifndef RING3_INSPECT_PERFETTO_H
 #define RING3_INSPECT_PERFETTO_H
 
@@ -36,7 +37,7 @@ struct perfetto_track {
 struct perfetto {
     struct text text;
     bool begun;
-    bool user; /* the processor runs user code, as far as records tell */
+    bool user;  /* the processor runs user code, as far as records tell */
     bool known; /* ... and they have told */
     struct perfetto_track *tracks;
     unsigned count;

@@ -47,14 +47,16 @@ static bool is_alike(const struct sample *a, const struct sample *b) {
 }
 
 static uint32_t hash_of(const struct sample *sample) {
-    uint32_t hash = (sample->eip ^ sample->cr3) * 0x9e3779b1u + sample->kind * 31u + sample->callout;
+    uint32_t hash =
+        (sample->eip ^ sample->cr3) * 0x9e3779b1u + sample->kind * 31u + sample->callout;
     for (unsigned i = 0; i < sample->frame_count; i++)
         hash = (hash ^ sample->frames[i]) * 0x01000193u;
     return hash ^ hash >> 15;
 }
 
 /* The slot of what is alike, or the empty one where it belongs. */
-static struct profile_entry **find_slot(const struct profile *profile, const struct sample *sample) {
+static struct profile_entry **find_slot(const struct profile *profile,
+                                        const struct sample *sample) {
     uint32_t at = hash_of(sample);
     for (;; at++) {
         struct profile_entry **slot = &profile->entries[at & (profile->slot_count - 1)];
@@ -79,7 +81,8 @@ static bool grow(struct profile *profile) {
 }
 
 static struct profile_entry *new_entry(struct profile *profile, const struct sample *sample) {
-    size_t size = offsetof(struct profile_entry, sample.frames) + sample->frame_count * sizeof(uint32_t);
+    size_t size =
+        offsetof(struct profile_entry, sample.frames) + sample->frame_count * sizeof(uint32_t);
     if (profile->entry_count >= ENTRIES_MAX ||
         (profile->entry_count * 2 >= profile->slot_count && !grow(profile)))
         return NULL;
@@ -162,8 +165,9 @@ int profile_write(struct profile *profile, const char *path, struct error *error
         saved = errno;
         done = false;
     }
-    return done ? 0 : error_set(error, "--profile '%s': %s", path,
-                                profile->failed ? "out of memory" : strerror(saved));
+    return done ? 0
+                : error_set(error, "--profile '%s': %s", path,
+                            profile->failed ? "out of memory" : strerror(saved));
 }
 
 void profile_free(struct profile *profile) {

@@ -1,7 +1,8 @@
-/* A profile of the guest: the sampler's samples, added up by where the guest was and what ran for it.
+/* A profile of the guest: the sampler's samples, added up by where the guest was and what ran for
+ * it.
  *
- * Made once for a command, over all boots. Names are looked up at the end of each boot, when it is known where a
- * kernel lies. Weights are nanoseconds of the vCPU process's processor time. */
+ * Made once for a command, over all boots. Names are looked up at the end of each boot, when it is
+ * known where a kernel lies. Weights are nanoseconds of the vCPU process's processor time. */
 #ifndef RING3_INSPECT_PROFILE_H
 #define RING3_INSPECT_PROFILE_H
 

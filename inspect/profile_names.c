@@ -1,7 +1,7 @@
 /* A profile's names: samples become call chains and rows of symbols.
  *
- * Kernel code is named by the symbols. User code has none that could be known from here: it is "user" and an
- * address, by address space; where the time went is told by the page. */
+ * Kernel code is named by the symbols. User code has none that could be known from here: it is
+ * "user" and an address, by address space; where the time went is told by the page. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +67,8 @@ void name_table_free(struct name_table *table) {
     free(table->slots);
 }
 
-/* A function of the kernel, or module and address. `leaf`: where it was, not where it will return to. */
+/* A function of the kernel, or module and address. `leaf`: where it was, not where it will return
+ * to. */
 static uint32_t name_code(struct profile *profile, uint32_t address, bool user, bool leaf) {
     char name[TRACE_NAME_MAX];
     struct symbol symbol;

@@ -1,5 +1,5 @@
-/* The parts of a profile: collecting (profile.c), naming (profile_names.c), tables (profile_tables.c), flame graph
- * (flame_graph.c). */
+/* The parts of a profile: collecting (profile.c), naming (profile_names.c), tables
+ * (profile_tables.c), flame graph (flame_graph.c). */
 #ifndef RING3_INSPECT_PROFILE_PRIVATE_H
 #define RING3_INSPECT_PROFILE_PRIVATE_H
 

@@ -62,8 +62,9 @@ static void put_kinds(struct text *text, const struct profile *profile) {
 
 void profile_put_text(struct text *text, const struct profile *profile) {
     static const char *const heads[SAMPLE_KIND_COUNT] = {
-        [SAMPLE_guest] = "guest",  [SAMPLE_callout] = "callout",   [SAMPLE_hidden_fault] = "hidden",
-        [SAMPLE_true_fault] = "true", [SAMPLE_translation] = "transl.", [SAMPLE_dispatch] = "loop"};
+        [SAMPLE_guest] = "guest",         [SAMPLE_callout] = "callout",
+        [SAMPLE_hidden_fault] = "hidden", [SAMPLE_true_fault] = "true",
+        [SAMPLE_translation] = "transl.", [SAMPLE_dispatch] = "loop"};
     put_summary(text, profile);
     put_kinds(text, profile);
     text_string(text, "\n   %  ");

@@ -91,6 +91,7 @@ static int compare_names(const void *one, const void *other, void *opaque) {
 }
 
 static int sort(struct symbols *symbols) {
+    assert(symbols->count > 0 && symbols->count <= SYMBOLS_MAX);
     qsort_r(symbols->entries, symbols->count, sizeof *symbols->entries, compare_addresses, symbols);
     uint32_t *by_name = realloc(symbols->by_name, symbols->count * sizeof *by_name);
     if (!by_name)
@@ -214,6 +215,7 @@ bool symbols_at(const struct symbols *symbols, gva_t address, struct symbol *fou
     if (!index)
         return false;
     gva_t start = symbols->entries[--index].address;
+    assert(start <= linked);
     bool ended = linked != start && ends_something(name_of(symbols, &symbols->entries[index]));
     while (index && symbols->entries[index - 1].address == start) {
         index--;

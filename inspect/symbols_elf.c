@@ -1,4 +1,5 @@
 /* Symbols of an ELF32 file's .symtab. */
+#include <assert.h>
 #include <elf.h>
 #include <string.h>
 
@@ -85,6 +86,7 @@ int symbols_read_elf(struct symbols *symbols, const struct kernel_image *image,
                      struct error *error) {
     Elf32_Ehdr head;
     Elf32_Shdr table;
+    assert(image->elf && image->size >= sizeof head);
     memcpy(&head, image->bytes, sizeof head);
     if (!head.e_shoff || !head.e_shnum)
         return 0;

@@ -15,10 +15,11 @@
 
 #include "inspect/symbols_private.h"
 
-#define TOKENS 256u
+#define TOKENS ((size_t)256)
 #define NAMES_A_MARKER 256u
 #define SYMBOLS_MIN 1000u
 #define SYMBOLS_MAX (1u << 20)
+#define BUDGET (4u << 20)
 #define PADDING 64u /* what alignment may put between two tables */
 
 struct tables {
@@ -33,6 +34,7 @@ struct tables {
     size_t offsets; /* of the symbols */
     bool relative;
     uint32_t base;
+    uint32_t budget; /* names that may still be tried: a hostile file must not take forever */
 };
 
 static uint32_t get32(const struct tables *t, size_t at) {
@@ -54,7 +56,7 @@ static bool index_fits(const struct tables *t, size_t tokens, size_t at) {
     if (at > t->size || t->size - at < 2 * TOKENS || get16(t, at) != 0)
         return false;
     for (unsigned i = 1; i < TOKENS; i++) {
-        unsigned start = get16(t, at + 2 * i), before = get16(t, at + 2 * i - 2);
+        unsigned start = get16(t, at + (size_t)2 * i), before = get16(t, at + (size_t)2 * i - 2);
         if (start <= before || tokens + start >= at || t->bytes[tokens + start - 1] ||
             memchr(t->bytes + tokens + before, 0, start - before - 1))
             return false;
@@ -75,7 +77,8 @@ static bool tokens_at(struct tables *t, size_t digits) {
     for (size_t at = end; at < end + PADDING; at++) {
         if (at > t->size || t->size - at < 2 * TOKENS)
             return false;
-        size_t back = get16(t, at + 2 * '0'); /* how far the digits are from the first token */
+        size_t back =
+            get16(t, at + (size_t)2 * '0'); /* how far the digits are from the first token */
         if (back <= digits && index_fits(t, digits - back, at)) {
             t->tokens = digits - back;
             t->index = at;
@@ -121,14 +124,15 @@ static bool name_length(const struct tables *t, size_t at, size_t end, size_t *l
 }
 
 /* Do `count` names from `at` on agree with the markers and end in front of them? */
-static bool names_fit(const struct tables *t, size_t at, uint32_t count) {
+static bool names_fit(struct tables *t, size_t at, uint32_t count) {
     size_t start = at, len;
     for (uint32_t i = 0; i < count; i++) {
         if (i % NAMES_A_MARKER == 0 &&
             at - start != get32(t, t->markers + 4 * (size_t)(i / NAMES_A_MARKER)))
             return false;
-        if (!name_length(t, at, t->markers, &len, &at))
+        if (!t->budget || !name_length(t, at, t->markers, &len, &at))
             return false;
+        t->budget--;
         at += len;
     }
     return t->markers - at < PADDING;
@@ -163,6 +167,8 @@ static bool find_markers(struct tables *t) {
     size_t furthest = (size_t)SYMBOLS_MAX * 3 + PADDING;
     size_t lowest = t->tokens > furthest ? t->tokens - furthest : 4;
     for (size_t end = t->tokens & ~(size_t)3; end >= lowest + 8; end -= 4) {
+        if (markers_follow(get32(t, end - 4), get32(t, end)))
+            continue; /* the run goes on: it was tried as a whole */
         size_t at = end - 4;
         while (at >= 4 && markers_follow(get32(t, at - 4), get32(t, at)))
             at -= 4;
@@ -233,6 +239,7 @@ static int add_all(struct symbols *symbols, const struct tables *t,
                    const struct kernel_image *image, struct error *error) {
     char name[SYMBOL_NAME_MAX];
     size_t at = t->names, len;
+    assert(t->count >= SYMBOLS_MIN && t->names < t->names_end && t->names_end <= t->size);
     for (uint32_t i = 0; i < t->count; i++) {
         if (!name_length(t, at, t->names_end, &len, &at))
             return error_set(error, "%s: kallsyms: name %u is cut off", image->name, i);
@@ -250,7 +257,8 @@ static int add_all(struct symbols *symbols, const struct tables *t,
 
 int symbols_read_kallsyms(struct symbols *symbols, const struct kernel_image *image,
                           struct error *error) {
-    struct tables tables = {.bytes = image->bytes, .size = image->size};
+    assert(image->elf && symbols_count(symbols) == 0);
+    struct tables tables = {.bytes = image->bytes, .size = image->size, .budget = BUDGET};
     if (!find_tokens(&tables) || !find_markers(&tables))
         return 0;
     if (!find_addresses(&tables))

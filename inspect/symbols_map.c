@@ -1,5 +1,6 @@
 /* Symbols of a System.map or of /proc/kallsyms: lines of "address type name", and of a module's
  * "[module]". */
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
@@ -57,6 +58,7 @@ int symbols_read_map(struct symbols *symbols, const struct kernel_image *image,
     const char *at = (const char *)image->bytes, *end = at + image->size;
     unsigned long number = 0, high = 0;
     uint64_t address, any = 0;
+    assert(image->size > 0 && !image->elf);
     for (; at < end; at++) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         struct line line = {at, stop ? stop : end}, name;

@@ -105,6 +105,13 @@ int target_resume(struct target *target) { return go_on(target, INSPECT_RESUME);
 
 int target_step(struct target *target) { return go_on(target, INSPECT_STEP); }
 
+void target_hold(struct target *target, bool hold) {
+    assert(hold || target->holders);
+    target->holders += hold ? 1u : -1u;
+    if (target->inspection)
+        atomic_store(&target->inspection->held, target->holders);
+}
+
 int target_exit(struct target *target, enum exit_reason reason) {
     if (!target->pid)
         return -ESRCH;
@@ -242,6 +249,7 @@ void target_attach(struct target *target, struct vcpu *vcpu) {
     target->inspection = i;
     target->pid = 0;
     target->stops_seen = target->posted = 0;
+    atomic_store(&i->held, target->holders);
     i->breakpoint_count = target->breakpoint_count;
     for (unsigned n = 0; n < target->breakpoint_count; n++)
         i->breakpoints[n] = target->breakpoints[n].address;

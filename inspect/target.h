@@ -52,6 +52,7 @@ struct target {
     struct inspection *inspection;
     pid_t pid;          /* of the vCPU process; 0: it has not started or has ended */
     bool announced;     /* listeners know of it */
+    unsigned holders;
     bool start_stopped; /* the first machine stops before its first instruction */
     uint32_t stops_seen;
     uint32_t posted;
@@ -77,6 +78,9 @@ int target_pause(struct target *target);
 /* -EBUSY: it runs already. */
 int target_resume(struct target *target);
 int target_step(struct target *target);
+/* A triple fault is to stop the machine before it ends it, from now on or (false) no more for this one
+ * who asks. */
+void target_hold(struct target *target, bool hold);
 /* The machine is to end: enum exit_reason EXIT_QUIT or EXIT_RESET. Works on a running one, too. */
 int target_exit(struct target *target, enum exit_reason reason);
 /* Set as often as is asked, there until each has been cleared. The machine must be stopped, except

@@ -42,8 +42,8 @@ static bool parse_cr3(struct trace_filter *filter, const char *text) {
     return parse_hex(text, &end, &filter->cr3) && !*end;
 }
 
-static int parse_symbol(struct trace_filter *filter, const char *name, const struct symbols *symbols,
-                        struct error *error) {
+static int parse_symbol(struct trace_filter *filter, const char *name,
+                        const struct symbols *symbols, struct error *error) {
     struct symbol found;
     if (!symbols)
         return error_set(error, "--log-filter 'symbol=%s': no symbols (give --symbols FILE)", name);
@@ -66,8 +66,8 @@ static int parse_word(struct trace_filter *filter, const char *word, const struc
         return 0;
     if (!strncmp(word, "symbol=", 7))
         return parse_symbol(filter, word + 7, symbols, error);
-    return error_set(error,
-                     "--log-filter '%s': none of eip=START-END, symbol=NAME, cpl=0..3 and cr3=X", word);
+    return error_set(
+        error, "--log-filter '%s': none of eip=START-END, symbol=NAME, cpl=0..3 and cr3=X", word);
 }
 
 int trace_filter_parse(struct trace_filter *filter, const char *text, const struct symbols *symbols,

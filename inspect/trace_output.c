@@ -239,7 +239,8 @@ static void take(struct trace_output *output) {
     write_all(output);
     if (is_raw(output))
         take_raw(output);
-    for (uint64_t left = is_raw(output) ? 0 : trace_reader_waiting(&output->reader); left > 0; left--)
+    for (uint64_t left = is_raw(output) ? 0 : trace_reader_waiting(&output->reader); left > 0;
+         left--)
         if (trace_reader_next(&output->reader, &seen))
             put_record(output, &seen);
     if (output->perfetto_file && !output->reader.overwrite)

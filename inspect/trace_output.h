@@ -1,7 +1,7 @@
 /* Where traces go: lines of text or JSON, a Perfetto file, a perf map; one ring feeds them all.
  *
- * Made once for a command, attached to each machine that it runs before the fork, and drained by the monitor
- * process. A flight recorder is read when its machine has ended, however it did. */
+ * Made once for a command, attached to each machine that it runs before the fork, and drained by
+ * the monitor process. A flight recorder is read when its machine has ended, however it did. */
 #ifndef RING3_INSPECT_TRACE_OUTPUT_H
 #define RING3_INSPECT_TRACE_OUTPUT_H
 
@@ -34,13 +34,14 @@ struct trace_options {
 
 struct trace_output;
 
-/* Opens the files. NULL with `error` filled. `options` and `symbols` (may be NULL) must outlive it. */
+/* Opens the files. NULL with `error` filled. `options` and `symbols` (may be NULL) must outlive it.
+ */
 struct trace_output *trace_output_open(const struct trace_options *options, struct symbols *symbols,
                                        struct error *error);
 /* What the machine must record for it. */
 uint32_t trace_output_channels(const struct trace_output *output);
-/* Formats the records of a binary log instead of a machine's; `path` is its name. 0, or -1 with `error`
- * filled. */
+/* Formats the records of a binary log instead of a machine's; `path` is its name. 0, or -1 with
+ * `error` filled. */
 int trace_output_replay(struct trace_output *output, const char *path, struct error *error);
 /* The machine's ring is there, its process is not. */
 void trace_output_attach(struct trace_output *output, struct vcpu *v);

@@ -8,7 +8,8 @@
 #include "runtime/engine.h"
 #include "runtime/system.h"
 
-/* No function is larger: what is farther away belongs to no symbol. Nor does anything to a constant. */
+/* No function is larger: what is farther away belongs to no symbol. Nor does anything to a
+ * constant. */
 #define SYMBOL_SIZE_MAX (1u << 20)
 /* What tells where a Linux kernel lies. */
 #define LINUX_SYSENTER_ENTRY "entry_SYSENTER_32"
@@ -27,8 +28,8 @@ static const struct {
     const char *word;
     enum trace_kind kind;
 } kinds[] = {
-    {"x", TRACE_HEX},          {"a", TRACE_CODE},        {"callout", TRACE_CALLOUT},
-    {"leave", TRACE_LEAVE},    {"vector", TRACE_VECTOR}, {"delivery", TRACE_DELIVERY},
+    {"x", TRACE_HEX},       {"a", TRACE_CODE},        {"callout", TRACE_CALLOUT},
+    {"leave", TRACE_LEAVE}, {"vector", TRACE_VECTOR}, {"delivery", TRACE_DELIVERY},
 };
 
 static enum trace_kind kind_of(const char *word, size_t len) {
@@ -144,7 +145,8 @@ const char *trace_name(const struct trace_names *names, uint64_t address) {
     return known->state == NAMED ? known->text : NULL;
 }
 
-void trace_reader_init(struct trace_reader *reader, struct trace *trace, const struct clock *clock) {
+void trace_reader_init(struct trace_reader *reader, struct trace *trace,
+                       const struct clock *clock) {
     *reader = (struct trace_reader){
         .trace = trace,
         .records = trace->records,

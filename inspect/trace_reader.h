@@ -1,8 +1,8 @@
 /* Reading trace records: the ring's other side, and what the numbers in them are called.
  *
- * The process that fills the ring runs the guest, so nothing in the ring is believed: where it lies and how
- * large it is is remembered from before the fork, indices are reduced, and a record of an event that does not
- * exist is damaged. */
+ * The process that fills the ring runs the guest, so nothing in the ring is believed: where it lies
+ * and how large it is is remembered from before the fork, indices are reduced, and a record of an
+ * event that does not exist is damaged. */
 #ifndef RING3_INSPECT_TRACE_READER_H
 #define RING3_INSPECT_TRACE_READER_H
 
@@ -12,8 +12,9 @@
 #include "base/trace.h"
 #include "inspect/symbols.h"
 
-/* What addresses in guest code are called. Where a kernel lies is known for certain only when it has said so
- * (symbols_slide_from_sysenter): names of one that may lie elsewhere than it was linked wait for that. */
+/* What addresses in guest code are called. Where a kernel lies is known for certain only when it
+ * has said so (symbols_slide_from_sysenter): names of one that may lie elsewhere than it was linked
+ * wait for that. */
 struct trace_names {
     struct symbols *symbols; /* NULL: none */
     bool settled;
@@ -55,7 +56,8 @@ void trace_reader_init(struct trace_reader *reader, struct trace *trace, const s
 uint64_t trace_reader_waiting(struct trace_reader *reader);
 /* The next one; false: there is none, or it is damaged. */
 bool trace_reader_next(struct trace_reader *reader, struct trace_seen *seen);
-/* What is there now as it lies in the ring, up to the ring's end, unchecked; to be passed over when done with. */
+/* What is there now as it lies in the ring, up to the ring's end, unchecked; to be passed over when
+ * done with. */
 uint64_t trace_reader_raw(struct trace_reader *reader, const struct trace_record **records);
 void trace_reader_pass(struct trace_reader *reader, uint64_t count);
 /* The same of a record from elsewhere. */

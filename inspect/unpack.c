@@ -130,11 +130,11 @@ static const struct format formats[] = {
 };
 
 /* More room behind what is there. False: the limit is reached, or no memory. */
-static bool grow(struct unpacked *to, size_t *room, size_t more) {
+static bool grow(struct unpacked *to, size_t *room, size_t more, size_t limit) {
     if (*room - to->size >= more)
         return true;
     size_t wanted = *room + (*room / 2 > more ? *room / 2 : more);
-    wanted = wanted > UNPACKED_MAX ? UNPACKED_MAX : wanted;
+    wanted = wanted > limit ? limit : wanted;
     if (wanted - to->size < more)
         return false;
     uint8_t *bytes = realloc(to->bytes, wanted);
@@ -147,19 +147,20 @@ static bool grow(struct unpacked *to, size_t *room, size_t more) {
 
 /* What is wrong with the stream; NULL: it is unpacked. */
 static const char *run_stream(const struct format *format, const uint8_t *from, size_t size,
-                              struct unpacked *to) {
+                              size_t limit, struct unpacked *to) {
     struct stream stream = {.in = from, .in_left = size};
     size_t room = 0;
     const char *wrong = format->start(&stream) ? NULL : "its library does not start";
     for (enum step step = STEP_MORE; !wrong && step != STEP_END;) {
-        if (!grow(to, &room, CHUNK)) {
-            wrong = "it unpacks to more than memory or 256 MiB";
+        if (!grow(to, &room, CHUNK, limit)) {
+            wrong = "it unpacks to more than memory or the limit";
             break;
         }
         size_t in_before = stream.in_left;
         stream.out = to->bytes + to->size;
         stream.out_left = room - to->size;
         step = format->step(&stream);
+        assert(stream.out_left <= room - to->size && stream.in_left <= size);
         size_t made = room - to->size - stream.out_left;
         to->size += made;
         if (step == STEP_BAD)
@@ -173,7 +174,7 @@ static const char *run_stream(const struct format *format, const uint8_t *from, 
 
 /* The legacy frame: a magic number, then blocks with their packed length in front. The kernel
  * appends the unpacked size, which is no block. */
-static const char *run_lz4(const uint8_t *from, size_t size, struct unpacked *to) {
+static const char *run_lz4(const uint8_t *from, size_t size, size_t limit, struct unpacked *to) {
     size_t room = 0;
     for (size_t at = 4; size - at > 4;) {
         uint32_t packed;
@@ -181,8 +182,8 @@ static const char *run_lz4(const uint8_t *from, size_t size, struct unpacked *to
         at += sizeof packed;
         if (!packed || packed > size - at || packed > LZ4_COMPRESSBOUND(LZ4_BLOCK))
             return "cut off";
-        if (!grow(to, &room, LZ4_BLOCK))
-            return "it unpacks to more than memory or 256 MiB";
+        if (!grow(to, &room, LZ4_BLOCK, limit))
+            return "it unpacks to more than memory or the limit";
         int got = LZ4_decompress_safe((const char *)from + at, (char *)to->bytes + to->size,
                                       (int)packed, (int)LZ4_BLOCK);
         if (got < 0)
@@ -193,19 +194,19 @@ static const char *run_lz4(const uint8_t *from, size_t size, struct unpacked *to
     return to->size ? NULL : "cut off";
 }
 
-int unpack(const char *name, const uint8_t *from, size_t size, struct unpacked *to,
+int unpack(const char *name, const uint8_t *from, size_t size, size_t limit, struct unpacked *to,
            struct error *error) {
     static const uint8_t lz4_magic[4] = {0x02, 0x21, 0x4c, 0x18};
     const char *wrong = NULL, *format = NULL;
     *to = (struct unpacked){0};
     if (size >= 4 && !memcmp(from, lz4_magic, 4)) {
         format = "lz4";
-        wrong = run_lz4(from, size, to);
+        wrong = run_lz4(from, size, limit, to);
     }
     for (unsigned i = 0; !format && i < sizeof formats / sizeof *formats; i++)
         if (size >= formats[i].magic_len && !memcmp(from, formats[i].magic, formats[i].magic_len)) {
             format = formats[i].name;
-            wrong = run_stream(&formats[i], from, size, to);
+            wrong = run_stream(&formats[i], from, size, limit, to);
         }
     if (!format)
         return error_set(error,

@@ -16,9 +16,9 @@ struct unpacked {
 };
 
 /* Recognises gzip, xz, lzma, zstd, bzip2 and lz4 (the kernel's legacy frame) by their first bytes.
- * What follows the stream is ignored. `name` is for the error line. 0, or -1 with `error` filled
- * and nothing to free. */
-int unpack(const char *name, const uint8_t *from, size_t size, struct unpacked *to,
+ * What follows the stream is ignored; more than `limit` bytes are refused. `name` is for the error
+ * line. 0, or -1 with `error` filled and nothing to free. */
+int unpack(const char *name, const uint8_t *from, size_t size, size_t limit, struct unpacked *to,
            struct error *error);
 
 #endif

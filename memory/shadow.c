@@ -291,27 +291,53 @@ void shadow_record_exec(struct shadow *s, struct window *w, const struct paging 
     record_page(s, w, r, page, walk, SHADOW_EXEC);
 }
 
-struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh) {
-    struct window *pick = NULL;
-    *fresh = false;
-    for (unsigned i = 1; i < WINDOW_COUNT; i++) {
+/* Is the address space gone? When a process ends its directory is emptied. Who is taken for gone and is not
+ * loses his mappings, no more. */
+static bool looks_gone(const struct shadow *s, const struct window *w) {
+    if (!w->active_count)
+        return true;
+    const struct shadow_region *r = w->regions[w->active[0]];
+    return r->entry_size && shadow_read_entry(s, r->pde_gpa, r->entry_size) != r->pde;
+}
+
+static bool is_older(const struct window *w, const struct window *than) {
+    return !than || w->last_use < than->last_use;
+}
+
+/* One that nobody has, while few are in use: directories come back, and find their windows. Then the oldest
+ * whose address space is gone, one that nobody has, and the oldest of all. Not the last one used: eviction
+ * as a test shall change windows. */
+static struct window *free_window(struct shadow *s) {
+    struct window *gone = NULL, *oldest = NULL, *unused = NULL;
+    for (unsigned i = 1; i < WINDOW_COUNT && !unused; i++) {
         struct window *w = &s->windows[i];
-        if (w->used && w->cr3 == cr3) {
-            w->last_use = ++s->use_clock;
-            return w;
-        }
-        if (!pick || !w->used || (pick->used && w->last_use < pick->last_use))
-            if (!pick || pick->used)
-                pick = w;
+        if (!w->used)
+            unused = w;
+        else if (is_older(w, oldest))
+            oldest = w;
+        if (w->used && is_older(w, gone) && w->last_use != s->use_clock && looks_gone(s, w))
+            gone = w;
     }
-    if (pick->used) {
-        shadow_clear_window(s, pick);
-        s->counters->windows_evicted++;
+    if (gone && (!unused || unused->number > WINDOWS_KEPT))
+        return gone;
+    return unused ? unused : oldest;
+}
+
+struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh) {
+    uint16_t *hint = &s->window_hints[(cr3 >> 5 ^ cr3 >> 12) % WINDOW_HINTS];
+    struct window *w = &s->windows[*hint];
+    for (unsigned i = 1; !(w->used && w->cr3 == cr3) && i < WINDOW_COUNT; i++)
+        w = &s->windows[i];
+    *fresh = !w->used || w->cr3 != cr3;
+    if (*fresh) {
+        w = free_window(s);
+        s->counters->windows_evicted += w->active_count != 0;
+        shadow_clear_window(s, w);
+        w->used = true;
+        w->cr3 = cr3;
+        s->counters->windows_new++;
     }
-    pick->used = true;
-    pick->cr3 = cr3;
-    pick->last_use = ++s->use_clock;
-    s->counters->windows_new++;
-    *fresh = true;
-    return pick;
+    *hint = (uint16_t)w->number;
+    w->last_use = ++s->use_clock;
+    return w;
 }

@@ -26,8 +26,10 @@
 #define WINDOW_STRIDE (16ull << 30)
 #define WINDOW_GUARD (4ull << 30)
 #define WINDOW_SIZE (4ull << 30)
-#define WINDOW_COUNT 33u
+#define WINDOW_COUNT 257u
 #define WINDOW_SUPERVISOR 0u
+#define WINDOW_HINTS 1024u
+#define WINDOWS_KEPT 32u /* so many user windows are taken before those of others that are gone */
 
 /* Mappings we allow ourselves; the kernel's limit is 65,530 for the process. */
 #define SHADOW_VMA_LIMIT 48000u
@@ -66,9 +68,9 @@ struct window {
     uint32_t cr3;       /* key of a user window */
     uint64_t last_use;
     uint32_t vmas;      /* upper bound of host mappings */
+    uint16_t active_count;
     struct shadow_region *regions[2048];
     uint16_t active[2048]; /* indexes of the regions present, dense */
-    uint16_t active_count;
 };
 
 struct shadow_node {
@@ -95,6 +97,7 @@ struct shadow {
     uint8_t *page_code;      /* 1: the page holds translated code and is mapped read-only */
     struct shadow_region *region_pool, *region_free;
     uint32_t region_next, region_max;
+    uint16_t window_hints[WINDOW_HINTS]; /* by CR3: which window was it? */
     uint64_t use_clock;
     uint32_t vmas;      /* upper bound, of all windows */
     uint32_t vma_limit; /* lowered when the host refuses a mapping before it is reached */
@@ -165,6 +168,9 @@ void shadow_entry_record(struct shadow_region *r, unsigned page, uint64_t pte, u
                          uint8_t flags);
 void shadow_drop_pages(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
                        unsigned count);
+/* Takes the right to write from pages that are mapped with it; false: the host refused, nothing is changed. */
+bool shadow_protect_pages(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
+                          unsigned count);
 bool shadow_map_run(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
                     unsigned count, bool writable);
 gpa_t shadow_pde_gpa(const struct shadow *s, const struct paging *paging, gva_t gva);

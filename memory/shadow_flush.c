@@ -33,10 +33,46 @@ static bool entry_differs(const struct shadow *s, const struct shadow_region *r,
     return ((pte ^ r->pte[page]) & ~(uint64_t)IGNORED_BITS) != 0;
 }
 
+/* Has the entry lost the right to write, and nothing else? So it is with all of a process's pages when it
+ * forks: their mappings stay, to be read from. */
+static bool only_lost_write(const struct shadow *s, struct shadow_region *r, unsigned page) {
+    uint64_t pte = shadow_read_entry(s, r->table + page * r->entry_size, r->entry_size);
+    if (pte & PTE_W || ((pte ^ r->pte[page]) & ~(uint64_t)IGNORED_BITS) != PTE_W)
+        return false;
+    r->pte[page] = pte;
+    return true;
+}
+
+struct run {
+    unsigned start, count;
+};
+
+/* Adds a page to a run; false: it does not follow. */
+static bool extend(struct run *run, unsigned page) {
+    if (run->count && run->start + run->count != page)
+        return false;
+    if (!run->count)
+        run->start = page;
+    run->count++;
+    return true;
+}
+
+static void drop_run(struct shadow *s, struct window *w, struct shadow_region *r, struct run *run) {
+    if (run->count)
+        shadow_drop_pages(s, w, r, run->start, run->count);
+    run->count = 0;
+}
+
+static void protect_run(struct shadow *s, struct window *w, struct shadow_region *r, struct run *run) {
+    if (run->count && !shadow_protect_pages(s, w, r, run->start, run->count))
+        shadow_drop_pages(s, w, r, run->start, run->count);
+    run->count = 0;
+}
+
 /* Drops, in runs, the recorded pages that `differs` or all of them (`whole`). */
 static void flush_region(struct shadow *s, struct window *w, struct shadow_region *r, bool whole,
                          bool global_too) {
-    unsigned run = 0, start = 0;
+    struct run dropped = {0}, read_only = {0};
     for (unsigned word = 0; word < REGION_PAGES / 64; word++) {
         uint64_t bits = r->bitmap[word];
         while (bits) {
@@ -47,18 +83,20 @@ static void flush_region(struct shadow *s, struct window *w, struct shadow_regio
             s->counters->entries_compared++;
             if (!whole && (r->large || !entry_differs(s, r, page)))
                 continue;
-            if (run && start + run == page) {
-                run++;
+            bool stays = !whole && only_lost_write(s, r, page);
+            if (stays && !(r->flags[page] & SHADOW_WRITABLE))
                 continue;
+            if (stays && !extend(&read_only, page)) {
+                protect_run(s, w, r, &read_only);
+                extend(&read_only, page);
+            } else if (!stays && !extend(&dropped, page)) {
+                drop_run(s, w, r, &dropped);
+                extend(&dropped, page);
             }
-            if (run)
-                shadow_drop_pages(s, w, r, start, run);
-            start = page;
-            run = 1;
         }
     }
-    if (run)
-        shadow_drop_pages(s, w, r, start, run);
+    drop_run(s, w, r, &dropped);
+    protect_run(s, w, r, &read_only);
 }
 
 void shadow_flush_window(struct shadow *s, struct window *w, const struct paging *paging,

@@ -209,6 +209,18 @@ void shadow_drop_pages(struct shadow *s, struct window *w, struct shadow_region 
     }
 }
 
+bool shadow_protect_pages(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
+                          unsigned count) {
+    if (mprotect((void *)(w->base + region_gva(r, first)), (size_t)count << PAGE_SHIFT, PROT_READ))
+        return false;
+    for (unsigned i = first; i < first + count; i++) {
+        assert(r->flags[i] & SHADOW_MAPPED && r->flags[i] & SHADOW_WRITABLE);
+        r->flags[i] &= (uint8_t)~SHADOW_WRITABLE;
+    }
+    count_mappings(s, w, 2);
+    return true;
+}
+
 void shadow_unmap_page(struct shadow *s, struct window *w, gva_t gva) {
     struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
     if (r)
@@ -216,6 +228,8 @@ void shadow_unmap_page(struct shadow *s, struct window *w, gva_t gva) {
 }
 
 void shadow_clear_window(struct shadow *s, struct window *w) {
+    if (!w->active_count && !w->vmas)
+        return;
     while (w->active_count) {
         struct shadow_region *r = w->regions[w->active[w->active_count - 1]];
         for (unsigned i = 0; i < REGION_PAGES; i++)

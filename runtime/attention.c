@@ -10,6 +10,7 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/inspection.h"
+#include "runtime/plugins.h"
 #include "runtime/system.h"
 #include "translator/tripwire.h"
 
@@ -88,6 +89,7 @@ static void run_devices(struct vcpu *v) {
 }
 
 static void deliver_external(struct vcpu *v, unsigned vector) {
+    PLUGIN_EVENT(v, IRQ, vector, v->cpu.eip);
     TRACE(v->trace, interrupt, vector);
     v->cpu.halted = false;
     if (interrupt_deliver(v, (uint8_t)vector, DELIVER_EXTERNAL, v->cpu.eip, false, 0) ==

@@ -8,8 +8,9 @@
 #include "base/clock.h"
 #include "runtime/engine_private.h"
 #include "runtime/inspection.h"
+#include "runtime/instrument.h"
+#include "runtime/plugins.h"
 #include "runtime/system.h"
-#include "runtime/user_callouts.h"
 #include "runtime/vector_state.h"
 
 #define COPY_MAX 512u
@@ -30,7 +31,7 @@ struct fetched {
 struct hint_context {
     struct vcpu *v;
     struct engine *engine;
-    const struct user_callouts *callouts;
+    const struct plugins *plugins;
     gpa_t gpa;
     uint32_t eip;
     bool vectors_saved;
@@ -64,7 +65,7 @@ static uint8_t user_hint_at(void *opaque, uint32_t eip) {
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
-    return user_callouts_entry(((const struct hint_context *)opaque)->callouts, linear);
+    return plugins_entry(((const struct hint_context *)opaque)->plugins, linear);
 }
 
 static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
@@ -79,9 +80,10 @@ static void before_foreign(void *opaque) {
     context->vectors_saved = true;
 }
 
-static void after_foreign(const struct hint_context *context) {
+static void after_foreign(struct hint_context *context) {
     if (context->vectors_saved)
         vector_restore(context->engine->vector_area, context->engine->use_xsave);
+    context->vectors_saved = false;
 }
 
 static bool breaks_at(void *opaque, uint32_t linear) {
@@ -120,6 +122,7 @@ static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
     if (!walk.ok) {
         v->fault = (struct guest_fault){.vector = VEC_PF, .has_error = true, .error = walk.error,
                                         .cr2 = gva};
+        PLUGIN_EVENT(v, TRUE_FAULT, gva, walk.error, v->cpu.eip);
         return false;
     }
     *gpa = ram_locate(v->ram, walk.gpa);
@@ -174,7 +177,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
-    *context = (struct hint_context){.v = v, .engine = e, .callouts = v->user_callouts, .gpa = code->gpa,
+    *context = (struct hint_context){.v = v, .engine = e, .plugins = v->plugins, .gpa = code->gpa,
                                      .eip = cpu->eip};
     return (struct translate_request){
         .bytes = code->bytes, .len = code->len, .page_bytes = code->page_bytes, .eip = cpu->eip,
@@ -191,7 +194,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
         .hint = cpu_cpl(cpu) == 3 ? user_hint_at : hint_at,
-        .watch = v->user_callouts ? watch_at : NULL,
+        .watch = v->plugins && !e->finishing ? watch_at : NULL,
         .stop_before = inspection_has_breakpoints(v->inspection) ? breaks_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
         .peek = e->options.no_chain ? NULL : peek_at,
@@ -200,23 +203,50 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     };
 }
 
+/* The decoder is not ours: it may use vector registers. */
+static enum translate_status translate_once(struct engine *e, const struct translate_request *req,
+                                            uint32_t at, struct translation *t) {
+    enum translate_status status = translate_block(req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
+    after_foreign(req->opaque);
+    return status;
+}
+
+/* Plugins see the block, and what they want put into it is. */
+static void instrument(struct vcpu *v, struct translate_request *req, const struct fetched *code,
+                       uint32_t at, bool one_shot, struct translation *t) {
+    struct engine *e = v->engine;
+    while (!instrument_fits(t)) {
+        req->max_insns = t->insn_count / 2;
+        enum translate_status status = translate_once(e, req, at, t);
+        assert(status == TRANSLATE_OK);
+    }
+    uint32_t count = t->insn_count;
+    e->probed = instrument_ask(v, req, t, code->gpa, one_shot);
+    if (!e->probed)
+        return;
+    enum translate_status status = translate_once(e, req, at, t);
+    assert(status == TRANSLATE_OK && t->insn_count == count);
+}
+
 /* Translates into the cache at offset `at`. False: a fetch fault in v->fault. */
 static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool one_shot,
                          struct translation *t) {
     struct engine *e = v->engine;
     struct hint_context context;
     struct translate_request req = request_for(v, code, &context, one_shot);
+    bool asks = plugins_want(v->plugins, RING3_EVENT_TRANSLATE) && !e->finishing;
     uint64_t start = clock_host_tsc();
     uint32_t activity = engine_activity(v, SAMPLE_translation);
-    enum translate_status status =
-        translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
+    e->probed = false;
+    if (asks)
+        instrument_prepare(&req);
+    enum translate_status status = translate_once(e, &req, at, t);
     bool more = status == TRANSLATE_MORE;
     bool there = !more || copy_second(v, code, req.linear, !one_shot);
     if (more && there) {
         req.len = code->len;
-        status = translate_block(&req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
+        status = translate_once(e, &req, at, t);
     }
-    after_foreign(&context);
     engine_activity(v, activity);
     if (!there)
         return false;
@@ -226,6 +256,8 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
         return false;
     }
     assert(status == TRANSLATE_OK);
+    if (asks)
+        instrument(v, &req, code, at, one_shot, t);
     v->counters->translate_cycles += clock_host_tsc() - start;
     return true;
 }
@@ -245,7 +277,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     struct translation t;
-    struct fragment *f = fragment_new(v);
+    struct fragment *f = instrument_has_room(v->plugins) ? fragment_new(v) : NULL;
     if (!f) {
         fragments_flush_all(v);
         f = fragment_new(v);
@@ -253,6 +285,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     }
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
     copy_first(v, code, linear, true);
+    PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
     if (with_pad) { /* reached indirectly: its pad stands right before it */
         f->pad = f->code;
         f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL,
@@ -264,6 +297,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     f->gpa2 = t.guest_len > code->page_bytes ? code->gpa2 : 0;
     f->eip = cpu->eip;
     f->space = code_space_of(cpu);
+    f->probed = e->probed;
     fragment_commit(v, f, &t);
     trace_translation(v, f, linear, &t);
     return f;

@@ -10,6 +10,7 @@
 #include "runtime/callout_support.h"
 #include "runtime/cpuid.h"
 #include "runtime/mmu.h"
+#include "runtime/plugins.h"
 
 #define CR0_DEFINED                                                                                \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
@@ -80,10 +81,13 @@ static enum callout_result write_cr0(struct vcpu *v, uint32_t value) {
 
 enum callout_result control_load_cr3(struct vcpu *v, uint32_t value) {
     struct paging next = v->cpu.paging;
+    uint32_t before = next.cr3;
     next.cr3 = value;
     enum callout_result result = store_paging(v, next, true);
-    if (result == CALLOUT_NEXT)
-        mmu_cr3_loaded(v);
+    if (result != CALLOUT_NEXT)
+        return result;
+    mmu_cr3_loaded(v);
+    PLUGIN_EVENT(v, ADDRESS_SPACE, before, value, v->cpu.eip);
     return result;
 }
 

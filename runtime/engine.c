@@ -17,6 +17,7 @@
 #include "runtime/engine_private.h"
 #include "runtime/guest_access.h"
 #include "runtime/inspection.h"
+#include "runtime/plugins.h"
 #include "runtime/sandbox.h"
 #include "runtime/system.h"
 #include "runtime/vector_state.h"
@@ -68,7 +69,7 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     bool crc32 = ecx >> 20 & 1; /* SSE4.2 */
     if (!crc32 || !(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT))
         return -ENOTSUP;
-    e->vector_area = mmap(NULL, VECTOR_AREA_SIZE, PROT_READ | PROT_WRITE,
+    e->vector_area = mmap(NULL, 2 * VECTOR_AREA_SIZE, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (e->vector_area == MAP_FAILED)
         return -errno;
@@ -95,7 +96,9 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
  * done by a fragment of its own, beside any cache. */
 static int run_one_shot(struct vcpu *v) {
     struct engine *e = v->engine;
+    e->finishing = true;
     struct fragment *f = build_one_shot(v);
+    e->finishing = false;
     if (!f)
         return LEAVE_FAULT;
     e->runs_alone = true;
@@ -190,6 +193,25 @@ static int run_special(struct vcpu *v, int reason, unsigned pages) {
     return reason;
 }
 
+/* The instruction at EIP waits for another translation, and plugins know already that it has begun: it is
+ * entered behind what they have put before it, at once, so that nothing comes in between. */
+static int resume_begun(struct vcpu *v) {
+    struct engine *e = v->engine;
+    int reason;
+    do {
+        uint32_t at;
+        fragments_invalidate_insn(v, e->retranslate_gpa);
+        struct fragment *f = build_find(v, false, &at);
+        if (!f)
+            return LEAVE_FAULT;
+        v->behind_mov_ss = v->cpu.debug_shadow;
+        v->cpu.interrupt_shadow = v->cpu.debug_shadow = false;
+        reason = engine_enter(&v->cpu, e->cache_exec + f->code + fragment_body(e, f, at));
+        reason = run_special(v, reason, 0);
+    } while (reason == LEAVE_RETRY);
+    return reason;
+}
+
 static void deliver_fault(struct vcpu *v) {
     v->engine->delivered = true;
     engine_activity(v, SAMPLE_true_fault);
@@ -217,7 +239,7 @@ static void prepare(struct vcpu *v) {
     inject_before_instruction(v);
     if (vcpu_intr_is_due(cpu) || vcpu_nmi_is_due(cpu))
         cpu->attention = 1;
-    v->engine->delivered = v->traps_dropped = false;
+    v->engine->delivered = v->engine->step_dropped = v->traps_dropped = false;
 }
 
 /* Finds, links and enters; returns the reason for coming back. */
@@ -226,7 +248,7 @@ static int step(struct vcpu *v, int last) {
     struct cpu *cpu = &v->cpu;
     uint32_t mode = cpu->mode;
     uint8_t shadow = cpu->interrupt_shadow;
-    bool debug_shadow = cpu->debug_shadow;
+    bool debug_shadow = cpu->debug_shadow, resume = cpu->sys_flags & FL_RF;
     uint32_t generation = (uint32_t)v->counters->cache_flushes;
     if (mode & MODE_DEBUG && debug_before_instruction(v))
         return LEAVE_STOP;
@@ -249,7 +271,9 @@ static int step(struct vcpu *v, int last) {
         cpu->sys_flags &= ~FL_RF;
     TRACE(v->trace, enter, f == &e->scratch ? NO_FRAGMENT : fragment_index(e, f),
           (uintptr_t)e->cache_exec + f->code + at);
+    PLUGIN_EVENT(v, ENTER, cpu->seg[SEG_CS].base + cpu->eip);
     int reason = engine_enter(cpu, e->cache_exec + f->code + at);
+    PLUGIN_EVENT(v, EXIT, (unsigned)reason, cpu->seg[SEG_CS].base + cpu->eip);
     engine_activity(v, SAMPLE_dispatch);
     if (e->options.no_reuse && ++e->uses % e->options.no_reuse == 0)
         fragment_forget(v, f);
@@ -258,14 +282,18 @@ static int step(struct vcpu *v, int last) {
     if (reason != LEAVE_RETRY)
         e->fault_repeats = 0;
     reason = run_special(v, reason, 0);
-    if (reason == LEAVE_RETRY)
-        fragments_invalidate_insn(v, e->retranslate_gpa);
     if (reason == LEAVE_WATCHED)
         inspection_check_next(v);
     if ((reason == LEAVE_RETRY || reason == LEAVE_WATCHED) && shadow) { /* which covers one instruction, still to come */
         cpu->interrupt_shadow = shadow;
         cpu->debug_shadow = debug_shadow;
     }
+    if (reason == LEAVE_RETRY && resume && mode & MODE_DEBUG) /* so does RF */
+        cpu->sys_flags |= FL_RF;
+    if (reason == LEAVE_RETRY && v->plugins)
+        reason = resume_begun(v);
+    else if (reason == LEAVE_RETRY)
+        fragments_invalidate_insn(v, e->retranslate_gpa);
     if (mode & (MODE_TF | MODE_DEBUG) && (reason == LEAVE_LOOKUP_ || reason == LEAVE_STOP))
         after_step(v, mode);
     return reason;
@@ -325,6 +353,9 @@ int engine_run(struct vcpu *v, const struct engine_options *options) {
     }
     cpu_update_mode(&v->cpu, cpu_cpl(&v->cpu));
     inspection_init(v);
+    plugins_begin(v);
     run(v);
+    inspection_at_end(v);
+    plugins_end(v);
     return v->exit == EXIT_HOST_FAILURE ? -EIO : 0;
 }

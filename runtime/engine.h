@@ -37,6 +37,7 @@ struct engine_options {
     bool evict_always;          /* every flush evicts every user window and clears the supervisor's */
     bool progress;              /* a guest that is ended from outside must have got on (progress.c) */
     uint8_t *rows;              /* translate_request's, in memory that the monitor shares; or NULL */
+    bool perf_map;              /* the cache's mapping is of a kind that the host's perf has names for */
     struct injection inject;
     bool sandbox;               /* call sandbox_enter(sandbox_rules) once set up */
     void (*poll)(void *opaque); /* called by the run loop when told to pay attention */

@@ -4,10 +4,9 @@
 #include "runtime/engine_private.h"
 #include "runtime/fpu_state.h"
 #include "runtime/inspection.h"
+#include "runtime/plugins.h"
 #include "runtime/segment_access.h"
 #include "runtime/system.h"
-#include "runtime/user_callouts.h"
-#include "runtime/vector_state.h"
 
 /* May translated code go on through the jump cache, without the run loop? */
 static bool may_jump(const struct vcpu *v) {
@@ -28,10 +27,21 @@ static unsigned jump(struct vcpu *v) {
     return LEAVE_JUMP_;
 }
 
-static void fire_user(struct vcpu *v, enum callout_id id, uint32_t arg, uint32_t operand) {
-    vector_save(v->engine->vector_area, v->engine->use_xsave);
-    user_callouts_fire(v, id, arg, operand);
-    vector_restore(v->engine->vector_area, v->engine->use_xsave);
+/* What plugins are told before a callout. */
+static void tell_plugins(struct vcpu *v, enum callout_id id, uint32_t arg, uint32_t operand) {
+    const struct cpu *cpu = &v->cpu;
+    bool sysenter = id == CALLOUT_sysenter;
+    if ((id == CALLOUT_int_n || sysenter) && cpu_cpl(cpu) == 3)
+        PLUGIN_EVENT(v, SYSCALL, cpu->gpr[EAX], sysenter ? RING3_SYSENTER : arg, cpu->eip);
+    if (plugins_want_callout(v->plugins, id))
+        plugins_callout(v, id, arg, operand);
+}
+
+/* IRET or SYSEXIT has gone where the CPU is now. */
+static void tell_return(struct vcpu *v, unsigned from_cpl) {
+    const struct cpu *cpu = &v->cpu;
+    if (from_cpl != 3 && cpu_cpl(cpu) == 3)
+        PLUGIN_EVENT(v, USER_RETURN, cpu->gpr[EAX], cpu->gpr[ESP], cpu->eip);
 }
 
 static bool is_event(uint32_t id) {
@@ -55,6 +65,7 @@ static bool goes_on(uint32_t id) {
     case CALLOUT_reach:
     case CALLOUT_reach_string:
     case CALLOUT_probe:
+    case CALLOUT_instrument:
     case CALLOUT_lar:
     case CALLOUT_lsl:
     case CALLOUT_arpl:
@@ -70,13 +81,15 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
     cpu->callout_counts[id]++;
     engine_activity(v, SAMPLER_CALLOUT(id));
     TRACE(v->trace, callout, id, arg, operand);
-    if (user_callouts_want(v->user_callouts, id))
-        fire_user(v, id, arg, operand);
+    unsigned cpl = cpu_cpl(cpu);
+    if (v->plugins)
+        tell_plugins(v, (enum callout_id)id, arg, operand);
     v->engine->wrote_self = false;
     v->engine->calls_out = true;
     enum callout_result result = callout_handlers[id](v, arg, operand);
     v->engine->calls_out = false;
-    v->engine->delivered |= is_event(id) || v->traps_dropped;
+    v->engine->delivered |= v->traps_dropped;
+    v->engine->step_dropped |= is_event(id);
     v->traps_dropped = false;
     if (v->timers->changed)
         attention_arm_timer(v);
@@ -109,6 +122,8 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         trace_transfer(v, id);
         if (id == CALLOUT_iret)
             memory_fault_answered(v);
+        if (v->plugins && (id == CALLOUT_iret || id == CALLOUT_sysexit))
+            tell_return(v, cpl);
         return jump(v);
     case CALLOUT_EXIT:
         return LEAVE_STOP;
@@ -137,8 +152,8 @@ enum callout_result callout_check(struct vcpu *v, uint32_t arg, uint32_t operand
 
 /* Entry to a watched address: the functions are called, then the instruction runs. */
 enum callout_result callout_probe(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    (void)v, (void)arg, (void)operand;
-    return CALLOUT_NEXT; /* engine_callout has fired them */
+    (void)operand;
+    return plugins_enter(v, arg) ? CALLOUT_JUMP : CALLOUT_NEXT;
 }
 
 uint32_t engine_guest_fip(struct vcpu *v, uint64_t host_ip) {

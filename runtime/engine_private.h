@@ -76,8 +76,10 @@ struct fragment {
     uint32_t hash_next, page_next, page2_next;
     uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
     uint32_t exits;    /* its own, in the pool */
+    uint16_t table; /* the jump cache that leads to it: its place and 1, TABLE_MANY, or 0: none does */
     uint8_t exit_count;
     bool dead;
+    bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
 };
 
 #define CACHE_DEFAULT (48u << 20)
@@ -88,7 +90,8 @@ struct fragment {
 #define HINT_SLOTS 16384u
 #define SITE_SLOTS 1024u
 #define CHURN_SLOTS 256u
-#define JUMP_CACHES 64u
+#define JUMP_CACHES 256u
+#define TABLE_MANY UINT16_MAX
 #define CODE_PART (PAGE_SIZE / 64u)
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
@@ -162,6 +165,7 @@ struct engine {
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
     struct jump_cache jump_caches[JUMP_CACHES];
+    unsigned jump_cache_count; /* those behind were never used */
     uint8_t *jump_tables; /* what their slots point into */
     uint32_t jump_generation; /* of the last name given */
     struct jump_victim victims[VICTIMS + VICTIM_WAYS];
@@ -182,6 +186,7 @@ struct engine {
     bool flush_cache;       /* throw every translation away before the next look-up */
     bool sync_wanted;       /* monitor or timer signal: devices want to run */
     bool delivered;         /* an event was delivered since the fragment was entered */
+    bool step_dropped;      /* by an INT n: there is no single step behind it */
     uint64_t uses;          /* of fragments by the run loop, under no_reuse */
     bool injected;          /* the next instruction has had its injected interrupt */
     int last_leave;         /* why translated code came back last (enum leave) */
@@ -190,6 +195,8 @@ struct engine {
     bool wrote_self;        /* and has written to what the fragment that called it is made from */
     gpa_t written_gpa;
     gpa_t retranslate_gpa; /* LEAVE_RETRY: the instruction */
+    bool finishing; /* a one-shot ends an instruction that plugins know to have begun */
+    bool probed;    /* the last translation */
     bool check_operands;   /* one-shots treat no segment as flat */
     gva_t crossing_gva;    /* LEAVE_CROSSING: where beyond the end it was */
     bool crossing_write;
@@ -224,7 +231,7 @@ struct engine {
     struct code_space return_space, user_return_space;
     bool returns_stale, user_returns_stale;
 
-    uint8_t *vector_area; /* XSAVE or FXSAVE image, 64-byte aligned */
+    uint8_t *vector_area; /* two XSAVE or FXSAVE images, 64-byte aligned; the second is for plugins */
     bool use_xsave;
 };
 
@@ -232,6 +239,7 @@ struct engine {
 int engine_enter(struct cpu *cpu, const void *code);
 void engine_leave_saved(void);
 void stub_callout(void);
+void stub_callout_back(void); /* where its C code returns to */
 void stub_chain(void);
 void stub_miss(void);
 void stub_contended(void);
@@ -260,6 +268,8 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
                                  const struct code_space *space, uint32_t *at);
 struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fragment */
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
+/* Where the instruction whose code starts `at` bytes behind its fragment's can be run again. */
+uint32_t fragment_body(const struct engine *e, const struct fragment *f, uint32_t at);
 /* A fragment goes; its code stays as long as the others'. */
 void fragment_forget(struct vcpu *v, struct fragment *f);
 /* Every fragment that holds an instruction at the linear address, in whatever space, goes. */

@@ -7,6 +7,7 @@
 #include "runtime/callout_support.h"
 #include "runtime/inspection.h"
 #include "runtime/interrupt.h"
+#include "runtime/plugins.h"
 #include "runtime/virtual_8086.h"
 
 #define DR7_GD (1u << 13)
@@ -82,6 +83,7 @@ static enum callout_result deliver(struct vcpu *v, bool resume) {
         if (fault.vector == VEC_PF)
             cpu->cr2 = fault.cr2;
         TRACE(v->trace, exception, fault.vector, fault.error, fault.cr2);
+        PLUGIN_EVENT(v, INJECT, fault.vector, fault.error, fault.has_error, fault.cr2, cpu->eip);
         enum callout_result result = deliver_once(v, &fault, resume);
         if (result != CALLOUT_FAULT)
             return result;

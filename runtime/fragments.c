@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/instrument.h"
+#include "runtime/plugins.h"
 #include "translator/tripwire.h"
 
 #define EXITS_MAX (2u << 20)
@@ -38,13 +40,19 @@ static int map_cache(struct engine *e) {
     return 0;
 }
 
-/* The same in shared tables: mremap of no bytes makes a second mapping of shared memory. */
-static int map_cache_in(struct engine *e, struct arena *tables) {
-    e->cache_write = arena_reserve(tables, e->cache_size);
-    void *exec = mremap(e->cache_write, 0, e->cache_size, MREMAP_MAYMOVE);
+/* In anonymous shared memory, of `tables` if there are some: mremap of no bytes makes a second mapping of it
+ * and leaves the old one. */
+static int map_anonymous_cache(struct engine *e, struct arena *tables) {
+    void *write = tables ? arena_reserve(tables, e->cache_size)
+                         : mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE,
+                                MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (write == MAP_FAILED)
+        return -errno;
+    void *exec = mremap(write, 0, e->cache_size, MREMAP_MAYMOVE);
     if (exec == MAP_FAILED || mprotect(exec, e->cache_size, PROT_READ | PROT_EXEC))
         return -errno;
     e->cache_exec = exec;
+    e->cache_write = write;
     return 0;
 }
 
@@ -57,7 +65,9 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
     if (cache_bytes < CACHE_MINIMUM)
         cache_bytes = CACHE_MINIMUM;
     e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
-    int status = tables ? map_cache_in(e, tables) : map_cache(e);
+    /* The host's perf asks its map of names about anonymous memory only. */
+    bool anonymous = tables || e->options.perf_map;
+    int status = anonymous ? map_anonymous_cache(e, tables) : map_cache(e);
     if (status)
         return status;
     e->fragment_max = FRAGMENTS_MAX;
@@ -108,6 +118,8 @@ void fragments_flush_all(struct vcpu *v) {
     return_stack_settle(v, false);
     e->flush_cache = false;
     v->counters->cache_flushes++;
+    instrument_forget(v->plugins);
+    PLUGIN_EVENT(v, FLUSH, RING3_FLUSH_CACHE, 0, v->cpu.eip);
 }
 
 struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
@@ -133,7 +145,7 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
     for (uint32_t i = e->page_fragments[page_of(gpa)]; i; i = e->fragments[i].page_next) {
         struct fragment *f = &e->fragments[i];
         uint32_t guest = (uint32_t)(gpa - f->gpa); /* huge where the fragment starts behind it */
-        if (guest >= f->guest_len || f->gpa2 || f->eip + guest != eip ||
+        if (guest >= f->guest_len || f->gpa2 || f->probed || f->eip + guest != eip ||
             !code_space_equal(&f->space, space))
             continue;
         const struct insn_map *insn = insn_at(e, f, guest);
@@ -242,6 +254,10 @@ const struct insn_map *fragment_insn(const struct engine *e, const struct fragme
     return found;
 }
 
+uint32_t fragment_body(const struct engine *e, const struct fragment *f, uint32_t at) {
+    return fragment_insn(e, f, (uintptr_t)e->cache_exec + f->code + at)->body;
+}
+
 static void patch(struct engine *e, uint32_t site, uint32_t rel) {
     __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
 }
@@ -310,6 +326,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t
         to->incoming = from->exits + i;
         patch(e, exit->site, to->code + at - (exit->site + 4));
         v->counters->links_made++;
+        PLUGIN_EVENT(v, LINK, fragment_linear(from), v->cpu.seg[SEG_CS].base + v->cpu.eip);
         TRACE(v->trace, link, site, fragment_index(e, from), exit->to, fragment_linear(to));
         return;
     }
@@ -375,6 +392,7 @@ void fragment_forget(struct vcpu *v, struct fragment *f) {
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     struct engine *e = v->engine;
     uint32_t page = page_of(gpa);
+    PLUGIN_EVENT(v, INVALIDATE, gpa & ~(gpa_t)PAGE_MASK, PAGE_SIZE, v->cpu.eip);
     TRACE(v->trace, code_page, gpa);
     if (e->page_fragments[page] || e->page2_fragments[page])
         return_stacks_forget(e); /* a landing behind a call must not go on in what was there */
@@ -425,6 +443,7 @@ void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_
     uint32_t page = page_of(gpa);
     if (!fragments_on(e, gpa, len))
         return;
+    PLUGIN_EVENT(v, INVALIDATE, gpa, len, v->cpu.eip);
     TRACE(v->trace, code_bytes, len, gpa);
     kill_covering(v, &e->page_fragments[page], false, gpa, len, counter);
     kill_covering(v, &e->page2_fragments[page], true, gpa, len, counter);

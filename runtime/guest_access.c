@@ -10,6 +10,7 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/inspection.h"
+#include "runtime/stepping.h"
 
 void guest_tlb_flush(struct engine *e, bool global_too) {
     for (unsigned i = 0; i < 2 * TLB_SIZE; i++)
@@ -92,9 +93,16 @@ static void copy_out(uint8_t *to, const uint8_t *host, uint32_t len) {
         memcpy(to, host, len);
 }
 
+/* Data breakpoints know no difference between what the program and what the processor accesses. */
+static void tell_breakpoints(struct vcpu *v, gva_t gva, uint32_t len, bool write, bool system) {
+    if (system && v->cpu.mode & MODE_DEBUG)
+        debug_data_access(v, gva, len, write);
+}
+
 bool guest_read(struct vcpu *v, gva_t gva, void *to, uint32_t len, bool system) {
     if (inspection_has_watchpoints(v->inspection))
         inspection_access(v, gva, len, false);
+    tell_breakpoints(v, gva, len, false, system);
     uint32_t first = room(gva, len);
     struct place place = find_place(v, gva, first, false, system);
     if (place.fault)
@@ -124,6 +132,7 @@ bool guest_probe_write(struct vcpu *v, gva_t gva, uint32_t len, bool system) {
 }
 
 bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool system) {
+    tell_breakpoints(v, gva, len, true, system);
     if (room(gva, len) != len && !guest_probe_write(v, gva, len, system))
         return false;
     if (inspection_has_watchpoints(v->inspection))

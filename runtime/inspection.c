@@ -117,6 +117,17 @@ void inspection_pay(struct vcpu *v) {
         stop(v, (struct inspection_stop){.reason = STOP_ASKED, .address = current(v)});
 }
 
+/* The end waits, and a request to exit meanwhile is another one. */
+void inspection_at_end(struct vcpu *v) {
+    struct inspection *i = v->inspection;
+    if (!i || v->exit != EXIT_TRIPLE_FAULT || !atomic_load(&i->held))
+        return;
+    v->exit = EXIT_NONE;
+    stop(v, (struct inspection_stop){.reason = STOP_TRIPLE_FAULT, .address = current(v)});
+    if (v->exit == EXIT_NONE)
+        v->exit = EXIT_TRIPLE_FAULT;
+}
+
 void inspection_awake(struct vcpu *v) {
     struct inspection *i = v->inspection;
     if (i && i->stepping == STEPPING_AWAKE && !v->exit)

@@ -51,6 +51,7 @@ enum stop_reason {
     STOP_STEP,       /* a single step is done */
     STOP_BREAKPOINT, /* EIP is at one: its instruction has not run */
     STOP_WATCHPOINT, /* the instruction before has met one */
+    STOP_TRIPLE_FAULT, /* EIP is at what could not be delivered; the machine ends when it is resumed */
 };
 
 enum watch_kind { WATCH_WRITE = 1, WATCH_READ = 2, WATCH_ACCESS = WATCH_WRITE | WATCH_READ };
@@ -120,6 +121,7 @@ struct watchpoint {
 struct inspection {
     /* The monitor writes. */
     _Atomic uint32_t asked; /* enum stop_reason to stop for at the next boundary, or STOP_NONE */
+    _Atomic uint32_t held;   /* not 0: stop at a triple fault, too */
     _Atomic uint32_t posted;
     struct inspection_request request;
     /* The vCPU writes; `event_fd` and `asked` are set before it starts. */
@@ -150,6 +152,8 @@ void inspection_pay(struct vcpu *v);
 bool inspection_before_instruction(struct vcpu *v);
 /* Behind a run of translated code that began at `eip`; `ran`: at least one instruction was done. */
 void inspection_after_instruction(struct vcpu *v, bool ran);
+/* The machine is about to end: by a triple fault, it stops first if that is wanted. */
+void inspection_at_end(struct vcpu *v);
 /* HLT is over. */
 void inspection_awake(struct vcpu *v);
 /* Code and C code alike: an access that may be watched. */

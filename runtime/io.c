@@ -8,6 +8,7 @@
 #include "runtime/callout_support.h"
 #include "runtime/descriptor.h"
 #include "runtime/guest_access.h"
+#include "runtime/plugins.h"
 #include "runtime/segment_access.h"
 #include "runtime/stepping.h"
 
@@ -49,6 +50,17 @@ static uint16_t access_port(const struct cpu *cpu, uint32_t arg) {
 }
 static uint32_t size_mask(unsigned size) { return size == 4 ? UINT32_MAX : (1u << size * 8) - 1; }
 
+static uint32_t read_port(struct vcpu *v, uint16_t port, unsigned size) {
+    uint32_t value = bus_read(v->bus, port, size);
+    PLUGIN_EVENT(v, IO, port, size, value & size_mask(size), 0, v->cpu.eip);
+    return value;
+}
+
+static void write_port(struct vcpu *v, uint16_t port, uint32_t value, unsigned size) {
+    PLUGIN_EVENT(v, IO, port, size, value & size_mask(size), 1, v->cpu.eip);
+    bus_write(v->bus, port, value, size);
+}
+
 /* A device may have ended the machine: then nothing of the guest runs any more. */
 static enum callout_result after_access(struct vcpu *v) {
     if (v->exit == EXIT_NONE)
@@ -66,7 +78,7 @@ enum callout_result callout_in(struct vcpu *v, uint32_t arg, uint32_t operand) {
         return CALLOUT_FAULT;
     if (cpu->mode & MODE_DEBUG)
         debug_port_access(v, port, size);
-    uint32_t value = bus_read(v->bus, port, size), mask = size_mask(size);
+    uint32_t value = read_port(v, port, size), mask = size_mask(size);
     cpu->gpr[EAX] = (cpu->gpr[EAX] & ~mask) | (value & mask);
     return after_access(v);
 }
@@ -80,7 +92,7 @@ enum callout_result callout_out(struct vcpu *v, uint32_t arg, uint32_t operand) 
         return CALLOUT_FAULT;
     if (cpu->mode & MODE_DEBUG)
         debug_port_access(v, port, size);
-    bus_write(v->bus, port, cpu->gpr[EAX] & size_mask(size), size);
+    write_port(v, port, cpu->gpr[EAX] & size_mask(size), size);
     return after_access(v);
 }
 
@@ -103,12 +115,12 @@ static bool transfer_element(struct vcpu *v, const struct string_access *s) {
     if (!s->in) {
         if (!guest_read(v, gva, &value, s->size, false))
             return false;
-        bus_write(v->bus, s->port, value, s->size);
+        write_port(v, s->port, value, s->size);
         return true;
     }
     if (!guest_probe_write(v, gva, s->size, false)) /* reading the port may not be repeated */
         return false;
-    value = bus_read(v->bus, s->port, s->size);
+    value = read_port(v, s->port, s->size);
     return guest_write(v, gva, &value, s->size, false);
 }
 

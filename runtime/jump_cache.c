@@ -66,13 +66,17 @@ static void put(uint64_t *slots, uint64_t *slot, uint64_t to) {
     *slot = to;
 }
 
+static unsigned table_of(const struct engine *e, const uint64_t *slots) {
+    return (unsigned)((uint64_t)((const uint8_t *)slots - e->jump_tables) / TABLE_BYTES);
+}
+
 static uint64_t *name_of(uint64_t *slots) { return slots + JUMP_CACHE_NAME_OFFSET / 8; }
 
-/* Names are in the upper half of a key. They come round after 2^26 tables were emptied: then every
+/* Names are in the upper half of a key. They come round after millions of tables were emptied: then every
  * victim goes. */
 static void rename_table(struct engine *e, uint64_t *slots) {
-    uint64_t table = (uint64_t)((uint8_t *)slots - e->jump_tables) / TABLE_BYTES;
-    e->jump_generation = (e->jump_generation + 1) % (1u << 26);
+    uint64_t table = table_of(e, slots);
+    e->jump_generation = (e->jump_generation + 1) % (UINT32_MAX / JUMP_CACHES);
     if (e->jump_generation == 0)
         memset(e->victims, 0, sizeof e->victims);
     *name_of(slots) = ((uint64_t)e->jump_generation * JUMP_CACHES | table) << 32;
@@ -149,7 +153,7 @@ uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target) {
     if (!entry->used) {
         *entry = (struct fixed_entry){.target = target, .slot = (uint16_t)e->fixed_count++,
                                       .used = true};
-        for (unsigned i = 0; i < JUMP_CACHES; i++)
+        for (unsigned i = 0; i < e->jump_cache_count; i++)
             fill_slots(fixed_slots(e->jump_caches[i].slots) + entry->slot, 1);
     }
     return entry->slot;
@@ -158,7 +162,7 @@ uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target) {
 uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_space *space) {
     struct engine *e = v->engine;
     struct jump_cache *pick = NULL;
-    for (unsigned i = 0; i < JUMP_CACHES; i++) {
+    for (unsigned i = 0; i < e->jump_cache_count; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
         if (jc->used && jc->window == window && code_space_equal(&jc->space, space)) {
             jc->last_use = ++e->use_clock;
@@ -170,10 +174,11 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
             }
             return jc->slots;
         }
-        if (!pick || (pick->used && (!jc->used || jc->last_use < pick->last_use)))
+        if (!pick || jc->last_use < pick->last_use)
             pick = jc;
     }
-    assert(pick);
+    if (e->jump_cache_count < JUMP_CACHES)
+        pick = &e->jump_caches[e->jump_cache_count++];
     *pick = (struct jump_cache){.slots = pick->slots, .space = *space, .window = (uint16_t)window,
                                 .used = true, .last_use = ++e->use_clock};
     clear(e, pick);
@@ -195,6 +200,8 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     struct jump_cache *jc = cache_of(v->engine, slots);
     jc->empty = false;
     jc->dropped = 0;
+    uint16_t table = (uint16_t)(table_of(v->engine, slots) + 1);
+    f->table = f->table && f->table != table ? TABLE_MANY : table;
     const struct fixed_entry *fixed = fixed_place(v->engine, f->eip);
     if (fixed && fixed->used)
         put(slots, fixed_slots(slots) + fixed->slot, (uint64_t)(uintptr_t)(v->engine->cache_exec + f->code));
@@ -217,7 +224,7 @@ void jump_cache_contend(struct vcpu *v, uint32_t target) {
 }
 
 void jump_caches_forget_window(struct engine *e, unsigned window) {
-    for (unsigned i = 0; i < JUMP_CACHES; i++)
+    for (unsigned i = 0; i < e->jump_cache_count; i++)
         if (e->jump_caches[i].used && e->jump_caches[i].window == window)
             clear(e, &e->jump_caches[i]);
 }
@@ -238,7 +245,13 @@ static void forget_in(struct engine *e, uint64_t *slots, const struct fragment *
 }
 
 void jump_caches_forget(struct engine *e, const struct fragment *f) {
-    for (unsigned i = 0; i < JUMP_CACHES; i++) {
+    if (!f->table)
+        return;
+    if (f->table != TABLE_MANY) {
+        forget_in(e, (uint64_t *)(void *)(e->jump_tables + (f->table - 1) * TABLE_BYTES), f);
+        return;
+    }
+    for (unsigned i = 0; i < e->jump_cache_count; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
         if (jc->used && !jc->empty && code_space_equal(&jc->space, &f->space))
             forget_in(e, jc->slots, f);
@@ -259,7 +272,7 @@ static void forget_page(struct engine *e, struct jump_cache *jc, uint32_t page, 
 }
 
 void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva) {
-    for (unsigned i = 0; i < JUMP_CACHES; i++) {
+    for (unsigned i = 0; i < e->jump_cache_count; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
         if (!jc->used || jc->window != window || jc->empty)
             continue;
@@ -273,7 +286,7 @@ void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_
 void jump_caches_reset(struct engine *e) {
     memset(e->fixed, 0, sizeof e->fixed);
     e->fixed_count = 0;
-    for (unsigned i = 0; i < JUMP_CACHES; i++)
+    for (unsigned i = 0; i < e->jump_cache_count; i++)
         if (e->jump_caches[i].used)
             clear(e, &e->jump_caches[i]);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/plugins.h"
 
 #define CR3_UNPAGED 0xffffffffu
 #define CR3_EVICTED 0xfffffffeu
@@ -84,6 +85,7 @@ void mmu_cr3_loaded(struct vcpu *v) {
     struct engine *e = v->engine;
     bool global_survive = v->cpu.paging.cr4 & CR4_PGE;
     v->counters->flush_cr3++;
+    PLUGIN_EVENT(v, FLUSH, RING3_FLUSH_SPACE, 0, v->cpu.eip);
     e->fault_repeats = 0;
     TRACE(v->trace, load_cr3, e->user->cr3, v->cpu.paging.cr3);
     if (!(v->cpu.paging.cr0 & CR0_PG))
@@ -104,6 +106,7 @@ void mmu_cr3_loaded(struct vcpu *v) {
 void mmu_paging_changed(struct vcpu *v) {
     struct engine *e = v->engine;
     v->counters->flush_all++;
+    PLUGIN_EVENT(v, FLUSH, RING3_FLUSH_ALL, 0, v->cpu.eip);
     TRACE(v->trace, paging, v->cpu.paging.cr0, v->cpu.paging.cr3, v->cpu.paging.cr4);
     uint32_t rights0 = v->cpu.paging.cr0 & (CR0_PG | CR0_WP);
     uint32_t rights4 = v->cpu.paging.cr4 & (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP);
@@ -140,6 +143,7 @@ void mmu_memory_changed(struct vcpu *v) {
 void mmu_invlpg(struct vcpu *v, gva_t gva) {
     struct engine *e = v->engine;
     v->counters->flush_page++;
+    PLUGIN_EVENT(v, FLUSH, RING3_FLUSH_PAGE, gva, v->cpu.eip);
     TRACE(v->trace, invlpg, gva);
     e->fault_repeats = 0;
     if (!(v->cpu.paging.cr0 & CR0_PG))

@@ -1,7 +1,8 @@
 /* The sampler: see sampler.h.
  *
- * The handler of SIGPROF may interrupt anything: translated code, C code between fragments, the handler of a
- * host fault. It reads, and writes to the sampler's ring alone; it makes one system call, for the time. */
+ * The handler of SIGPROF may interrupt anything: translated code, C code between fragments, the
+ * handler of a host fault. It reads, and writes to the sampler's ring alone; it makes one system
+ * call, for the time. */
 #include "runtime/sampler.h"
 
 #include <assert.h>
@@ -56,7 +57,8 @@ static bool is_behind_call(struct reader *reader, uint32_t eip) {
     return false;
 }
 
-/* The chain of frame pointers, as long as it looks like one: upwards, and to places behind calls. */
+/* The chain of frame pointers, as long as it looks like one: upwards, and to places behind calls.
+ */
 static unsigned walk_frames(const struct vcpu *v, uint32_t ebp, uint32_t *frames) {
     struct reader stack = {.v = v}, code = {.v = v};
     uint32_t base = v->cpu.seg[SEG_SS].base, cs = v->cpu.seg[SEG_CS].base;
@@ -77,16 +79,23 @@ static unsigned walk_frames(const struct vcpu *v, uint32_t ebp, uint32_t *frames
     return count;
 }
 
-static bool in_stubs(uintptr_t pc) {
-    return pc >= (uintptr_t)engine_enter && pc < (uintptr_t)stubs_end;
+/* The way to a callout and back belongs to it; other stubs to the run loop. */
+static uint32_t stub_activity(const struct vcpu *v, const greg_t *regs) {
+    uintptr_t pc = (uintptr_t)regs[REG_RIP];
+    uint32_t id = (uint32_t)regs[REG_R9];
+    if (pc >= (uintptr_t)stub_callout && pc < (uintptr_t)stub_callout_back && id < CALLOUT_COUNT)
+        return SAMPLER_CALLOUT(id);
+    if (pc >= (uintptr_t)stub_callout_back && pc < (uintptr_t)stub_return)
+        return v->sampler->activity;
+    return SAMPLE_dispatch;
 }
 
 static bool on_handler_stack(const struct engine *e, uintptr_t rsp) {
     return rsp - (uintptr_t)e->handler_stack < e->handler_stack_size;
 }
 
-/* Translated code. Between fragments r11d is where it is about to go (pads, thunks), or EIP was stored (cold code:
- * callouts). */
+/* Translated code. Between fragments r11d is where it is about to go (pads, thunks), or EIP was
+ * stored (cold code: callouts). */
 static void note_fragment(struct sample *sample, struct vcpu *v, const greg_t *regs, uintptr_t pc) {
     struct engine *e = v->engine;
     const struct fragment *f = fragment_at(e, pc);
@@ -102,8 +111,10 @@ static void note_fragment(struct sample *sample, struct vcpu *v, const greg_t *r
     sample->eip = v->cpu.seg[SEG_CS].base + eip;
 }
 
-static void note_c_code(struct sample *sample, const struct vcpu *v) {
-    uint32_t activity = v->sampler->activity;
+static void note_our_code(struct sample *sample, const struct vcpu *v, const greg_t *regs) {
+    uintptr_t pc = (uintptr_t)regs[REG_RIP];
+    bool stub = pc >= (uintptr_t)engine_enter && pc < (uintptr_t)stubs_end;
+    uint32_t activity = stub ? stub_activity(v, regs) : v->sampler->activity;
     sample->kind = (uint8_t)activity;
     sample->callout = (uint8_t)(activity >> 8);
     sample->eip = v->cpu.seg[SEG_CS].base + v->cpu.eip;
@@ -135,9 +146,7 @@ static void note(struct sample *sample, struct vcpu *v, const greg_t *regs) {
         note_fragment(sample, v, regs, pc);
         ebp = (uint32_t)regs[REG_RBP];
     } else {
-        note_c_code(sample, v);
-        if (in_stubs(pc) && sample->kind != SAMPLE_callout)
-            sample->kind = SAMPLE_dispatch;
+        note_our_code(sample, v, regs);
     }
     if (fault)
         sample->kind = SAMPLE_hidden_fault;
@@ -193,7 +202,8 @@ int sampler_init(struct vcpu *v) {
                                .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART};
     sampled = v;
     sigfillset(&action.sa_mask);
-    if (sigaction(SIGPROF, &action, NULL) || timer_create(CLOCK_MONOTONIC, &event, &e->sampler_timer))
+    if (sigaction(SIGPROF, &action, NULL) ||
+        timer_create(CLOCK_MONOTONIC, &event, &e->sampler_timer))
         return -errno;
     sampler_arm(v);
     return 0;
@@ -211,7 +221,8 @@ void sampler_arm(struct vcpu *v) {
     s->armed = rate;
 }
 
-/* What is left of the period is taken up again, so that short turns of work are met as often as they should. */
+/* What is left of the period is taken up again, so that short turns of work are met as often as
+ * they should. */
 void sampler_pause(struct vcpu *v) {
     struct itimerspec left;
     if (!v->sampler || !v->sampler->armed)

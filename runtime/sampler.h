@@ -1,8 +1,9 @@
 /* The sampler: a timer signal in the vCPU process that notes what is running.
  *
- * The struct lies in the arena. The monitor process sets `rate` (and calls the vCPU's attention to it) and takes
- * samples from the ring; the vCPU process does the rest. A sample's weight is the processor time since the one
- * before, so that neither the host's other work nor HLT counts: the timer stands still while the vCPU sleeps. */
+ * The struct lies in the arena. The monitor process sets `rate` (and calls the vCPU's attention to
+ * it) and takes samples from the ring; the vCPU process does the rest. A sample's weight is the
+ * processor time since the one before, so that neither the host's other work nor HLT counts: the
+ * timer stands still while the vCPU sleeps. */
 #ifndef RING3_RUNTIME_SAMPLER_H
 #define RING3_RUNTIME_SAMPLER_H
 
@@ -14,12 +15,12 @@ struct vcpu;
 
 /* identifier, name: what ran */
 #define SAMPLE_KINDS(X)                                                                            \
-    X(guest, "guest code")         /* translated code, and the jumps between fragments */          \
-    X(callout, "callouts")         /* `callout` says which */                                      \
+    X(guest, "guest code")           /* translated code, and the jumps between fragments */        \
+    X(callout, "callouts")           /* `callout` says which */                                    \
     X(hidden_fault, "hidden faults") /* handling of host faults, mapping included */               \
-    X(true_fault, "true faults")   /* delivery of exceptions */                                    \
+    X(true_fault, "true faults")     /* delivery of exceptions */                                  \
     X(translation, "translation")                                                                  \
-    X(dispatch, "run loop")        /* look-ups, linking, devices, interrupts */
+    X(dispatch, "run loop") /* look-ups, linking, devices, interrupts */
 
 enum sample_kind {
 #define SAMPLE_ENUM(id, name) SAMPLE_##id,
@@ -38,10 +39,11 @@ struct sample {
     uint32_t weight_ns;
     uint32_t eip; /* linear address of the instruction */
     uint32_t cr3;
-    uint32_t fragment; /* index; 0: none */
+    uint32_t fragment;   /* index; 0: none */
     uint32_t generation; /* of the translation cache: how often it was emptied */
     uint8_t kind, cpl, callout, frame_count;
-    uint32_t frames[SAMPLE_FRAMES_MAX]; /* return addresses, innermost first, by the chain of frame pointers */
+    uint32_t frames[SAMPLE_FRAMES_MAX]; /* return addresses, innermost first, by the chain of frame
+                                           pointers */
 };
 
 struct sampler {

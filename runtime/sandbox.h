@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define SANDBOX_FDS_MAX 8
+#define SANDBOX_FDS_MAX 24
 #define SANDBOX_PIDS_MAX 4
 
 struct sandbox_rules {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/plugin_private.h"
 #include "translator/tripwire.h"
 
 /* The one machine of this process: a handler gets no argument. */
@@ -57,12 +58,12 @@ static void leave(greg_t *regs, enum leave reason) {
     regs[REG_EFL] &= ~(greg_t)FL_DF;
 }
 
-/* Run the instruction again from its first host byte. */
+/* Run the instruction again from its first host byte behind what probes do. */
 static void restart(const struct engine *e, const struct fragment *f, const struct insn_map *insn,
                     greg_t *regs) {
     for (unsigned i = 0; i < 8; i++)
         regs[guest_regs[i]] = (uint32_t)regs[guest_regs[i]];
-    regs[REG_RIP] = (greg_t)(uintptr_t)(e->cache_exec + f->code + insn->host);
+    regs[REG_RIP] = (greg_t)(uintptr_t)(e->cache_exec + f->code + insn->body);
 }
 
 static void host_bug(const char *why, const greg_t *regs, uintptr_t address) {
@@ -72,6 +73,14 @@ static void host_bug(const char *why, const greg_t *regs, uintptr_t address) {
           (uint64_t)regs[REG_ERR]);
     engine_host_failure(handled, why, 0);
     _exit(0); /* v->exit says it all */
+}
+
+/* Which plugin it was. */
+static const char *plugin_fault(const struct plugins *plugins) {
+    static char text[sizeof plugins->plugins[0].name + 64];
+    strcpy(text, "a fault in the code of plugin ");
+    strncat(text, plugins_running(plugins), sizeof plugins->plugins[0].name);
+    return text;
 }
 
 static enum leave raised(struct vcpu *v, uint8_t vector, bool has_error) {
@@ -177,6 +186,12 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     uintptr_t address = regs[REG_TRAPNO] == TRAP_PF ? (uintptr_t)regs[REG_CR2] : 0;
     (void)info;
     e->fault_context = context;
+    if (pc == (uintptr_t)guarded_copy_fault) { /* a plugin's pointer was bad */
+        regs[REG_RIP] = (greg_t)(uintptr_t)guarded_copy_failed;
+        return;
+    }
+    if (plugins_running(v->plugins))
+        host_bug(plugin_fault(v->plugins), regs, address);
     assert(!(regs[REG_EFL] & FL_AC));
     if (address && tripped(regs, pc, address))
         return;

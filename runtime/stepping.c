@@ -45,7 +45,7 @@ void debug_after_instruction(struct vcpu *v, bool single_step) {
     uint32_t bits = v->held_hits;
     v->held_hits = 0;
     if (!v->engine->delivered)
-        bits |= v->breakpoint_hits | (single_step ? DR6_BS : 0);
+        bits |= v->breakpoint_hits | (single_step && !v->engine->step_dropped ? DR6_BS : 0);
     v->breakpoint_hits = 0;
     if (cpu->debug_shadow) { /* behind MOV SS hits wait, and a single step is lost */
         v->held_hits = bits & ~DR6_BS;

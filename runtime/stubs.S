@@ -114,6 +114,8 @@ stub_callout:
     mov edx, r10d
     mov ecx, r11d
     call engine_callout
+    .globl stub_callout_back
+stub_callout_back:
     cmp eax, 1
     ja engine_leave_saved
     mov rsp, [r15 + CPU_RETURN_RSP]

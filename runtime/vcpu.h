@@ -71,7 +71,7 @@ struct vcpu {
     struct counters *counters;
     struct sampler *sampler; /* NULL: nobody may ask for samples */
     struct engine *engine; /* translation cache, windows, links: private to the vCPU process */
-    struct user_callouts *user_callouts; /* NULL: none */
+    struct plugins *plugins; /* NULL: none */
     struct inspection *inspection; /* the mailbox of debuggers, NULL: none */
     bool behind_mov_ss; /* the instruction that runs is in the shadow of one */
     uint32_t breakpoint_hits; /* DR6 bits of the data and I/O breakpoints that this instruction met */

@@ -30,5 +30,17 @@ for compiler in gcc clang; do
         }
     done
 done
+# What plugins include is for older C and for C++ as well.
+for compiler in "gcc -x c -std=c11" "g++ -x c++ -std=c++11" "clang -x c -std=c11" "clang++ -x c++ -std=c++11"; do
+    command -v "${compiler%% *}" >/dev/null || continue
+    checked=$((checked + 1))
+    # The compiler's options are a list.
+    # shellcheck disable=SC2086
+    printf '#include "ring3/plugin.h"\nRING3_PLUGIN();\n' |
+        $compiler -Wall -Wextra -Wpedantic -Wshadow -Werror -Iinclude -fsyntax-only - || {
+        echo "headers: include/ring3/plugin.h does not compile with $compiler" >&2
+        failed=$((failed + 1))
+    }
+done
 echo "headers: $checked compiled, $failed failed"
 [ "$checked" -gt 0 ] && [ "$failed" = 0 ]

@@ -154,6 +154,12 @@ void block_reach(struct block *b, const struct insn *in, uint32_t arg);
 /* The callout `check` of a memory operand at offset r11d: its linear address comes back in r11d. */
 void block_check_access(struct emit *e, const struct pending_check *check);
 
+/* probes.c: what stands before the instruction with this number; does any of it call out, and how much
+ * code is it at most? */
+bool probes_call(const struct block *b, unsigned insn);
+uint32_t probes_room(const struct block *b, unsigned insn);
+void probes_emit(struct block *b, unsigned insn, uint32_t offset);
+
 /* emit_ident.c. Raises #NM or #UD, and ends the block, when the row's unit is switched off. */
 bool block_unit_off(struct block *b, const struct insn *in);
 /* The row's instruction with another register form or memory operand. */

@@ -92,6 +92,8 @@
     X(string, "opcode | segment << 8 | bit 16 REPE | 17 REPNE | 18 16-bit address | ARG16", "-",       \
       "MOVS CMPS STOS LODS SCAS through segments that are not flat, with 16-bit addresses, or stepped") \
     X(probe, "index of the user callout", "-", "entry to a watched guest address")                \
+    X(instrument, "what a plugin has asked for (runtime/instrument.c)", "-",                            \
+      "before an instruction that a plugin instruments")                                              \
     X(pusha, "ARG16", "-", "PUSHA, PUSHAD on a stack segment with a limit or of 16 bits")              \
     X(popa, "ARG16", "-", "POPA, POPAD on a stack segment with a limit or of 16 bits")                 \
     X(gather, "CALLOUT_GATHER_*", "effective address without the index",                           \

@@ -19,6 +19,11 @@ void emit64(struct emit *e, uint64_t value) {
 }
 
 void emit_bytes(struct emit *e, const uint8_t *bytes, unsigned len) {
+    if (len == 4 && e->end - e->at >= 4) { /* most immediates */
+        __builtin_memcpy(e->at, bytes, 4);
+        e->at += 4;
+        return;
+    }
     for (unsigned i = 0; i < len; i++)
         emit8(e, bytes[i]);
 }

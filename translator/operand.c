@@ -367,7 +367,7 @@ bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *a
     const ZydisDecodedInstruction *z = &in->z;
     bool has_operand = z->attributes & ZYDIS_ATTRIB_HAS_MODRM && z->raw.modrm.mod != 3;
     if (HINT_OPERAND(in->hint) != WINDOW_PAST || in->row->emit != e_ident || !has_operand || is_bit_string(in) ||
-        in->row->unit == UNIT_X87 || in->row->vex || block_calls_out(b, in->segment) ||
+        in->row->unit == UNIT_X87 || in->row->unit == UNIT_MMX || in->row->vex || block_calls_out(b, in->segment) ||
         block_segment_class(b, in->segment) == SEGMENT_64K)
         return false;
     *arg = explicit_access(b, in);

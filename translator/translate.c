@@ -5,12 +5,10 @@
 
 #include "translator/block.h"
 
-/* No single instruction emits more than this. */
-#define INSN_CODE_MAX 640u
-
 static void record(struct block *b, uint32_t guest_offset, const uint8_t *code) {
     struct insn_map *entry = &b->out->map[b->out->insn_count++];
     entry->host = (uint16_t)(b->e.at - code);
+    entry->body = entry->host;
     entry->guest = (uint16_t)guest_offset;
     entry->undo = UNDO_NONE;
     entry->esp = (int8_t)b->esp;
@@ -66,17 +64,21 @@ static void probe(struct block *b, uint32_t offset) {
 /* One instruction; returns its length, 0 when the block ended before it, -1 for more bytes. */
 static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
     struct insn in;
+    unsigned number = b->out->insn_count;
     int verdict = insn_decode(b->req, offset, &in);
     if (verdict == DECODE_MORE)
         return -1;
     b->pc = b->req->eip + offset;
     b->undo = UNDO_NONE;
     in.hint = b->req->hint ? b->req->hint(b->req->opaque, b->pc) : 0;
-    bool watched = b->req->watch && b->req->watch(b->req->opaque, b->req->linear + offset) >= 0;
+    bool watched = probes_call(b, number) ||
+                   (b->req->watch && b->req->watch(b->req->opaque, b->req->linear + offset) >= 0);
     if (verdict || watched || !bears_lag(b, &in))
         block_settle_esp(b);
     record(b, offset, code);
     probe(b, offset);
+    probes_emit(b, number, offset);
+    b->out->map[number].body = (uint16_t)(b->e.at - code);
     if (verdict) {
         bool gp = verdict == 13;
         b->out->guest_len = offset + 1;
@@ -124,7 +126,7 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     out->insn_count = out->exit_count = out->guest_len = 0;
     while (!b.ended) {
         bool full = out->insn_count >= limit || offset >= req->page_bytes || after_sti ||
-                    (uint32_t)(b.e.end - b.e.at) < 2 * INSN_CODE_MAX ||
+                    (uint32_t)(b.e.end - b.e.at) < 2 * INSN_CODE_MAX + probes_room(&b, out->insn_count) ||
                     b.exit_count + 3 > BLOCK_EXITS_MAX || b.leave_count + 3 > BLOCK_LEAVES_MAX;
         bool stop = req->stop_before && req->stop_before(req->opaque, req->linear + offset);
         if ((full || stop) && out->insn_count) {

@@ -16,6 +16,7 @@
 #define TRANSLATION_INSNS_MAX 64u
 #define TRANSLATION_EXITS_MAX 16u
 #define TRANSLATION_CODE_MAX 8192u
+#define INSN_CODE_MAX 640u /* no single instruction emits more than this */
 #define JUMP_CACHE_SLOTS 65536u
 /* Behind the slots stands the table's name (runtime/jump_cache.c), and behind it slots that belong to one
  * target each: exits to a known target in another page of user code go through them, to the
@@ -32,6 +33,19 @@ enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH, WINDOW_PAST };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
 #define HINT_WRAPS 0x10u /* an address of the instruction's goes round at 4 GiB */
+
+/* What an instruction of the block has before it, at somebody's wish; in the order of the list. */
+enum probe_kind {
+    PROBE_COUNT,  /* adds one to the 64 bits at `cell` */
+    PROBE_SAMPLE, /* takes one away; when that makes zero, calls out */
+    PROBE_CALL,   /* calls out: `instrument` with `site` */
+};
+struct insn_probe {
+    uint8_t insn, kind;
+    uint32_t site;
+    uint64_t cell;
+};
+#define PROBE_CODE_MAX 96u
 
 struct translate_request {
     const uint8_t *bytes; /* copied guest code, starting at eip */
@@ -68,10 +82,13 @@ struct translate_request {
     void (*foreign)(void *opaque);
     bool thorough; /* Zydis decodes everything */
     void *opaque;
+    const struct insn_probe *probes;
+    uint32_t probe_count;
 };
 
 struct insn_map {
     uint16_t host;  /* offset of its first host byte */
+    uint16_t body;  /* the same behind what probes have put before it: where it may be run again */
     uint16_t guest; /* offset of its first guest byte */
     uint8_t undo;   /* UNDO_* */
     int8_t esp;     /* guest ESP is r12d plus this while the instruction runs */

@@ -51,7 +51,7 @@ static void leave_out_linux(struct session *session) {
         if (!places_make_initramfs(&session->places, &error))
             return;
     }
-    results_note(results, "boot, kernel and program rows are left out: %s", error.text);
+    results_note(results, "boot, kernel, growth and program rows are left out: %s", error.text);
     for (unsigned section = SECTION_BOOT; section < SECTION_COUNT; section++)
         selection_drop_section(&results->selection, section);
 }

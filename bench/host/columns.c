@@ -32,7 +32,7 @@ bool column_has_row(const struct column *column, enum column_id id, const struct
     if (!column->usable)
         return false;
     if (id == COLUMN_NATIVE)
-        return row->section == SECTION_NANO ? row->plain : row->section != SECTION_BOOT;
+        return row->section == SECTION_NANO ? row->plain : row->section != SECTION_BOOT && !row->guest_mib;
     /* Where an instruction takes half a microsecond, Linux does not boot in a useful time. */
     return !column->emulated || row->section == SECTION_NANO;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench/host/chart.h"
+#include "bench/host/curve.h"
 #include "bench/host/report.h"
 
 static const char head[] =
@@ -40,6 +41,8 @@ static const char head[] =
     ".native, .bt, .kvm, .tcg, .qkvm { stroke: var(--page); stroke-width: 1.5 }\n"
     ".native { fill: var(--native) } .bt { fill: var(--bt) } .kvm { fill: var(--kvm) }\n"
     ".tcg { fill: var(--tcg) } .qkvm { fill: var(--qkvm) }\n"
+    ".line { fill: none; stroke-width: 2 } .native.line { stroke: var(--native) } .bt.line { stroke: var(--bt) }\n"
+    ".kvm.line { stroke: var(--kvm) } .tcg.line { stroke: var(--tcg) } .qkvm.line { stroke: var(--qkvm) }\n"
     ".past { fill: none; stroke: var(--past); stroke-width: 1.5 }\n"
     "</style>\n"
     "</head>\n"
@@ -150,6 +153,38 @@ static void write_chart(const struct results *results, enum section section, FIL
     chart_write(&chart, file);
 }
 
+/* The rows from `first` on that are alike, as a curve; returns the row behind them. */
+static unsigned write_curve(const struct results *results, unsigned first, FILE *file) {
+    static double sizes[ROWS_MAX], values[COLUMN_COUNT][ROWS_MAX];
+    const struct row *row = results->selection.rows[first];
+    char title[64];
+    struct curve curve = {.title = title, .axis = title, .sizes = sizes};
+    snprintf(title, sizeof title, "%.*s", (int)strcspn(row->name, "-"), row->name);
+    unsigned i = first;
+    for (; i < results->selection.count && rows_are_alike(row, results->selection.rows[i]); i++) {
+        sizes[curve.count] = results->selection.rows[i]->size;
+        for (unsigned c = 0; c < COLUMN_COUNT; c++)
+            values[c][curve.count] = results_median(results, i, c);
+        curve.count++;
+    }
+    for (unsigned c = 0; c < COLUMN_COUNT; c++)
+        if (curve.count && results_has_column(results, SECTION_GROWTH, c))
+            curve.series[curve.series_count++] =
+                (struct chart_series){column_title(c), looks[c].style, looks[c].shape, values[c]};
+    write_element("h3", row->text, file);
+    curve_write(&curve, file);
+    return i;
+}
+
+static void write_curves(const struct results *results, FILE *file) {
+    unsigned i = 0;
+    while (i < results->selection.count)
+        if (results->selection.rows[i]->section == SECTION_GROWTH)
+            i = write_curve(results, i, file);
+        else
+            i++;
+}
+
 static void write_number(double ratio, FILE *file) {
     if (isfinite(ratio))
         fprintf(file, "<td>%.*f</td>", ratio < 100 ? 2 : 0, ratio);
@@ -223,7 +258,10 @@ static void write_mean(const struct results *results, enum section section, cons
 
 static void write_section(const struct results *results, enum section section, FILE *file) {
     write_element("h2", section_title(section), file);
-    write_chart(results, section, file);
+    if (section == SECTION_GROWTH)
+        write_curves(results, file);
+    else
+        write_chart(results, section, file);
     fputs("<div class=\"wide\"><table>\n", file);
     write_heads(results, section, file);
     for (unsigned i = 0; i < results->selection.count; i++)
@@ -234,7 +272,8 @@ static void write_section(const struct results *results, enum section section, F
         write_mean(results, section, "fp.", "floating point", file);
         write_mean(results, section, "mem.", "memory", file);
     }
-    write_mean(results, section, "", "all", file);
+    if (section != SECTION_GROWTH)
+        write_mean(results, section, "", "all", file);
     fputs("</table></div>\n", file);
 }
 

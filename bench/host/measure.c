@@ -204,14 +204,14 @@ static int measure_nano(enum column_id id, const struct row *row, const struct s
 }
 
 /* From here to the line that the initramfs prints first. */
-static int measure_boot(enum column_id id, const struct setting *setting, struct sample *sample,
+static int measure_boot(enum column_id id, const struct setting *setting, unsigned mib, struct sample *sample,
                         struct error *error) {
     struct command command;
     struct child child = {0};
     char line[CHILD_LINE_MAX] = "";
     enum child_event event = CHILD_LINE;
     command_linux(&command, id, setting->places,
-                  "console=ttyS0 quiet panic=-1 mitigations=off ring3.run=/bin/true", setting->mib);
+                  "console=ttyS0 quiet panic=-1 mitigations=off ring3.run=/bin/true", mib);
     uint64_t start = now_ns();
     int rc = child_start(&child, command.argv);
     if (rc)
@@ -228,8 +228,8 @@ int measure_row(struct column *column, enum column_id id, const struct row *row,
                 const struct setting *setting, struct sample *sample, struct error *error) {
     assert(column_has_row(column, id, row));
     *sample = (struct sample){0};
-    if (row->section == SECTION_BOOT)
-        return measure_boot(id, setting, sample, error);
+    if (row->section == SECTION_BOOT || row->guest_mib)
+        return measure_boot(id, setting, row->guest_mib ? row->guest_mib : setting->mib, sample, error);
     if (row->section == SECTION_NANO && id != COLUMN_NATIVE)
         return measure_nano(id, row, setting, sample, error);
     int rc = measure_served(column, id, row, setting, sample, error);

@@ -17,7 +17,7 @@ static const char usage[] =
     "Runs the same work natively, in ring3 and in QEMU (where it is installed), in turn, and "
     "prints\n"
     "medians, spreads and ratios. ROW is a name, a group (int), a section (nano, boot, kernel,\n"
-    "program) or a pattern ('mem.*'); without any, all rows are run.\n"
+    "program, growth) or a pattern ('mem.*'); without any, all rows are run.\n"
     "\n"
     "  --quick            small sizes and two rounds: for a first look\n"
     "  --rounds N         how often everything is measured, 1 to 100 (default 5)\n"

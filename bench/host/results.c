@@ -22,7 +22,8 @@ void results_note(struct results *results, const char *format, ...) {
 }
 
 bool results_checksum_agrees(const struct results *results, unsigned row, uint32_t checksum) {
-    if (results->selection.rows[row]->section != SECTION_PROGRAM)
+    enum section section = results->selection.rows[row]->section;
+    if (section != SECTION_PROGRAM && section != SECTION_GROWTH)
         return true;
     for (unsigned other = 0; other < COLUMN_COUNT; other++) {
         const struct cell *cell = &results->cells[row][other];

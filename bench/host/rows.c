@@ -75,6 +75,27 @@ const struct row bench_rows[] = {
     LINUX(PROGRAM, "exec.shell", "a shell script of 1000 short processes", .mib = 0),
     LINUX(PROGRAM, "jit.compile", "functions written and run a hundred times", .mib = 0),
     LINUX(PROGRAM, "jit.patch", "an operand changed every hundred calls", .mib = 0),
+
+    LINUX(GROWTH, "grow.memory-64", "boot of a guest with so many MiB", .guest_mib = 64, .size = 64),
+    LINUX(GROWTH, "grow.memory-128", "boot of a guest with so many MiB", .guest_mib = 128, .size = 128, .long_only = true),
+    LINUX(GROWTH, "grow.memory-256", "boot of a guest with so many MiB", .guest_mib = 256, .size = 256),
+    LINUX(GROWTH, "grow.memory-512", "boot of a guest with so many MiB", .guest_mib = 512, .size = 512, .long_only = true),
+    LINUX(GROWTH, "grow.memory-1024", "boot of a guest with so many MiB", .guest_mib = 1024, .size = 1024),
+    LINUX(GROWTH, "grow.memory-2048", "boot of a guest with so many MiB", .guest_mib = 2048, .size = 2048, .long_only = true),
+    LINUX(GROWTH, "grow.memory-3072", "boot of a guest with so many MiB", .guest_mib = 3072, .size = 3072, .long_only = true),
+    LINUX(GROWTH, "grow.processes-2", "switch among so many processes, 64 KiB touched each", .size = 2),
+    LINUX(GROWTH, "grow.processes-8", "switch among so many processes, 64 KiB touched each", .size = 8),
+    LINUX(GROWTH, "grow.processes-16", "switch among so many processes, 64 KiB touched each", .size = 16, .long_only = true),
+    LINUX(GROWTH, "grow.processes-32", "switch among so many processes, 64 KiB touched each", .size = 32),
+    LINUX(GROWTH, "grow.processes-64", "switch among so many processes, 64 KiB touched each", .size = 64, .long_only = true),
+    LINUX(GROWTH, "grow.processes-128", "switch among so many processes, 64 KiB touched each", .size = 128),
+    LINUX(GROWTH, "grow.processes-200", "switch among so many processes, 64 KiB touched each", .size = 200, .long_only = true),
+    LINUX(GROWTH, "grow.code-64k", "a call, with so much code in use (axis: KiB)", .mib = 8, .size = 64),
+    LINUX(GROWTH, "grow.code-256k", "a call, with so much code in use (axis: KiB)", .mib = 8, .size = 256, .long_only = true),
+    LINUX(GROWTH, "grow.code-1m", "a call, with so much code in use (axis: KiB)", .mib = 8, .size = 1024),
+    LINUX(GROWTH, "grow.code-2m", "a call, with so much code in use (axis: KiB)", .mib = 8, .size = 2048, .long_only = true),
+    LINUX(GROWTH, "grow.code-4m", "a call, with so much code in use (axis: KiB)", .mib = 8, .size = 4096, .long_only = true),
+    LINUX(GROWTH, "grow.code-8m", "a call, with so much code in use (axis: KiB)", .mib = 8, .size = 8192),
 };
 const unsigned bench_row_count = sizeof bench_rows / sizeof *bench_rows;
 _Static_assert(sizeof bench_rows / sizeof *bench_rows <= ROWS_MAX, "a selection holds all rows");
@@ -86,6 +107,7 @@ static const struct {
     [SECTION_BOOT] = {"boot", "Boot"},
     [SECTION_KERNEL] = {"kernel", "A Linux guest's kernel, time an operation"},
     [SECTION_PROGRAM] = {"program", "Programs, time a run or a memory access"},
+    [SECTION_GROWTH] = {"growth", "Growth, time a boot, a switch, a call"},
 };
 
 const char *section_name(enum section section) {
@@ -96,6 +118,12 @@ const char *section_name(enum section section) {
 const char *section_title(enum section section) {
     assert(section < SECTION_COUNT);
     return sections[section].title;
+}
+
+bool rows_are_alike(const struct row *a, const struct row *b) {
+    size_t len = strcspn(a->name, "-");
+    return a->section == b->section && a->size > 0 && b->size > 0 && len == strcspn(b->name, "-") &&
+           !strncmp(a->name, b->name, len);
 }
 
 static bool in_group(const struct row *row, const char *word) {

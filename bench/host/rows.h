@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-enum section { SECTION_NANO, SECTION_BOOT, SECTION_KERNEL, SECTION_PROGRAM, SECTION_COUNT };
+enum section { SECTION_NANO, SECTION_BOOT, SECTION_KERNEL, SECTION_PROGRAM, SECTION_GROWTH, SECTION_COUNT };
 
 /* Cycles that Adams and Agesen published (ASPLOS 2006, figure 4); 0: none. */
 struct published {
@@ -21,9 +21,11 @@ struct row {
     bool plain;     /* nano: needs no privilege, so the host itself has a figure */
     unsigned mib;   /* Linux: memory that it touches, where that is much */
     bool long_only; /* not in quick runs */
+    unsigned guest_mib; /* a boot of a guest with so much memory; 0: no boot */
+    double size;        /* growth: of what its name says in front of the hyphen */
 };
 
-#define ROWS_MAX 80
+#define ROWS_MAX 100
 extern const struct row bench_rows[];
 extern const unsigned bench_row_count;
 
@@ -42,6 +44,8 @@ int rows_select(struct selection *selection, char **words, int count, bool quick
                 struct error *error);
 bool selection_has_section(const struct selection *selection, enum section section);
 void selection_drop_section(struct selection *selection, enum section section);
+/* Growth: are both of one kind? Then they are points of one curve. */
+bool rows_are_alike(const struct row *a, const struct row *b);
 /* To standard output. */
 void rows_print(void);
 

@@ -92,7 +92,8 @@ static void print_section(const struct results *results, enum section section) {
         print_mean(results, section, "fp.", "floating point");
         print_mean(results, section, "mem.", "memory");
     }
-    print_mean(results, section, "", "all");
+    if (section != SECTION_GROWTH)
+        print_mean(results, section, "", "all");
 }
 
 void table_print(const struct results *results) {

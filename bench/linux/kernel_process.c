@@ -7,7 +7,7 @@
 
 #include "bench/linux/workload.h"
 
-enum { PROCESSES_MAX = 16, TOUCHED = 64 * 1024, LINE = 64 };
+enum { PROCESSES_MAX = 200, TOUCHED = 64 * 1024, LINE = 64 };
 
 static void wait_for(pid_t pid) {
     int status = 0;
@@ -116,6 +116,10 @@ static uint32_t run_switch_2(uint32_t count) { return run_ring(count, 2, TOUCHED
 static uint32_t run_switch_4(uint32_t count) { return run_ring(count, 4, TOUCHED); }
 static uint32_t run_switch_8(uint32_t count) { return run_ring(count, 8, TOUCHED); }
 static uint32_t run_switch_16(uint32_t count) { return run_ring(count, 16, TOUCHED); }
+static uint32_t run_grow_32(uint32_t count) { return run_ring(count, 32, TOUCHED); }
+static uint32_t run_grow_64(uint32_t count) { return run_ring(count, 64, TOUCHED); }
+static uint32_t run_grow_128(uint32_t count) { return run_ring(count, 128, TOUCHED); }
+static uint32_t run_grow_200(uint32_t count) { return run_ring(count, 200, TOUCHED); }
 
 const struct workload kernel_process_workloads[] = {
     {.name = "kernel.fork", .run = run_fork},
@@ -125,5 +129,12 @@ const struct workload kernel_process_workloads[] = {
     {.name = "kernel.switch-4", .run = run_switch_4},
     {.name = "kernel.switch-8", .run = run_switch_8},
     {.name = "kernel.switch-16", .run = run_switch_16},
+    {.name = "grow.processes-2", .run = run_switch_2},
+    {.name = "grow.processes-8", .run = run_switch_8},
+    {.name = "grow.processes-16", .run = run_switch_16},
+    {.name = "grow.processes-32", .run = run_grow_32},
+    {.name = "grow.processes-64", .run = run_grow_64},
+    {.name = "grow.processes-128", .run = run_grow_128},
+    {.name = "grow.processes-200", .run = run_grow_200},
     {.name = NULL},
 };

@@ -24,7 +24,7 @@ enum { MILLISECONDS_DEFAULT = 200, COUNT_MAX = 1 << 30 };
 
 static const struct workload *const tables[] = {
     kernel_memory_workloads, kernel_process_workloads, integer_workloads, text_workloads,
-    float_workloads,         memory_workloads,         code_workloads,
+    float_workloads,         memory_workloads,         code_workloads,         growth_workloads,
 };
 
 static const char *current = "?";

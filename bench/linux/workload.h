@@ -29,6 +29,7 @@ extern const struct workload text_workloads[];
 extern const struct workload float_workloads[];
 extern const struct workload memory_workloads[];
 extern const struct workload code_workloads[];
+extern const struct workload growth_workloads[];
 /* A nanobenchmark of bench/guest/nano_plain.c, by its name there. False: there is none. */
 bool plain_run(const char *name, bool quick);
 

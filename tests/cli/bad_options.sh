@@ -39,7 +39,7 @@ for word in "${hostile[@]}" x --x -x -- -: -+ --kernels --no-reboot=1 --nographi
     [[ $word = -- ]] || refuse run --kernel "$good" "$word"
 done
 refuse run --kernel "$good" -- extra
-for option in kernel firmware bios initrd append memory m serial debugcon log accel callout system-map symbols debug; do
+for option in kernel firmware bios initrd append memory m serial debugcon log accel callout plugin system-map symbols debug gdb web; do
     refuse run "--$option"
     refuse run "-$option"
     refuse demo "--$option"

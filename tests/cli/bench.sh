@@ -58,7 +58,7 @@ linux() {
         exec.shell jit.patch
     measure --columns ring3-bt --rounds 1 boot.linux
     # Every row of the list has its work in the program.
-    "$ring3" bench --quick --rounds 1 --columns native kernel program >"$work/out" 2>"$work/err" ||
+    "$ring3" bench --quick --rounds 1 --columns native kernel program growth >"$work/out" 2>"$work/err" ||
         fail "not all programs run"
 }
 

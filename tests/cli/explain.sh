@@ -47,6 +47,7 @@ prints '<title>fa - ring3 explain</title>' explain --html - --hex fa
 prints '' explain --html "$work/page.html" --symbol guest_main
 grep -q '</html>' "$work/page.html" || fail "no whole page"
 ! grep -qE 'https?://|<script|src=' "$work/page.html" || fail "the page wants something from outside"
+prints 'jmp 0x7c00$|jmp 0x7c00 ' explain --mode real --address 7c00 --hex 90ebfd
 printf '\x90\xf4' >"$work/raw"
 prints '^00007c01' explain --mode 16 --address 7c00 "$work/raw"
 prints 'guest_main' symbols "$guest"

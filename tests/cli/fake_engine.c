@@ -118,7 +118,7 @@ static int act(struct vcpu *v, const struct engine_options *options, const char 
         vcpu_request_exit(v, EXIT_POWER_OFF, 0);
     } else if (!strcmp(what, "user-callout")) {
         v->cpu.paging.cr3 = 0x1000;
-        user_callouts_fire(v, CALLOUT_mov_to_cr, 3, 0x2000);
+        plugins_callout(v, CALLOUT_mov_to_cr, 3, 0x2000);
         vcpu_request_exit(v, EXIT_POWER_OFF, 0);
     } else if (!strcmp(what, "errno")) {
         return -ENOMEM;

@@ -61,6 +61,10 @@ int target_step(struct target *target) {
     return fake_go(&fake.steps);
 }
 
+void target_hold(struct target *target, bool hold) {
+    (void)target, (void)hold;
+}
+
 int target_exit(struct target *target, enum exit_reason reason) {
     (void)target;
     fake.exits++;

@@ -15,7 +15,7 @@
 
 struct options {
     uint64_t seed, from, count;
-    const char *rows, *coverage;
+    const char *plugin, *rows, *coverage;
     char debug[80];
     unsigned max_failures;
     bool whole; /* do not minimise */
@@ -277,7 +277,7 @@ static const char usage[] =
     "usage: diff [--seed N] [--from N] [--count N] [--rows PATTERN] [--coverage FILE]\n"
     "            [--debug no-chain,one-insn,no-jump-cache,no-reuse,flush-always,evict-always,\n"
     "                     no-prefault,past-windows,cache=64K]\n"
-    "            [--nightly] [--cases] [--max-failures N] [--whole]\n";
+    "            [--nightly] [--cases] [--max-failures N] [--whole] [--plugin FILE.so]\n";
 
 static bool parse_switch(const char *word, struct engine_options *engine) {
     struct {
@@ -319,7 +319,7 @@ static bool parse_number(const char *text, uint64_t *value) {
 }
 
 static bool parse_options(int argc, char **argv, struct options *o) {
-    enum { SEED = 1, FROM, COUNT, ROWS, COVERAGE, DEBUG, NIGHT, FAILURES, WHOLE, CASES };
+    enum { SEED = 1, FROM, COUNT, ROWS, COVERAGE, DEBUG, NIGHT, FAILURES, WHOLE, CASES, PLUGIN };
     static const struct option list[] = {{"seed", 1, NULL, SEED},
                                          {"from", 1, NULL, FROM},
                                          {"count", 1, NULL, COUNT},
@@ -329,6 +329,7 @@ static bool parse_options(int argc, char **argv, struct options *o) {
                                          {"coverage", 1, NULL, COVERAGE},
                                          {"whole", 0, NULL, WHOLE},
                                          {"max-failures", 1, NULL, FAILURES},
+                                         {"plugin", 1, NULL, PLUGIN},
                                          {"cases", 0, NULL, CASES},
                                          {NULL, 0, NULL, 0}};
     uint64_t number = 0;
@@ -364,6 +365,9 @@ static bool parse_options(int argc, char **argv, struct options *o) {
         case WHOLE:
             o->whole = true;
             break;
+        case PLUGIN:
+            o->plugin = optarg;
+            break;
         case CASES:
             o->cases = true;
             break;
@@ -390,6 +394,7 @@ int main(int argc, char **argv) {
     }
     choose_rows();
     session.sides.engine = o->engine;
+    session.sides.plugin = o->plugin;
     if (!session.rows.count || !sides_start(&session.sides)) {
         fprintf(stderr, "diff: %s\n",
                 session.rows.count ? "no shared memory" : "no row has such a name");

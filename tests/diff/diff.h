@@ -114,6 +114,7 @@ struct sides {
     struct shared *shared;
     struct runner runners[SIDES];
     struct engine_options engine;
+    const char *plugin; /* as for --plugin; NULL: none */
 };
 bool sides_start(struct sides *sides);
 bool sides_run(struct sides *sides, enum side *dead, unsigned *job);
@@ -127,7 +128,7 @@ void runner_tick(void); /* SIGALRM every TICK_MS from here on */
 
 /* Do not return. */
 _Noreturn void guest_side(struct shared *shared, const struct runner *runner,
-                          const struct engine_options *options);
+                          const struct engine_options *options, const char *plugin);
 _Noreturn void native_side(struct shared *shared, const struct runner *runner);
 
 #define TICK_MS 10 /* of processor time; the second one ends a sequence */

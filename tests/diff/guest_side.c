@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "runtime/guest_access.h"
+#include "runtime/plugins.h"
 #include "runtime/system.h"
 #include "tests/diff/diff.h"
 
@@ -349,13 +350,20 @@ static void set_up_machine(void) {
 }
 
 _Noreturn void guest_side(struct shared *shared, const struct runner *runner,
-                          const struct engine_options *options) {
+                          const struct engine_options *options, const char *plugin) {
+    static struct plugins plugins;
+    struct error error;
     struct engine_options engine = *options;
     sigset_t all;
     m.shared = shared;
     m.runner = runner;
     set_up_machine();
     engine.poll = on_poll;
+    if (plugin && plugins_load(&plugins, plugin, &error)) {
+        snprintf(shared->exit_text, sizeof shared->exit_text, "%.200s", error.text);
+        _exit(96);
+    }
+    m.v.plugins = plugin ? &plugins : NULL;
     shared->at[SIDE_GUEST] = UINT32_MAX; /* the first OUT takes job 0 */
     runner_wait(runner);
     sigfillset(&all);

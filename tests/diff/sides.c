@@ -69,7 +69,7 @@ static bool start(struct sides *sides, enum side side) {
         close(go[1]);
         close(done[0]);
         if (side == SIDE_GUEST)
-            guest_side(sides->shared, &child, &sides->engine);
+            guest_side(sides->shared, &child, &sides->engine, sides->plugin);
         native_side(sides->shared, &child);
     }
     close(go[0]);

@@ -71,7 +71,7 @@ static void stop(const uint8_t *bytes, size_t size) {
     if (fake_stands() && !session.resetting)
         return;
     if (size > 0)
-        why.reason = STOP_ASKED + bytes[0] % STOP_WATCHPOINT;
+        why.reason = STOP_ASKED + bytes[0] % STOP_TRIPLE_FAULT;
     if (size > 1)
         why.watch = bytes[1];
     if (size > 2)

@@ -135,6 +135,22 @@ static void resume_flag(void) {
     check("resume.goes-on", VECTOR_DONE, m.vector);
 }
 
+/* RF counts until the instruction is done, however often its translation has to be made again: a kernel's
+ * access to a user's page is one, where it has met no such page before. */
+SNIPPET(first_access, "mov (%ebx), %ecx; inc %eax" DONE);
+static void resume_flag_lasts(void) {
+    struct machine m = STAGE(0, first_access);
+    uint32_t fresh = CODE2 + 0x230; /* where no code has been */
+    memcpy((void *)fresh, first_access, SNIPPET_SIZE(first_access));
+    m.eip = fresh;
+    m.eflags |= FLAG_RF;
+    arm(fresh, 0, 0);
+    guest_run(&m);
+    disarm();
+    check("resume.first-access", VECTOR_DONE, m.vector);
+    check("resume.first-access-once", 1, m.eax);
+}
+
 void guest_main(void) {
     stage_start();
     ports();
@@ -143,5 +159,6 @@ void guest_main(void) {
     behind_stack_load();
     general_detect();
     resume_flag();
+    resume_flag_lasts();
     check_finish("breakpoints");
 }

@@ -13,11 +13,11 @@ SNIPPET(condition_near, "or $1, %eax; 1: .byte 0x0f, 0x85; .long -6");
 SNIPPET(two_blocks, "1: jmp 2f; ud2; 2: jmp 1b");
 SNIPPET(loop_ecx, "1: mov $2, %ecx; 2: loop 2b; jmp 1b");
 SNIPPET(loop_alone, "1: inc %ecx; inc %ecx; loop 1b");
-SNIPPET(loop_cx, "1: mov $2, %ecx; loopw 1b");
+SNIPPET(loop_cx, "1: mov $2, %ecx; .byte 0x67; loop 1b");
 SNIPPET(loope_ecx, "1: mov $3, %ecx; xor %eax, %eax; loope 1b");
-SNIPPET(loope_cx, "1: mov $3, %ecx; xor %eax, %eax; loopew 1b");
+SNIPPET(loope_cx, "1: mov $3, %ecx; xor %eax, %eax; .byte 0x67; loope 1b");
 SNIPPET(loopne_ecx, "1: mov $3, %ecx; or $1, %eax; loopne 1b");
-SNIPPET(loopne_cx, "1: mov $3, %ecx; or $1, %eax; loopnew 1b");
+SNIPPET(loopne_cx, "1: mov $3, %ecx; or $1, %eax; .byte 0x67; loopne 1b");
 SNIPPET(jump_ecx, "1: jecxz 1b");
 SNIPPET(jump_cx, "mov $0x10000, %ecx; 1: jcxz 1b");
 SNIPPET(call_return, "1: call 2f; jmp 1b; 2: ret");
@@ -35,7 +35,7 @@ SNIPPET(long_block, "1: .skip 300, 0x90; jmp 1b");
 #define SNIPPET_16(name, code) SNIPPET(name, ".code16\n" code "\n.code32\n")
 SNIPPET_16(jump_16, "1: jmp 1b");
 SNIPPET_16(loop_cx_16, "1: mov $2, %cx; loop 1b");
-SNIPPET_16(loop_ecx_16, "1: inc %ecx; inc %ecx; loopl 1b");
+SNIPPET_16(loop_ecx_16, "1: inc %ecx; inc %ecx; .byte 0x67; loop 1b");
 SNIPPET_16(loopne_16, "1: mov $3, %cx; or $1, %al; loopne 1b");
 SNIPPET_16(jump_cx_16, "xor %cx, %cx; 1: jcxz 1b");
 SNIPPET_16(call_return_16, "1: call 2f; jmp 1b; 2: ret");
@@ -97,9 +97,9 @@ static void end_by_interrupt(unsigned ring, const struct kind *kind) {
 }
 
 /* As many rounds as CX says, with interrupts in between; the upper half of ECX stays. */
-SNIPPET(counted_cx, "1: inc %eax; loopw 1b" DONE);
+SNIPPET(counted_cx, "1: inc %eax; .byte 0x67; loop 1b" DONE);
 SNIPPET(counted_ecx, "1: inc %eax; loop 1b" DONE);
-SNIPPET(counted_loope, "1: add $1, %eax; cmp %edx, %edx; loopew 1b" DONE);
+SNIPPET(counted_loope, "1: add $1, %eax; cmp %edx, %edx; .byte 0x67; loope 1b" DONE);
 static void counted(unsigned ring) {
     static const struct kind all[] = {KIND(counted_cx), KIND(counted_ecx), KIND(counted_loope)};
     trap_set_handler(VECTOR_IRQ0, on_tick_count);

@@ -44,20 +44,29 @@ SNIPPET(by_sldt, "lea 1(%ebx), %eax; movb $0, (%eax); sldt 1f - by_sldt(%ebp); 1
                  "(%eax), %ecx; xor %eax, %eax" DONE);
 SNIPPET(deep_return, "call 1f; inc %eax; inc %eax; jmp 3f; 1: call 2f; ret; 2: mov 4(%esp), %ecx; "
                      "movb $0x42, (%ecx); ret; 3:" DONE);
+/* As a device writes: the 8259's mask, 42h, is read from its port into the code. */
+SNIPPET(by_port, "lea 1f - by_port(%ebp), %edi; mov $0x21, %edx; mov $3, %ecx; rep insb; xor %edx, "
+                 "%edx; 1: nop; nop; nop" DONE);
+SNIPPET(by_port_once, "lea 1f - by_port_once(%ebp), %edi; mov $0x21, %edx; insb; 1: nop; nop" DONE);
 SNIPPET(to_undefined, "movw $0x0b0f, 1f - to_undefined(%ebp); 1: nop; nop" DONE);
 SNIPPET(to_breakpoint, "movb $0xcc, 1f - to_breakpoint(%ebp); 1: nop; nop" DONE);
 SNIPPET(prefix_before, "movb $0x66, 1f - prefix_before(%ebp); 1: .byte 0x90; inc %eax" DONE);
-/* Instructions that simulators carry out outside of their translated code. What they write beside the
- * code that runs next has run before, or is jumped over. */
+/* Instructions that simulators carry out outside of their translated code. What they write beside
+ * the code that runs next has run before, or is jumped over. */
 SNIPPET(by_arpl, "mov $2, %ecx; arpl %cx, 1f - by_arpl(%ebp); 1: inc %eax; nop" DONE);
-SNIPPET(by_enter, "mov %esp, %edx; lea 1f + 8 - by_enter(%ebp), %esp; lea 3f + 4 - by_enter(%ebp), %ebp; "
-                  "enter $0, $2; 1: nop; nop; .byte 0xeb, 4; .long 0; mov %edx, %esp; jmp 2f; "
-                  "3: .byte 0x40, 0x40, 0xeb, 4; 2:" DONE);
-SNIPPET(by_fnsave, "fldt 2f - by_fnsave(%ebp); jmp 3f; 2: .byte 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x90, "
-                   "0xeb, 0x48; .skip 22; 3: fnsave 1f - 28 - by_fnsave(%ebp); 1: .skip 8, 0x90; "
-                   ".byte 0xeb, 0x48; .skip 72; nop" DONE);
-SNIPPET(by_fxsave, "movups 2f - by_fxsave(%ebp), %xmm0; jmp 3f; 2: .skip 14, 0x40; .byte 0xeb, 0x70; .skip 128; "
-                   "3: fxsave (%ebp); 1: .skip 14, 0x90; .byte 0xeb, 0x70; .skip 112; nop" DONE);
+SNIPPET(by_enter,
+        "mov %esp, %edx; lea 1f + 8 - by_enter(%ebp), %esp; lea 3f + 4 - by_enter(%ebp), %ebp; "
+        "enter $0, $2; 1: nop; nop; .byte 0xeb, 4; .long 0; mov %edx, %esp; jmp 2f; "
+        "3: .byte 0x40, 0x40, 0xeb, 4; 2:" DONE);
+SNIPPET(
+    by_fnsave,
+    "fldt 2f - by_fnsave(%ebp); jmp 3f; 2: .byte 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x40, 0x90, "
+    "0xeb, 0x48; .skip 22; 3: fnsave 1f - 28 - by_fnsave(%ebp); 1: .skip 8, 0x90; "
+    ".byte 0xeb, 0x48; .skip 72; nop" DONE);
+SNIPPET(
+    by_fxsave,
+    "movups 2f - by_fxsave(%ebp), %xmm0; jmp 3f; 2: .skip 14, 0x40; .byte 0xeb, 0x70; .skip 128; "
+    "3: fxsave (%ebp); 1: .skip 14, 0x90; .byte 0xeb, 0x70; .skip 112; nop" DONE);
 
 static const struct way {
     const char *name;
@@ -85,6 +94,8 @@ static const struct way {
     WAY(indirect_back),
     WAY(by_sldt),
     WAY(deep_return),
+    WAY(by_port),
+    WAY(by_port_once),
     WAY(to_undefined),
     WAY(to_breakpoint),
     WAY(prefix_before),
@@ -111,7 +122,10 @@ static void run_at(const struct way *way, unsigned ring, uint32_t start, uint32_
         m.eip = start;
         m.ebp = writes;
         m.ebx = DATA;
+        m.eflags |= FLAG_IOPL;
+        outb(0x21, 0x42);
         guest_run(&m);
+        outb(0x21, 0xff);
         record_case("ring%x.at%x.by%x.time%x", ring, start, writes, i);
         record_state(way->name, &m, start);
     }

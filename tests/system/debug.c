@@ -209,6 +209,52 @@ static void port_breakpoints(void) {
     write_cr4(read_cr4() & ~(uint32_t)CR4_DE);
 }
 
+/* What the processor reads and writes on its own: descriptors and gates. The manual names them
+ * nowhere; kernels keep breakpoints off them, since processors match them. */
+INSTRUCTION(i_segment, "mov %edx, %es; nop; nop");
+INSTRUCTION(i_queries, "lar %edx, %ecx; nop; verr %dx; nop");
+INSTRUCTION(i_interrupt, "int $0x82; nop; nop");
+enum { VECTOR_PLAIN = 0x82 };
+
+/* A handler that returns at once, so that a trap behind its way in is seen there. */
+SNIPPET(return_at_once, "nop; nop; iret");
+
+static void implicit_accesses(void) {
+    const struct {
+        struct way way;
+        unsigned ring;
+        uint32_t address, value;
+    } cases[] = {
+        {WAY(i_segment), 0, gdt_address() + TEST_SELECTOR + 4, TEST_SELECTOR},
+        {WAY(i_segment), 3, gdt_address() + TEST_SELECTOR + 4, TEST_SELECTOR | 3},
+        {WAY(i_queries), 0, gdt_address() + TEST_SELECTOR, TEST_SELECTOR},
+        {WAY(i_interrupt), 0, idt_address() + VECTOR_PLAIN * 8, 0},
+        {WAY(i_interrupt), 3, idt_address() + VECTOR_PLAIN * 8 + 4, 0},
+    };
+    record_section("implicit");
+    set_idt_gate(VECTOR_PLAIN, KERNEL_CS, CODE2, 0xee);
+    memcpy((void *)CODE2, return_at_once, SNIPPET_SIZE(return_at_once));
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (uint32_t kind = 1; kind < 4; kind += 2)
+            for (unsigned accessed = 0; accessed < 2; accessed++) {
+                struct machine m = image(cases[i].ring, &cases[i].way);
+                if (check_under_tcg() && cases[i].way.code == i_interrupt)
+                    continue; /* which a failed assertion of its own would end */
+                set_flat(TEST_SELECTOR, (uint8_t)(0xf2 | accessed));
+                m.edx = cases[i].value;
+                record_case("case%x.kind%x.accessed%x", i, kind, accessed, 0);
+                write_dr6((uint32_t)DR6_INIT);
+                set_breakpoint(cases[i].address, kind, 3);
+                guest_run(&m);
+                write_dr7(0x400);
+                line_begin(cases[i].way.name);
+                line_outcome(&m, 0);
+                line_value(m.eip - CODE);
+                line_value(read_causes());
+                line_end();
+            }
+}
+
 SNIPPET(read_dr0_, "mov %dr0, %eax" DONE);
 SNIPPET(write_dr7_, "mov %dr7, %eax; mov %eax, %dr7" DONE);
 SNIPPET(read_dr4_, ".byte 0x0f, 0x21, 0xe0" DONE);
@@ -246,6 +292,7 @@ void guest_main(void) {
     code_breakpoints();
     data_breakpoints();
     port_breakpoints();
+    implicit_accesses();
     general_detect();
     record_finish();
 }

@@ -64,6 +64,11 @@ SNIPPET(out16_dx, "mov $0x80, %edx; out %ax, (%dx)" RESULT);
 SNIPPET(ins8, "mov $0x80, %edx; mov %ebx, %edi; insb" RESULT);
 SNIPPET(outs8, "mov $0x80, %edx; mov %ebx, %esi; outsb" RESULT);
 SNIPPET(rep_outs_none, "mov $0x80, %edx; xor %ecx, %ecx; rep outsb" RESULT);
+SNIPPET(rep_ins_none, "mov $0x80, %edx; xor %ecx, %ecx; mov %ebx, %edi; rep insb" RESULT);
+SNIPPET(rep_outs_cx_none, "mov $0x80, %edx; mov $0x10000, %ecx; rep addr16 outsb" RESULT);
+SNIPPET(rep_ins_absent, "mov $0x80, %edx; mov $2, %ecx; mov $0x40011000, %edi; rep insb" RESULT);
+SNIPPET(rep_outs_absent_none,
+        "mov $0x80, %edx; xor %ecx, %ecx; mov $0x40011000, %esi; rep outsb" RESULT);
 SNIPPET(landing, "mov %cs, %ecx; int $0x81");
 
 static const struct way {
@@ -129,6 +134,10 @@ static const struct way {
     WAY(ins8),
     WAY(outs8),
     WAY(rep_outs_none),
+    WAY(rep_ins_none),
+    WAY(rep_outs_cx_none),
+    WAY(rep_ins_absent),
+    WAY(rep_outs_absent_none),
 };
 
 static struct machine image(const struct way *way, unsigned ring, unsigned iopl) {
@@ -203,8 +212,10 @@ static void bitmaps(void) {
     static const uint16_t maps[] = {0x68, 0x80, 0xff, 0x100, 0x3f0, 0xffff, 0xdfff};
     static const uint16_t limits[] = {0x67, 0x77,  0x78,  0x79,  0x90,
                                       0x91, 0x10f, 0x110, 0x111, 0x3ff};
-    const struct way io[] = {WAY(in8),  WAY(out8),  WAY(in32_dx),      WAY(out16_dx),
-                             WAY(ins8), WAY(outs8), WAY(rep_outs_none)};
+    const struct way io[] = {WAY(in8),           WAY(out8),         WAY(in32_dx),
+                             WAY(out16_dx),      WAY(ins8),         WAY(outs8),
+                             WAY(rep_outs_none), WAY(rep_ins_none), WAY(rep_outs_cx_none),
+                             WAY(rep_ins_absent)};
     record_section("bitmap");
     memcpy(big_tss, (void *)(uintptr_t)address_of((const void *)tss_word(0)), 104);
     for (unsigned i = 0; i < sizeof maps / sizeof *maps; i++)

@@ -47,6 +47,8 @@ V86(out8, "out %al, $0x80");
 V86(in16, "in $0x80, %ax");
 V86(out32, "mov $0x80, %dx; out %eax, %dx");
 V86(insb_, "mov $0x80, %dx; xor %di, %di; insb");
+V86(rep_insb_none, "mov $0x80, %dx; xor %di, %di; mov $0x10000, %ecx; rep insb");
+V86(rep_outsb_none, "mov $0x80, %dx; xor %si, %si; xor %ecx, %ecx; rep outsb");
 V86(outsb_, "mov $0x80, %dx; xor %si, %si; outsb");
 V86(smsw_, "smsw %cx; and $1, %cx");
 V86(sgdt_, "sgdt (0); mov (0), %cx");
@@ -98,19 +100,28 @@ static const struct way {
 } ways[] = {
 #define WAY(name)                                                                                  \
     { #name, name, name##_end }
-    WAY(cli_),         WAY(sti_),         WAY(pushf_),       WAY(pushfd_),      WAY(popf_),
-    WAY(popfd_),       WAY(iret_),        WAY(iretd_),       WAY(int_n),        WAY(int3_),
-    WAY(into_),        WAY(int1_),        WAY(bound_),       WAY(in8),          WAY(out8),
-    WAY(in16),         WAY(out32),        WAY(insb_),        WAY(outsb_),       WAY(smsw_),
-    WAY(sgdt_),        WAY(sidt_),        WAY(sldt_),        WAY(str_),         WAY(lldt_),
-    WAY(ltr_),         WAY(lar_),         WAY(lsl_),         WAY(verr_),        WAY(verw_),
-    WAY(arpl_),        WAY(lgdt_),        WAY(lidt_),        WAY(lmsw_),        WAY(clts_),
-    WAY(mov_from_cr0), WAY(mov_to_cr3),   WAY(mov_from_cr1), WAY(mov_from_dr7), WAY(invlpg_),
-    WAY(invd_),        WAY(wbinvd_),      WAY(rdmsr_),       WAY(wrmsr_),       WAY(rdtsc_),
-    WAY(sysenter_),    WAY(sysexit_),     WAY(vex),          WAY(les_),         WAY(lss_),
-    WAY(mov_ss_),      WAY(pop_ss_),      WAY(far_call),     WAY(far_jump),     WAY(far_jump32),
-    WAY(far_return),   WAY(far_return32), WAY(ud2_),         WAY(divide),       WAY(beyond),
-    WAY(page_fault),   WAY(stack_beyond),
+    WAY(cli_),           WAY(sti_),         WAY(pushf_),
+    WAY(pushfd_),        WAY(popf_),        WAY(popfd_),
+    WAY(iret_),          WAY(iretd_),       WAY(int_n),
+    WAY(int3_),          WAY(into_),        WAY(int1_),
+    WAY(bound_),         WAY(in8),          WAY(out8),
+    WAY(in16),           WAY(out32),        WAY(insb_),
+    WAY(outsb_),         WAY(smsw_),        WAY(rep_insb_none),
+    WAY(rep_outsb_none), WAY(sgdt_),        WAY(sidt_),
+    WAY(sldt_),          WAY(str_),         WAY(lldt_),
+    WAY(ltr_),           WAY(lar_),         WAY(lsl_),
+    WAY(verr_),          WAY(verw_),        WAY(arpl_),
+    WAY(lgdt_),          WAY(lidt_),        WAY(lmsw_),
+    WAY(clts_),          WAY(mov_from_cr0), WAY(mov_to_cr3),
+    WAY(mov_from_cr1),   WAY(mov_from_dr7), WAY(invlpg_),
+    WAY(invd_),          WAY(wbinvd_),      WAY(rdmsr_),
+    WAY(wrmsr_),         WAY(rdtsc_),       WAY(sysenter_),
+    WAY(sysexit_),       WAY(vex),          WAY(les_),
+    WAY(lss_),           WAY(mov_ss_),      WAY(pop_ss_),
+    WAY(far_call),       WAY(far_jump),     WAY(far_jump32),
+    WAY(far_return),     WAY(far_return32), WAY(ud2_),
+    WAY(divide),         WAY(beyond),       WAY(page_fault),
+    WAY(stack_beyond),
 };
 
 static struct machine image(const struct way *way, unsigned iopl, uint32_t flags) {
@@ -241,8 +252,9 @@ static void maps(void) {
     static const uint16_t bases[] = {0x60, 0x68, 0x7f, 0x80, 0x88, 0x100, 0x1f0, 0xffff};
     static const uint16_t limits[] = {0x67, 0x6c,  0x87,  0x97,  0x98,
                                       0x99, 0x10f, 0x110, 0x111, 0x1ff};
-    const struct way io[] = {WAY(in8),   WAY(out8),   WAY(in16), WAY(out32),
-                             WAY(insb_), WAY(outsb_), WAY(int_n)};
+    const struct way io[] = {WAY(in8),           WAY(out8),           WAY(in16),
+                             WAY(out32),         WAY(insb_),          WAY(outsb_),
+                             WAY(rep_insb_none), WAY(rep_outsb_none), WAY(int_n)};
     record_section("map");
     set_vme(1);
     set_idt_gate(VECTOR, KERNEL_CS, CODE + LANDING, 0x8e);

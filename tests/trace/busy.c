@@ -1,7 +1,8 @@
 /* A guest that is busy in places with names: a loop, callouts, hidden faults, user code. Each is entered through a
  * frame of its own, so that call chains can be told. With "end=..." it does something else:
  *   loop    goes on until it is stopped
- *   triple  ends in a triple fault, after some callouts */
+ *   triple  ends in a triple fault, after some callouts
+ *   reset   resets the machine, after some more */
 #include "tests/guests/stage.h"
 
 enum {
@@ -52,6 +53,11 @@ void guest_main(void) {
         const uint8_t no_table[6] = {0};
         ask(10);
         __asm__ volatile("lidt %0; ud2" : : "m"(no_table), "a"(0x600d600d));
+    }
+    if (how && how[0] == 'r') {
+        ask(100000);
+        STAGE_RUN(3, user_loop);
+        __asm__ volatile("out %b0, $0x64" : : "a"(0xfe)); /* the keyboard controller's line */
     }
     while (how && how[0] == 'l')
         ask(1000);

@@ -1,9 +1,10 @@
-/* Looks whether traces and profiles are what they should be; one line for the first thing that is not.
+/* Looks whether traces and profiles are what they should be; one line for the first thing that is
+ * not.
  *
- *   check_trace log FILE STATS      JSON lines; how many there are of each event is what --stats=json counted
- *   check_trace filtered FILE START END CPL   ... all from these addresses and this level
- *   check_trace perfetto FILE       Chrome trace events
- *   check_trace profile FILE        a profile of tests/trace/busy.c as JSON */
+ *   check_trace log FILE STATS      JSON lines; how many there are of each event is what
+ * --stats=json counted check_trace filtered FILE START END CPL   ... all from these addresses and
+ * this level check_trace perfetto FILE       Chrome trace events check_trace profile FILE        a
+ * profile of tests/trace/busy.c as JSON */
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -108,12 +109,11 @@ static int check_log(const char *path, const char *stats_path) {
     json_t *counts = json_object();
     const struct {
         const char *event, *counter;
-    } rows[] = {{"translate", "fragments"},   {"link", "links_made"},
-                {"unlink", "links_undone"},   {"load_cr3", "flush_cr3"},
-                {"invlpg", "flush_page"},     {"interrupt", "interrupts"},
-                {"port_read", "port_reads"},  {"port_write", "port_writes"},
-                {"one_shot", "one_shots"},    {"paging", "flush_all"},
-                {"empty_cache", "cache_flushes"}};
+    } rows[] = {
+        {"translate", "fragments"},  {"link", "links_made"},          {"unlink", "links_undone"},
+        {"load_cr3", "flush_cr3"},   {"invlpg", "flush_page"},        {"interrupt", "interrupts"},
+        {"port_read", "port_reads"}, {"port_write", "port_writes"},   {"one_shot", "one_shots"},
+        {"paging", "flush_all"},     {"empty_cache", "cache_flushes"}};
     printf("%u records\n", each_record(path, count_event, counts));
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
         json_int_t traced = json_integer_value(json_object_get(counts, rows[i].event));
@@ -138,7 +138,8 @@ struct wanted {
 static void check_place(json_t *record, void *opaque) {
     const struct wanted *wanted = opaque;
     uint32_t eip = hex_of(record, "eip");
-    if (eip < wanted->start || eip > wanted->end || (uint32_t)number_of(record, "cpl") != wanted->cpl)
+    if (eip < wanted->start || eip > wanted->end ||
+        (uint32_t)number_of(record, "cpl") != wanted->cpl)
         wrong("a record from %x at level %g", eip, number_of(record, "cpl"));
 }
 

@@ -127,6 +127,7 @@ FAKE_HANDLER(check)
 FAKE_HANDLER(reach)
 FAKE_HANDLER(reach_string)
 FAKE_HANDLER(probe)
+FAKE_HANDLER(instrument)
 
 static inline void put16(gva_t gva, uint32_t value) {
     uint16_t narrow = (uint16_t)value;

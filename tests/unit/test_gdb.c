@@ -239,7 +239,7 @@ START_TEST(points_are_set_told_and_taken_back) {
 END_TEST
 
 static const char *console(const char *line) {
-    static char packet[600];
+    static char packet[800];
     static char text[GDB_PACKET_MAX];
     int used = sprintf(packet, "qRcmd,");
     for (; *line; line++)

@@ -141,6 +141,24 @@ START_TEST(changed_entry_below_an_equal_directory_is_dropped) {
 }
 END_TEST
 
+START_TEST(entry_that_loses_the_right_to_write_stays_mapped) {
+    guest_map(A, 5, DIRTY);
+    fill_ok(fix.user, A, true);
+    ck_assert_int_eq(host_rights(fix.user, A), 2);
+    put32(pte_at(A), get32(pte_at(A)) & ~(uint32_t)PTE_W);
+    flush(fix.user, false);
+    ck_assert_int_eq(host_rights(fix.user, A), 1);
+    ck_assert_uint_eq(fix.counters.entries_dropped, 0);
+    put32(pte_at(A), get32(pte_at(A)) | PTE_W); /* which is another matter: it is met by a fault */
+    flush(fix.user, false);
+    ck_assert_int_eq(host_rights(fix.user, A), 0);
+    fill_ok(fix.user, A, true);
+    put32(pte_at(A), get32(pte_at(A)) & ~(uint32_t)(PTE_W | PTE_D));
+    flush(fix.user, false);
+    ck_assert_int_eq(host_rights(fix.user, A), 0);
+}
+END_TEST
+
 /* The values are remembered entry by entry: filling a neighbour must not refresh this one's. */
 START_TEST(entry_changed_beside_a_refilled_one_is_dropped) {
     S->no_prefault = _i == 1;
@@ -224,14 +242,37 @@ START_TEST(least_recently_used_window_is_evicted) {
     guest_map(A, 5, DIRTY);
     fill_ok(fix.user, A, false);
     for (uint32_t i = 1; i < WINDOW_COUNT - 1; i++)
-        shadow_user_window(S, 0x100000 + i * PAGE_SIZE, &fresh);
+        fill_ok(shadow_user_window(S, 0x100000 + i * PAGE_SIZE, &fresh), A, false);
     ck_assert_ptr_eq(shadow_user_window(S, DIRECTORY, &fresh), fix.user);
     ck_assert(!fresh);
     ck_assert_int_eq(host_rights(fix.user, A), 2);
     for (uint32_t i = 0; i < WINDOW_COUNT - 2; i++)
-        shadow_user_window(S, 0x200000 + i * PAGE_SIZE, &fresh);
+        fill_ok(shadow_user_window(S, 0x400000 + i * PAGE_SIZE, &fresh), A, false);
     ck_assert_int_eq(host_rights(fix.user, A), 2); /* the others went first */
-    ck_assert_ptr_eq(shadow_user_window(S, 0x300000, &fresh), fix.user);
+    ck_assert_ptr_eq(shadow_user_window(S, 0x600000, &fresh), fix.user);
+    ck_assert(fresh);
+    ck_assert_int_eq(host_rights(fix.user, A), 0);
+}
+END_TEST
+
+START_TEST(window_of_a_gone_address_space_is_given_away) {
+    bool fresh;
+    guest_map(A, 5, DIRTY);
+    fill_ok(fix.user, A, false);
+    struct window *gone = shadow_user_window(S, 0x100000, &fresh), *last = NULL;
+    ck_assert(fresh);
+    ck_assert_ptr_eq(shadow_user_window(S, 0x100000, &fresh), gone);
+    ck_assert(!fresh);
+    for (uint32_t i = 1; i < WINDOWS_KEPT - 1; i++) {
+        last = shadow_user_window(S, 0x100000 + i * PAGE_SIZE, &fresh);
+        fill_ok(last, A, false);
+    }
+    ck_assert_uint_eq(last->number, WINDOWS_KEPT);
+    ck_assert_ptr_eq(shadow_user_window(S, 0x200000, &fresh), gone); /* it is empty */
+    fill_ok(gone, A, false);
+    ck_assert_uint_gt(shadow_user_window(S, 0x201000, &fresh)->number, WINDOWS_KEPT);
+    put32(pde_at(A), 0); /* all have the same directory here */
+    ck_assert_ptr_eq(shadow_user_window(S, 0x202000, &fresh), fix.user);
     ck_assert(fresh);
     ck_assert_int_eq(host_rights(fix.user, A), 0);
 }
@@ -261,12 +302,14 @@ int main(void) {
     tcase_add_test(tcase, translated_page_is_write_protected_in_every_window);
     tcase_add_test(tcase, protected_page_does_not_join_a_writable_run);
     tcase_add_test(tcase, changed_entry_below_an_equal_directory_is_dropped);
+    tcase_add_test(tcase, entry_that_loses_the_right_to_write_stays_mapped);
     tcase_add_loop_test(tcase, entry_changed_beside_a_refilled_one_is_dropped, 0, 2);
     tcase_add_test(tcase, global_entry_survives_an_address_space_load_only);
     tcase_add_test(tcase, invlpg_drops_one_page);
     tcase_add_test(tcase, directory_with_the_same_content_drops_nothing);
     tcase_add_test(tcase, page_with_translated_code_is_reported_when_it_goes);
     tcase_add_test(tcase, least_recently_used_window_is_evicted);
+    tcase_add_test(tcase, window_of_a_gone_address_space_is_given_away);
     tcase_add_test(tcase, host_address_belongs_to_its_window_guards_included);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -113,10 +113,11 @@ static void ck_formats(const char *text_line, const char *json_line) {
 
 START_TEST(lines_of_text_and_json) {
     TRACE(TRACE_UNDER_TEST, callout, (unsigned)7, 0x1020000u, 0u);
-    ck_formats("callout: sysenter argument 1020000 operand 0 | 00011234 cpl 3 cr3 5000 | 1.002000003\n",
-               "{\"time\":1.002000003,\"tsc\":77,\"channel\":\"callout\",\"event\":\"callout\","
-               "\"eip\":\"0x11234\",\"cpl\":3,\"cr3\":\"0x5000\",\"args\":{\"callout\":\"sysenter\","
-               "\"argument\":\"0x1020000\",\"operand\":\"0x0\"}}\n");
+    ck_formats(
+        "callout: sysenter argument 1020000 operand 0 | 00011234 cpl 3 cr3 5000 | 1.002000003\n",
+        "{\"time\":1.002000003,\"tsc\":77,\"channel\":\"callout\",\"event\":\"callout\","
+        "\"eip\":\"0x11234\",\"cpl\":3,\"cr3\":\"0x5000\",\"args\":{\"callout\":\"sysenter\","
+        "\"argument\":\"0x1020000\",\"operand\":\"0x0\"}}\n");
     TRACE(TRACE_UNDER_TEST, callout, 999u, 0u, 0u); /* no such callout: the number */
     ck_formats("callout: 3e7 argument 0 operand 0 | 00011234 cpl 3 cr3 5000 | 1.002000003\n",
                "{\"time\":1.002000003,\"tsc\":77,\"channel\":\"callout\",\"event\":\"callout\","
@@ -224,7 +225,8 @@ static unsigned passing(const char *filter) {
     struct error error;
     struct trace_seen seen;
     unsigned count = 0;
-    ck_assert_msg(!trace_filter_parse(&t.f.trace.filters[0], filter, NULL, &error), "%s", error.text);
+    ck_assert_msg(!trace_filter_parse(&t.f.trace.filters[0], filter, NULL, &error), "%s",
+                  error.text);
     t.f.trace.filter_count = 1;
     for (unsigned i = 0; i < 16; i++) {
         t.eip = 0xfffffff0 + i;
@@ -250,9 +252,9 @@ START_TEST(filters_by_address_level_and_address_space) {
 END_TEST
 
 START_TEST(bad_filters_are_refused) {
-    static const char *const bad[] = {"",        "eip",      "eip=",        "eip=5-4",  "eip=1-2-3",
-                                      "cpl=4",   "cpl=33",   "cr3=",        "cr3=x",    "cr3=5,",
-                                      "eip=1ffffffff", "symbol=start_kernel", "speed=3"};
+    static const char *const bad[] = {
+        "",     "eip",   "eip=",   "eip=5-4",       "eip=1-2-3",           "cpl=4",  "cpl=33",
+        "cr3=", "cr3=x", "cr3=5,", "eip=1ffffffff", "symbol=start_kernel", "speed=3"};
     for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct trace_filter filter;
         struct error error;
