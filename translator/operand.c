@@ -204,11 +204,12 @@ static bool is_flush(const struct insn *in) {
 
 /* VMASKMOV and VPMASKMOV: an element that the mask leaves out is not accessed (SDM vol. 2C). */
 static uint32_t masked_elements(const struct insn *in) {
-    const uint8_t *vex = in->bytes + in->z.raw.vex.offset;
-    unsigned opcode = in->z.opcode, mask = ~(vex[2] >> 3) & 7u;
+    unsigned opcode = in->z.opcode;
     bool floats = opcode >= 0x2c && opcode <= 0x2f, integers = opcode == 0x8c || opcode == 0x8e;
     if (!in->row->vex || in->row->map != 2 || !(floats || integers))
         return 0;
+    const uint8_t *vex = in->bytes + in->z.raw.vex.offset;
+    unsigned mask = ~(vex[2] >> 3) & 7u;
     bool wide = floats ? opcode & 1 : vex[2] >> 7;
     return CHECK_MASKED | mask << CHECK_MASK_SHIFT | (wide ? CHECK_WIDE_ELEMENTS : 0);
 }
