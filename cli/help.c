@@ -65,8 +65,7 @@ static const char usage[] =
     "On a terminal, Ctrl-A x quits, Ctrl-A n raises an NMI, and Ctrl-A h helps.\n"
     "\n"
     "Exit status: 0 power-off, reset with --no-reboot, or Ctrl-A x; 1 host failure; 2 bad usage\n"
-    "or a bad image; 3 triple fault; 4 a guest feature that is not supported; (v << 1) | 1 for\n"
-    "a write of v to port 0xf4.\n"
+    "or a bad image; 3 triple fault; (v << 1) | 1 for a write of v to port 0xf4.\n"
     "\n"
     "Trace channels:\n";
 
