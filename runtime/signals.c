@@ -112,6 +112,7 @@ static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintpt
     uint8_t hint = build_get_hint(e, insn);
     if (!(hint & HINT_WRAPS)) {
         build_hint(e, insn, hint | HINT_WRAPS);
+        TRACE(v->trace, hint, insn, (gva_t)(address - w->base), hint, build_get_hint(e, insn));
         e->retranslate_gpa = insn;
         v->counters->retranslations++;
         return LEAVE_RETRY;
