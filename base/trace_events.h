@@ -63,6 +63,7 @@
     X(paging, flush, "paging changed: cr0 {cr0:x} cr3 {new_cr3:x} cr4 {cr4:x}")                    \
     X(invlpg, flush, "INVLPG {gva:x}")                                                             \
     X(empty_cache, flush, "translation cache emptied of {fragments} fragments, {bytes} bytes")     \
+    X(evict_part, flush, "part {part} of the translation cache evicted: {fragments} fragments, {bytes} bytes") \
     X(code_page, invalidate, "page {gpa:x}")                                                       \
     X(code_bytes, invalidate, "{bytes} bytes at {gpa:x}")                                          \
     X(port_read, io, "read of port {port:x}, {bytes} bytes: {value:x}")                            \

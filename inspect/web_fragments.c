@@ -14,11 +14,6 @@
 #define HOT_MAX 12u
 #define BIRTHS_STEP 65536u
 
-/* The count of fragments tells of a flush by itself only if it is looked at in time. */
-static uint64_t generation_of(const struct web_server *server) {
-    return server->subject.counters->cache_flushes;
-}
-
 static bool make_room(struct web_births *births, uint32_t count) {
     if (count <= births->max)
         return true;
@@ -34,12 +29,11 @@ static bool make_room(struct web_births *births, uint32_t count) {
 void web_births_note(struct web_server *server) {
     struct web_births *births = &server->births;
     struct engine_summary summary;
-    uint64_t generation = generation_of(server);
     if (!engine_view_summary(web_tables(server), &summary))
         return;
-    if (generation != births->generation || summary.fragment_count < births->count)
+    if (summary.generation != births->generation || summary.fragment_count < births->count)
         births->count = 0;
-    births->generation = generation;
+    births->generation = summary.generation;
     if (!make_room(births, summary.fragment_count))
         return;
     for (; births->count < summary.fragment_count; births->count++)

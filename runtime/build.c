@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "runtime/engine_private.h"
+#include "runtime/fpu_state.h"
 #include "runtime/inspection.h"
 #include "runtime/instrument.h"
 #include "runtime/plugins.h"
@@ -189,7 +190,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .rows = e->options.rows,
         .max_branches = BRANCHES_MAX,
         .poll_address = poll_address(e),
-        .cold = one_shot ? NULL : e->cache_write + e->cold_used, .cold_room = COLD_CODE_MAX,
+        .cold = one_shot ? NULL : e->cache_write + e->part->cold.used, .cold_room = COLD_CODE_MAX,
         .no_links = alone || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
@@ -206,7 +207,9 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
 /* The decoder is not ours: it may use vector registers. */
 static enum translate_status translate_once(struct engine *e, const struct translate_request *req,
                                             uint32_t at, struct translation *t) {
-    enum translate_status status = translate_block(req, e->cache_write + at, TRANSLATION_CODE_MAX, t);
+    const struct vcpu *v = ((const struct hint_context *)req->opaque)->v;
+    uint32_t room = at < SCRATCH_CODE ? TRANSLATION_CODE_MAX : fragment_room(v, at);
+    enum translate_status status = translate_block(req, e->cache_write + at, room, t);
     after_foreign(req->opaque);
     return status;
 }
@@ -267,7 +270,7 @@ static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t li
                               const struct translation *t) {
     const struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f), start = f->pad ? f->pad : f->code;
-    uint32_t cold = e->cold_used - ((t->cold_len + 15u) & ~15u);
+    uint32_t cold = e->part->cold.used - ((t->cold_len + 15u) & ~15u);
     TRACE(v->trace, translate, linear, f->gpa, f->space.mode, f->guest_len, index);
     TRACE(v->trace, emit, index, f->code + f->code_len - start,
           (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
@@ -279,7 +282,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     struct translation t;
     struct fragment *f = instrument_has_room(v->plugins) ? fragment_new(v) : NULL;
     if (!f) {
-        fragments_flush_all(v);
+        cache_open_part(v);
         f = fragment_new(v);
         assert(f);
     }
@@ -314,6 +317,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
     gva_t linear = v->cpu.seg[SEG_CS].base + v->cpu.eip;
     if (!fetch_page(v, linear, &code.gpa))
         return NULL;
+    fpu_forget_code(v, (uintptr_t)e->cache_exec, SCRATCH_CODE);
     copy_first(v, &code, linear, false);
     if (!translate_at(v, &code, 0, true, &t))
         return NULL;

@@ -76,7 +76,7 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     set_stubs(&v->cpu);
     int status = mmu_init(v);
     if (!status)
-        status = fragments_init(v, options->cache_bytes);
+        status = cache_init(v, options->cache_bytes);
     if (!status)
         status = jump_caches_init(v);
     if (!status)
@@ -235,6 +235,8 @@ static void prepare(struct vcpu *v) {
         cpu->interrupt_shadow = !cpu->if_before_sti;
     if (v->engine->flush_cache)
         fragments_flush_all(v);
+    else if (v->engine->part_full)
+        cache_open_part(v);
     mmu_activate(v);
     inject_before_instruction(v);
     if (vcpu_intr_is_due(cpu) || vcpu_nmi_is_due(cpu))
@@ -249,16 +251,15 @@ static int step(struct vcpu *v, int last) {
     uint32_t mode = cpu->mode;
     uint8_t shadow = cpu->interrupt_shadow;
     bool debug_shadow = cpu->debug_shadow, resume = cpu->sys_flags & FL_RF;
-    uint32_t generation = (uint32_t)v->counters->cache_flushes;
+    uint32_t opened = e->parts_opened;
     if (mode & MODE_DEBUG && debug_before_instruction(v))
         return LEAVE_STOP;
     uint32_t at;
     struct fragment *f = build_find(v, last == LEAVE_LOOKUP_ && !e->options.no_jump_cache, &at);
     if (!f)
         return LEAVE_FAULT;
-    bool chainable = !e->options.no_chain && !inject_covers(v) && f != &e->scratch &&
-                     generation == v->counters->cache_flushes;
-    if (chainable && last == LEAVE_CHAIN_)
+    bool chainable = !e->options.no_chain && !inject_covers(v) && f != &e->scratch;
+    if (chainable && last == LEAVE_CHAIN_ && opened == e->parts_opened) /* else the site may be gone */
         fragment_link(v, (uintptr_t)cpu->chain_site, f, at);
     else if (chainable && last == LEAVE_LOOKUP_) {
         jump_cache_set(v, f);

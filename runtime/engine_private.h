@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "memory/shadow.h"
+#include "runtime/cache_parts.h"
 #include "runtime/engine.h"
 #include "runtime/sampler.h"
 #include "runtime/vcpu.h"
@@ -63,7 +64,7 @@ struct fragment_exit {
     uint32_t target; /* eip */
     uint32_t to;     /* fragment that it is linked to, or NO_FRAGMENT */
     uint32_t stub_rel; /* the rel32 that leads back to its own stub */
-    uint32_t next;   /* next in `to`'s list of incoming links, 0 ends */
+    uint32_t next, previous; /* in `to`'s list of incoming links, 0 ends */
 };
 
 struct fragment {
@@ -73,7 +74,7 @@ struct fragment {
     uint32_t code, code_len, guest_len; /* offset in the cache */
     uint32_t map, map_count;            /* entries in the map pool */
     uint32_t pad;                       /* cache offset of its landing pad, 0: none yet */
-    uint32_t hash_next, page_next, page2_next;
+    uint32_t hash_next, page_next, page_previous, page2_next;
     uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
     uint32_t exits;    /* its own, in the pool */
     uint16_t table; /* the jump cache that leads to it: its place and 1, TABLE_MANY, or 0: none does */
@@ -86,6 +87,7 @@ struct fragment {
 #define CACHE_MINIMUM (64u << 10)
 #define FRAGMENTS_MAX (512u * 1024u)
 #define MAPS_MAX (8u << 20)
+#define EXITS_MAX (2u << 20)
 #define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
 #define SITE_SLOTS 1024u
@@ -149,15 +151,17 @@ struct engine {
     struct window *user; /* of the current address space */
 
     uint8_t *cache_exec, *cache_write; /* two mappings of one memfd: never both in one */
-    uint32_t cache_size, cache_used;
-    struct fragment *fragments; /* in the order of their code */
+    uint32_t cache_size, cold_start; /* the cache's last third: stubs */
+    struct cache_part parts[CACHE_PARTS_MAX], *part; /* and the one that is open */
+    uint32_t part_count, part_code, part_fragments, part_exits; /* how many, and what each of them has */
+    uint32_t parts_opened;
+    uint64_t evictions;         /* of parts or of everything: indexes are given anew */
+    bool part_full;             /* something found no room: another one is to be opened */
+    struct fragment *fragments; /* in a part, in the order of their code */
     uint32_t *heat;             /* by fragment: samples that found it running; NULL: nobody looks */
-    uint32_t fragment_count, fragment_max;
     struct insn_map *maps;
-    uint32_t map_count, map_max;
     struct fragment_exit *exits; /* 0 is never used */
-    uint32_t exit_count, exit_max;
-    uint32_t cold_start, cold_used; /* the cache's last third: stubs */
+    struct late_code *late;
     uint32_t hash[HASH_SIZE];
     uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
     uint64_t *page_parts; /* by RAM page: a bit for each CODE_PART bytes that fragments depend on */
@@ -256,9 +260,10 @@ bool engine_iterate(struct vcpu *v);
 void progress_prove(struct vcpu *v);
 
 /* fragments.c */
-int fragments_init(struct vcpu *v, uint64_t cache_bytes);
 void fragments_flush_all(struct vcpu *v);
-struct fragment *fragment_new(struct vcpu *v); /* NULL: the cache is full */
+struct fragment *fragment_new(struct vcpu *v); /* NULL: the open part is full */
+/* Room for the code of the new fragment, from cache offset `at` on. */
+uint32_t fragment_room(const struct vcpu *v, uint32_t at);
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t);
 struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
                                const struct code_space *space);
@@ -270,8 +275,10 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fr
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
 /* Where the instruction whose code starts `at` bytes behind its fragment's can be run again. */
 uint32_t fragment_body(const struct engine *e, const struct fragment *f, uint32_t at);
-/* A fragment goes; its code stays as long as the others'. */
+/* A fragment goes; its code stays as long as its part. */
 void fragment_forget(struct vcpu *v, struct fragment *f);
+/* It goes with its part: what is outside forgets it. The jump caches have done so. */
+void fragment_evict(struct vcpu *v, struct fragment *f, const struct cache_part *part);
 /* Every fragment that holds an instruction at the linear address, in whatever space, goes. */
 void fragments_invalidate_linear(struct vcpu *v, gva_t linear);
 /* Every fragment with code on the page goes; `counter` counts them. */
@@ -289,15 +296,23 @@ void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva);
 /* Patches the exit whose rel32 is at host address `site` to go to `to`, `at` bytes behind the start of its
  * code. */
 void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t at);
-/* The landing pad's host address, made when first asked for; 0: the cache is full. */
-uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
-/* The landing at cache offset `at`, where a return to elsewhere has arrived, compares from now on
- * without its tripwire. */
-void fragment_make_wary(struct vcpu *v, uint32_t at, uint32_t return_eip);
 static inline gva_t fragment_linear(const struct fragment *f) { return f->space.base + f->eip; }
 static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
     return (uint32_t)(f - e->fragments);
 }
+
+/* Makes the JMP, Jcc or CALL rel32 at a site go elsewhere. */
+static inline void cache_patch(struct engine *e, uint32_t site, uint32_t rel) {
+    __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
+}
+
+/* late_code.c. The landing pad's host address, made when first asked for; 0: the open part is full. */
+uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
+/* A thunk (translate_thunk) for an exit whose target may not be linked directly. */
+void fragment_link_thunk(struct engine *e, struct fragment_exit *exit);
+/* The landing at cache offset `at`, where a return to elsewhere has arrived, compares from now on
+ * without its tripwire. */
+void fragment_make_wary(struct vcpu *v, uint32_t at, uint32_t return_eip);
 
 /* return_stack.c: host return addresses of guest calls, one stack a privilege half. */
 int return_stacks_init(struct vcpu *v);
@@ -305,6 +320,8 @@ int return_stacks_init(struct vcpu *v);
 void return_stack_switch(struct vcpu *v, unsigned window, const struct code_space *space);
 /* Code mappings changed: no address on any stack may be used. */
 void return_stacks_forget(struct engine *e);
+/* Returns into this code, which is going, take the jump cache. */
+void return_stacks_forget_code(struct vcpu *v, uintptr_t code, uint32_t len);
 /* Empties the current stack if that was asked for; `keep`: a callout's own return address stands
  * on top and stays. */
 void return_stack_settle(struct vcpu *v, bool keep);
@@ -321,6 +338,11 @@ void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
 /* The fragment is gone, from every table. */
 void jump_caches_forget(struct engine *e, const struct fragment *f);
+/* In how many tables that looks; is looking through all tables less work than looking in so many? */
+unsigned jump_caches_places(const struct engine *e, const struct fragment *f);
+bool jump_caches_scan_is_less(const struct engine *e, uint64_t places);
+/* That: nothing leads into this code any more. */
+void jump_caches_forget_code(struct engine *e, uintptr_t code, uint32_t len);
 /* The mapping of `gva` to the page is gone from a window, and with it what leads to the page's fragments. */
 void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva);
 /* User code has come to a page that it knew not, in its current mapping: all fragments there that were

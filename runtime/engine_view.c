@@ -38,22 +38,53 @@ static const void *element(const struct arena *tables, const volatile void *arra
     return checked(tables, tables->base + offset + (uint64_t)index * size, size, align);
 }
 
+/* How much of a span is taken, which is `most` at most. */
+static uint32_t taken(const volatile struct span *span, uint32_t most) {
+    uint32_t start = span->start, used = span->used;
+    return used >= start && used - start <= most ? used - start : 0;
+}
+
+static unsigned part_count(const volatile struct engine *e) {
+    uint32_t count = e->part_count;
+    return count < CACHE_PARTS_MAX ? count : CACHE_PARTS_MAX;
+}
+
+/* A fragment's index in the pool; NO_FRAGMENT: there is no such number. */
+static uint32_t index_of(const struct arena *tables, uint32_t number) {
+    const volatile struct engine *e = engine_of(tables);
+    uint32_t before = 1;
+    for (unsigned i = 0; i < part_count(e) && number >= before; i++) {
+        const volatile struct span *span = &e->parts[i].fragments;
+        uint32_t count = taken(span, FRAGMENTS_MAX), start = span->start;
+        if (number - before < count && start < FRAGMENTS_MAX)
+            return start + (number - before);
+        before += count;
+    }
+    return NO_FRAGMENT;
+}
+
 bool engine_view_summary(const struct arena *tables, struct engine_summary *summary) {
     const volatile struct engine *e = engine_of(tables);
-    uint32_t start = e->cold_start, used = e->cache_used, cold = e->cold_used, size = e->cache_size;
-    uint32_t count = e->fragment_count;
-    if (!count || count > FRAGMENTS_MAX || start > size || used > start || cold < start ||
-        cold > size)
+    uint32_t start = e->cold_start, size = e->cache_size, count = 1, used = 0, cold = 0;
+    if (!part_count(e) || start > size)
         return false;
+    for (unsigned i = 0; i < part_count(e); i++) {
+        const volatile struct cache_part *part = &e->parts[i];
+        count += taken(&part->fragments, FRAGMENTS_MAX - count);
+        used += part->opened ? taken(&part->code, start - used) : 0;
+        cold += part->opened ? taken(&part->cold, size - start - cold) : 0;
+    }
     *summary = (struct engine_summary){.cache_size = start,
                                        .cache_used = used,
                                        .cold_size = size - start,
-                                       .cold_used = cold - start,
-                                       .fragment_count = count};
+                                       .cold_used = cold,
+                                       .fragment_count = count,
+                                       .generation = e->evictions};
     return true;
 }
 
-static bool copy_fragment(const struct arena *tables, uint32_t index, struct fragment *f) {
+static bool copy_fragment(const struct arena *tables, uint32_t number, struct fragment *f) {
+    uint32_t index = index_of(tables, number);
     const struct fragment *at = element(tables, engine_of(tables)->fragments, index, FRAGMENTS_MAX,
                                         sizeof *f, _Alignof(struct fragment));
     if (!at || index == NO_FRAGMENT)
@@ -63,9 +94,9 @@ static bool copy_fragment(const struct arena *tables, uint32_t index, struct fra
            f->guest_len <= TRANSLATION_INSNS_MAX * 15u;
 }
 
-bool engine_view_fragment(const struct arena *tables, uint32_t index, struct fragment_view *view) {
+bool engine_view_fragment(const struct arena *tables, uint32_t number, struct fragment_view *view) {
     struct fragment f;
-    if (!copy_fragment(tables, index, &f))
+    if (!copy_fragment(tables, number, &f))
         return false;
     *view = (struct fragment_view){
         .place = f.gpa,
@@ -82,10 +113,10 @@ bool engine_view_fragment(const struct arena *tables, uint32_t index, struct fra
     return true;
 }
 
-unsigned engine_view_insns(const struct arena *tables, uint32_t index,
+unsigned engine_view_insns(const struct arena *tables, uint32_t number,
                            struct insn_map insns[TRANSLATION_INSNS_MAX]) {
     struct fragment f;
-    if (!copy_fragment(tables, index, &f) || f.map > MAPS_MAX - TRANSLATION_INSNS_MAX)
+    if (!copy_fragment(tables, number, &f) || f.map > MAPS_MAX - TRANSLATION_INSNS_MAX)
         return 0;
     const struct insn_map *maps =
         checked(tables, engine_of(tables)->maps, (uint64_t)MAPS_MAX * sizeof *maps,
@@ -100,9 +131,9 @@ unsigned engine_view_insns(const struct arena *tables, uint32_t index,
     return f.map_count;
 }
 
-uint32_t engine_view_code(const struct arena *tables, uint32_t index, uint8_t *to, uint32_t room) {
+uint32_t engine_view_code(const struct arena *tables, uint32_t number, uint8_t *to, uint32_t room) {
     struct fragment f;
-    if (!copy_fragment(tables, index, &f))
+    if (!copy_fragment(tables, number, &f))
         return 0;
     uint32_t len = f.code_len < room ? f.code_len : room;
     const volatile struct engine *e = engine_of(tables);
@@ -114,9 +145,9 @@ uint32_t engine_view_code(const struct arena *tables, uint32_t index, uint8_t *t
     return len;
 }
 
-uint32_t engine_view_heat(const struct arena *tables, uint32_t index) {
-    const volatile uint32_t *heat = element(tables, engine_of(tables)->heat, index, FRAGMENTS_MAX,
-                                            sizeof(uint32_t), _Alignof(uint32_t));
+uint32_t engine_view_heat(const struct arena *tables, uint32_t number) {
+    const volatile uint32_t *heat = element(tables, engine_of(tables)->heat, index_of(tables, number),
+                                            FRAGMENTS_MAX, sizeof(uint32_t), _Alignof(uint32_t));
     return heat ? *heat : 0;
 }
 

@@ -22,25 +22,27 @@ size_t engine_tables_size(uint64_t cache_bytes, uint64_t ram_pages);
 struct engine_summary {
     uint32_t cache_size, cache_used; /* hot code */
     uint32_t cold_size, cold_used;   /* stubs that are seldom executed */
-    uint32_t fragment_count;         /* indexes from 1 to below this are in use */
+    uint32_t fragment_count;         /* numbers from 1 to below this are in use */
+    uint64_t generation;             /* another one: fragments have other numbers now */
 };
 bool engine_view_summary(const struct arena *tables, struct engine_summary *summary);
 
+/* Fragments are numbered from 1 on, without gaps, in the order of their places in the cache. */
 struct fragment_view {
     uint64_t place, place2; /* of its bytes in RAM; of what lies on a second page, or 0 */
     uint32_t eip, linear, mode;
     uint32_t code, code_len, guest_len, insn_count; /* `code` is an offset in the cache */
     bool dead;
 };
-bool engine_view_fragment(const struct arena *tables, uint32_t index, struct fragment_view *view);
+bool engine_view_fragment(const struct arena *tables, uint32_t number, struct fragment_view *view);
 /* Its instruction map, ascending in host and guest bytes and inside the fragment. Returns how many.
  */
-unsigned engine_view_insns(const struct arena *tables, uint32_t index,
+unsigned engine_view_insns(const struct arena *tables, uint32_t number,
                            struct insn_map insns[TRANSLATION_INSNS_MAX]);
 /* Copies its host code, `room` bytes at most. Returns how many. */
-uint32_t engine_view_code(const struct arena *tables, uint32_t index, uint8_t *to, uint32_t room);
+uint32_t engine_view_code(const struct arena *tables, uint32_t number, uint8_t *to, uint32_t room);
 /* Times that a sample found the processor in it. */
-uint32_t engine_view_heat(const struct arena *tables, uint32_t index);
+uint32_t engine_view_heat(const struct arena *tables, uint32_t number);
 
 struct window_view {
     bool used;

@@ -66,6 +66,16 @@ static uint32_t guest_fip(struct vcpu *v, uint64_t fip) {
     return fip >> 32 ? engine_guest_fip(v, fip) : (uint32_t)fip;
 }
 
+void fpu_forget_code(struct vcpu *v, uintptr_t code, uint32_t len) {
+    struct area area;
+    host_fxsave(&area);
+    uint64_t fip = get64(&area, AREA_FIP);
+    if (fip - code >= len)
+        return;
+    put64(&area, AREA_FIP, engine_guest_fip(v, fip));
+    __asm__ volatile("fxrstor64 %0" : : "m"(area));
+}
+
 /* Turns what the host saved into the 32-bit format: pointers narrowed, their selectors zero. */
 static void pointers_to_guest(struct vcpu *v, struct area *area) {
     put64(area, AREA_FIP, guest_fip(v, get64(area, AREA_FIP)));

@@ -1,92 +1,20 @@
-/* Fragments: the translation cache, its index, links between fragments.
+/* Fragments: their index, and links between them.
  *
- * The cache is one memfd mapped twice, writable here and executable there. It only grows, from its
- * start with code and from two thirds on with the stubs that are seldom executed; when either
- * part is full, everything goes (a generation ends). Fragments lie in the order of their code, so a
- * host address is found by bisection. A link is an incoming-list entry of its target, so that a
- * fragment that goes can send everybody who jumps to it back to their stubs. */
+ * A link is an incoming-list entry of its target, so that a fragment that goes can send everybody who jumps
+ * to it back to their stubs. One that is invalidated leaves its code where it is, until the part of the
+ * cache that it lies in is evicted (cache_parts.c); there, fragments lie in the order of their code, so that a
+ * host address is found by bisection. */
 #include <assert.h>
-#include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/fpu_state.h"
 #include "runtime/instrument.h"
 #include "runtime/plugins.h"
-#include "translator/tripwire.h"
 
-#define EXITS_MAX (2u << 20)
-
-static void empty(struct engine *e) {
-    e->fragment_count = 1;
-    e->exit_count = 1;
-    e->map_count = 0;
-    e->cache_used = SCRATCH_CODE;
-    e->cold_used = e->cold_start;
-}
-
-static int map_cache(struct engine *e) {
-    int fd = memfd_create("ring3-cache", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, e->cache_size))
-        return -errno;
-    void *exec = mmap(NULL, e->cache_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    void *write = mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    if (exec == MAP_FAILED || write == MAP_FAILED)
-        return -errno;
-    e->cache_exec = exec;
-    e->cache_write = write;
-    return 0;
-}
-
-/* In anonymous shared memory, of `tables` if there are some: mremap of no bytes makes a second mapping of it
- * and leaves the old one. */
-static int map_anonymous_cache(struct engine *e, struct arena *tables) {
-    void *write = tables ? arena_reserve(tables, e->cache_size)
-                         : mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE,
-                                MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (write == MAP_FAILED)
-        return -errno;
-    void *exec = mremap(write, 0, e->cache_size, MREMAP_MAYMOVE);
-    if (exec == MAP_FAILED || mprotect(exec, e->cache_size, PROT_READ | PROT_EXEC))
-        return -errno;
-    e->cache_exec = exec;
-    e->cache_write = write;
-    return 0;
-}
-
-int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
-    struct engine *e = v->engine;
-    struct arena *tables = e->options.tables;
-    uint64_t pages = ram_page_count(v->ram);
-    if (!cache_bytes)
-        cache_bytes = CACHE_DEFAULT;
-    if (cache_bytes < CACHE_MINIMUM)
-        cache_bytes = CACHE_MINIMUM;
-    e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
-    /* The host's perf asks its map of names about anonymous memory only. */
-    bool anonymous = tables || e->options.perf_map;
-    int status = anonymous ? map_anonymous_cache(e, tables) : map_cache(e);
-    if (status)
-        return status;
-    e->fragment_max = FRAGMENTS_MAX;
-    e->map_max = MAPS_MAX;
-    e->exit_max = EXITS_MAX;
-    e->exits = arena_reserve(NULL, e->exit_max * sizeof *e->exits);
-    e->cold_start = (e->cache_size / 3 * 2 + 15u) & ~15u;
-    e->fragments = arena_reserve(tables, e->fragment_max * sizeof *e->fragments);
-    if (tables)
-        e->heat = arena_reserve(tables, e->fragment_max * sizeof *e->heat);
-    e->maps = arena_reserve(tables, e->map_max * sizeof *e->maps);
-    e->page_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
-    e->page2_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
-    e->page_parts = arena_reserve(NULL, pages * sizeof(uint64_t));
-    if (!e->page_parts || !e->fragments || !e->maps || !e->exits || !e->page_fragments || !e->page2_fragments)
-        return -ENOMEM;
-    empty(e);
-    return 0;
-}
+#define BLOCK_CODE_ROOM 4096u
+#define PAD_ROOM 32u
+#define LATE_ROOM 512u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 
@@ -95,30 +23,47 @@ static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
     return (uint32_t)(key >> 40) & (HASH_SIZE - 1);
 }
 
-void fragments_flush_all(struct vcpu *v) {
-    struct engine *e = v->engine;
-    for (uint32_t i = 1; i < e->fragment_count; i++) {
+static void forget_pages(struct engine *e, const struct fragment *f) {
+    uint32_t pages[2] = {page_of(f->gpa), page_of(f->gpa2)};
+    for (unsigned k = 0; k < (f->gpa2 ? 2u : 1u); k++) {
+        e->page_fragments[pages[k]] = e->page2_fragments[pages[k]] = NO_FRAGMENT;
+        e->page_parts[pages[k]] = 0;
+        shadow_release_code(&e->shadow, (gpa_t)pages[k] << PAGE_SHIFT);
+    }
+}
+
+static void empty_part(struct engine *e, const struct cache_part *part) {
+    for (uint32_t i = part->fragments.start; i < part->fragments.used; i++) {
         struct fragment *f = &e->fragments[i];
         if (f->dead)
             continue;
         e->hash[hash_of(f->gpa, f->space.mode)] = NO_FRAGMENT;
-        uint32_t pages[2] = {page_of(f->gpa), page_of(f->gpa2)};
-        for (unsigned k = 0; k < (f->gpa2 ? 2u : 1u); k++) {
-            e->page_fragments[pages[k]] = e->page2_fragments[pages[k]] = NO_FRAGMENT;
-            e->page_parts[pages[k]] = 0;
-            shadow_release_code(&e->shadow, (gpa_t)pages[k] << PAGE_SHIFT);
-        }
+        forget_pages(e, f);
     }
     if (e->heat)
-        memset(e->heat, 0, e->fragment_count * sizeof *e->heat);
-    TRACE(v->trace, empty_cache, e->fragment_count - 1, e->cache_used);
-    empty(e);
+        memset(e->heat + part->fragments.start, 0,
+               (part->fragments.used - part->fragments.start) * sizeof *e->heat);
+}
+
+void fragments_flush_all(struct vcpu *v) {
+    struct engine *e = v->engine;
+    uint32_t count = 0, bytes = 0;
+    fpu_forget_code(v, (uintptr_t)e->cache_exec, e->cache_size);
+    for (unsigned i = 0; i < e->part_count; i++) {
+        const struct cache_part *part = &e->parts[i];
+        empty_part(e, part);
+        count += part->fragments.used - part->fragments.start;
+        bytes += part->opened ? part->code.used - part->code.start : 0;
+    }
+    TRACE(v->trace, empty_cache, count, bytes);
+    cache_empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
     return_stack_settle(v, false);
     e->flush_cache = false;
+    e->evictions++;
     v->counters->cache_flushes++;
-    instrument_forget(v->plugins);
+    instrument_open_part(v->plugins, 0, e->part_count);
     PLUGIN_EVENT(v, FLUSH, RING3_FLUSH_CACHE, 0, v->cpu.eip);
 }
 
@@ -157,20 +102,31 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
     return NULL;
 }
 
+/* Room for a block: translation ends it early where there is less than it may have. With probes there is not. */
+static uint32_t block_room(const struct vcpu *v) { return v->plugins ? TRANSLATION_CODE_MAX : BLOCK_CODE_ROOM; }
+
+static bool has_room(const struct span *span, uint32_t need) { return span->end - span->used >= need; }
+
+/* Behind a block there is room for a few pads and thunks. */
 struct fragment *fragment_new(struct vcpu *v) {
     struct engine *e = v->engine;
-    /* Room for a block, and behind it for a few pads and thunks. */
-    if (e->cache_used + TRANSLATION_CODE_MAX + 512 > e->cold_start ||
-        e->cold_used + COLD_CODE_MAX > e->cache_size || e->fragment_count >= e->fragment_max ||
-        e->map_count + TRANSLATION_INSNS_MAX > e->map_max ||
-        e->exit_count + TRANSLATION_EXITS_MAX > e->exit_max)
+    const struct cache_part *part = e->part;
+    if (!has_room(&part->code, PAD_ROOM + block_room(v) + LATE_ROOM) || !has_room(&part->cold, COLD_CODE_MAX) ||
+        !has_room(&part->fragments, 1) || !has_room(&part->maps, TRANSLATION_INSNS_MAX) ||
+        !has_room(&part->exits, TRANSLATION_EXITS_MAX))
         return NULL;
-    struct fragment *f = &e->fragments[e->fragment_count];
+    struct fragment *f = &e->fragments[part->fragments.used];
     memset(f, 0, sizeof *f);
-    f->code = e->cache_used;
-    f->map = e->map_count;
-    f->exits = e->exit_count;
+    f->code = part->code.used;
+    f->map = part->maps.used;
+    f->exits = part->exits.used;
     return f;
+}
+
+uint32_t fragment_room(const struct vcpu *v, uint32_t at) {
+    uint32_t room = v->engine->part->code.end - LATE_ROOM - at;
+    assert(room >= block_room(v) && room <= v->engine->cache_size);
+    return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
 }
 
 /* Bits for the parts of a page that a fragment depends on. */
@@ -191,7 +147,8 @@ static void note_parts(struct engine *e, const struct fragment *f) {
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
-    assert(index == e->fragment_count);
+    struct cache_part *part = e->part;
+    assert(index == part->fragments.used);
     f->code_len = t->code_len;
     f->guest_len = t->guest_len;
     f->map_count = t->insn_count;
@@ -204,15 +161,17 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         exit->target = t->exits[i].target;
         memcpy(&exit->stub_rel, e->cache_write + exit->site, sizeof exit->stub_rel);
     }
-    e->fragment_count++;
-    e->map_count += t->insn_count;
-    e->exit_count += t->exit_count;
-    e->cold_used += (t->cold_len + 15u) & ~15u;
-    e->cache_used = (f->code + t->code_len + 15u) & ~15u;
+    part->fragments.used++;
+    part->maps.used += t->insn_count;
+    part->exits.used += t->exit_count;
+    part->cold.used += (t->cold_len + 15u) & ~15u;
+    part->code.used = (f->code + t->code_len + 15u) & ~15u;
     uint32_t *bucket = &e->hash[hash_of(f->gpa, f->space.mode)];
     f->hash_next = *bucket;
     *bucket = index;
     f->page_next = e->page_fragments[page_of(f->gpa)];
+    if (f->page_next)
+        e->fragments[f->page_next].page_previous = index;
     e->page_fragments[page_of(f->gpa)] = index;
     if (f->gpa2) {
         f->page2_next = e->page2_fragments[page_of(f->gpa2)];
@@ -231,7 +190,10 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc) {
         return NULL;
     if (offset < SCRATCH_CODE)
         return offset < e->scratch.code_len ? &e->scratch : NULL;
-    uint32_t low = 1, high = e->fragment_count;
+    const struct cache_part *part = cache_part_at(e, (uint32_t)offset);
+    if (!part)
+        return NULL;
+    uint32_t start = part->fragments.start, low = start, high = part->fragments.used;
     while (low < high) { /* the last fragment that starts at or before `offset` */
         uint32_t middle = low + (high - low) / 2;
         if (e->fragments[middle].code <= offset)
@@ -239,7 +201,7 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc) {
         else
             high = middle;
     }
-    if (low == 1)
+    if (low == start)
         return NULL;
     struct fragment *f = &e->fragments[low - 1];
     return offset < f->code + f->code_len ? f : NULL;
@@ -258,12 +220,8 @@ uint32_t fragment_body(const struct engine *e, const struct fragment *f, uint32_
     return fragment_insn(e, f, (uintptr_t)e->cache_exec + f->code + at)->body;
 }
 
-static void patch(struct engine *e, uint32_t site, uint32_t rel) {
-    __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
-}
-
 static void unlink_exit(struct vcpu *v, struct fragment_exit *exit) {
-    patch(v->engine, exit->site, exit->stub_rel);
+    cache_patch(v->engine, exit->site, exit->stub_rel);
     exit->to = NO_FRAGMENT;
     v->counters->links_undone++;
     TRACE(v->trace, unlink, (uintptr_t)v->engine->cache_exec + exit->site);
@@ -278,31 +236,26 @@ static void unlink_incoming(struct vcpu *v, struct fragment *f) {
     }
 }
 
+/* Out of the list of its target's incoming links. */
+static void leave_list(struct engine *e, const struct fragment_exit *exit) {
+    assert(exit->to != NO_FRAGMENT);
+    if (exit->previous)
+        e->exits[exit->previous].next = exit->next;
+    else
+        e->fragments[exit->to].incoming = exit->next;
+    if (exit->next)
+        e->exits[exit->next].previous = exit->previous;
+}
+
 static void unlink_outgoing(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     for (unsigned i = 0; i < f->exit_count; i++) {
         struct fragment_exit *exit = &e->exits[f->exits + i];
         if (exit->to == NO_FRAGMENT)
             continue;
-        uint32_t self = f->exits + i;
-        uint32_t *link = &e->fragments[exit->to].incoming;
-        while (*link != self) {
-            assert(*link);
-            link = &e->exits[*link].next;
-        }
-        *link = exit->next;
+        leave_list(e, exit);
         unlink_exit(v, exit); /* a return may still land in it */
     }
-}
-
-/* A thunk (translate_thunk) for a target that may not be linked directly. */
-static void link_thunk(struct engine *e, struct fragment_exit *exit) {
-    uint32_t at = e->cache_used;
-    uint32_t len = translate_thunk(e->cache_write + at, e->cold_start - at, exit->target);
-    if (!len)
-        return;
-    e->cache_used += (len + 15u) & ~15u;
-    patch(e, exit->site, at - (exit->site + 4));
 }
 
 void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t at) {
@@ -318,45 +271,21 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t
         assert(code_space_equal(&from->space, &to->space));
         /* User code: a straddling fragment's second page is the address space's own. */
         if (to->gpa2 && (to->space.mode & MODE_CPL) == 3) {
-            link_thunk(e, exit);
+            fragment_link_thunk(e, exit);
             return;
         }
         exit->to = fragment_index(e, to);
         exit->next = to->incoming;
+        exit->previous = 0;
+        if (exit->next)
+            e->exits[exit->next].previous = from->exits + i;
         to->incoming = from->exits + i;
-        patch(e, exit->site, to->code + at - (exit->site + 4));
+        cache_patch(e, exit->site, to->code + at - (exit->site + 4));
         v->counters->links_made++;
         PLUGIN_EVENT(v, LINK, fragment_linear(from), v->cpu.seg[SEG_CS].base + v->cpu.eip);
         TRACE(v->trace, link, site, fragment_index(e, from), exit->to, fragment_linear(to));
         return;
     }
-}
-
-void fragment_make_wary(struct vcpu *v, uint32_t at, uint32_t return_eip) {
-    struct engine *e = v->engine;
-    uint32_t to = e->cache_used;
-    uint32_t len = translate_wary_landing(e->cache_write + to, e->cold_start - to, e->cache_exec + to,
-                                          return_eip, e->cache_exec + at + TRIPWIRE_LEN);
-    if (!len)
-        return; /* no room: it trips again */
-    e->cache_used += (len + 15u) & ~15u;
-    e->cache_write[at] = 0xe9; /* jmp rel32; nobody is between here and there */
-    patch(e, at + 1, to - (at + 5));
-    v->counters->landings_wary++;
-}
-
-uint64_t fragment_pad(struct vcpu *v, struct fragment *f) {
-    struct engine *e = v->engine;
-    if (!f->pad) {
-        uint32_t at = e->cache_used;
-        uint32_t len = translate_pad(e->cache_write + at, e->cold_start - at, e->cache_exec + at,
-                                     f->eip, e->cache_exec + f->code, poll_address(e));
-        if (!len)
-            return 0;
-        e->cache_used += (len + 15u) & ~15u;
-        f->pad = at;
-    }
-    return (uint64_t)(uintptr_t)(e->cache_exec + f->pad);
 }
 
 static void remove_from(uint32_t *head, struct engine *e, uint32_t index, size_t next_field) {
@@ -368,19 +297,65 @@ static void remove_from(uint32_t *head, struct engine *e, uint32_t index, size_t
     *link = *(uint32_t *)(void *)((uint8_t *)&e->fragments[index] + next_field);
 }
 
-static void kill_fragment(struct vcpu *v, struct fragment *f) {
-    struct engine *e = v->engine;
+static void leave_page(struct engine *e, const struct fragment *f) {
+    if (f->page_previous)
+        e->fragments[f->page_previous].page_next = f->page_next;
+    else
+        e->page_fragments[page_of(f->gpa)] = f->page_next;
+    if (f->page_next)
+        e->fragments[f->page_next].page_previous = f->page_previous;
+}
+
+static void leave_index(struct engine *e, const struct fragment *f) {
     uint32_t index = fragment_index(e, f);
-    unlink_incoming(v, f);
-    jump_caches_forget(e, f);
-    unlink_outgoing(v, f);
     remove_from(&e->hash[hash_of(f->gpa, f->space.mode)], e, index,
                 __builtin_offsetof(struct fragment, hash_next));
-    remove_from(&e->page_fragments[page_of(f->gpa)], e, index,
-                __builtin_offsetof(struct fragment, page_next));
+    leave_page(e, f);
     if (f->gpa2)
         remove_from(&e->page2_fragments[page_of(f->gpa2)], e, index,
                     __builtin_offsetof(struct fragment, page2_next));
+}
+
+static void kill_fragment(struct vcpu *v, struct fragment *f) {
+    struct engine *e = v->engine;
+    unlink_incoming(v, f);
+    jump_caches_forget(e, f);
+    unlink_outgoing(v, f);
+    leave_index(e, f);
+    f->dead = true;
+}
+
+/* Links between fragments of the part need not be undone. */
+static void evict_links(struct vcpu *v, const struct fragment *f, const struct cache_part *part) {
+    struct engine *e = v->engine;
+    for (uint32_t i = f->incoming, next; i; i = next) {
+        next = e->exits[i].next;
+        if (!span_has(&part->exits, i))
+            unlink_exit(v, &e->exits[i]);
+    }
+    for (unsigned i = 0; i < f->exit_count; i++) {
+        const struct fragment_exit *exit = &e->exits[f->exits + i];
+        if (exit->to != NO_FRAGMENT && !span_has(&part->fragments, exit->to))
+            leave_list(e, exit);
+    }
+}
+
+static void release_page(struct engine *e, gpa_t gpa) {
+    uint32_t page = page_of(gpa);
+    if (e->page_fragments[page] || e->page2_fragments[page])
+        return;
+    e->page_parts[page] = 0;
+    shadow_release_code(&e->shadow, gpa);
+}
+
+void fragment_evict(struct vcpu *v, struct fragment *f, const struct cache_part *part) {
+    struct engine *e = v->engine;
+    assert(!f->dead && span_has(&part->fragments, fragment_index(e, f)));
+    evict_links(v, f, part);
+    leave_index(e, f);
+    release_page(e, f->gpa);
+    if (f->gpa2)
+        release_page(e, f->gpa2);
     f->dead = true;
 }
 
@@ -466,13 +441,14 @@ void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {
 
 void fragments_invalidate_linear(struct vcpu *v, gva_t linear) {
     struct engine *e = v->engine;
-    for (uint32_t i = 1; i < e->fragment_count; i++) {
-        struct fragment *f = &e->fragments[i];
-        if (f->dead || linear - fragment_linear(f) >= f->guest_len)
-            continue;
-        kill_fragment(v, f);
-        return_stacks_forget(e);
-    }
+    for (unsigned p = 0; p < e->part_count; p++)
+        for (uint32_t i = e->parts[p].fragments.start; i < e->parts[p].fragments.used; i++) {
+            struct fragment *f = &e->fragments[i];
+            if (f->dead || linear - fragment_linear(f) >= f->guest_len)
+                continue;
+            kill_fragment(v, f);
+            return_stacks_forget(e);
+        }
 }
 
 /* Direct links into another page exist at supervisor level only. */

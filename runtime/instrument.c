@@ -2,7 +2,7 @@
  *
  * A fragment is translated once as it would be, then the plugins are told; if one asks for
  * something, it is translated again with probes (translator/probes.c). A probe that calls out names
- * a site, which holds whom to call. Sites last as long as the translations: they are thrown away
+ * a site, which holds whom to call. Sites last as long as the translations: they are evicted
  * together. Counters last. Both lie in memory that is reserved before the fork. */
 #include "runtime/instrument.h"
 
@@ -39,7 +39,7 @@ struct instrumentation {
     struct probe_site sites[SITES_MAX];
     uint64_t counters[COUNTERS_MAX];
     uint8_t owners[COUNTERS_MAX];
-    uint32_t site_count, counter_count;
+    uint32_t site_count, site_end, counter_count; /* sites: of the open part of the cache */
     /* The fragment that is being made. */
     struct insn_probe probes[PROBES_MAX];
     uint32_t probe_count, probe_max, next_site;
@@ -55,7 +55,7 @@ int instrumentation_make(struct plugins *plugins) {
     if (at == MAP_FAILED)
         return -1;
     plugins->instrumentation = at;
-    plugins->instrumentation->site_count = SITES_ONCE;
+    plugins->instrumentation->site_count = plugins->instrumentation->site_end = SITES_ONCE;
     return 0;
 }
 
@@ -88,12 +88,16 @@ bool instrument_fits(const struct translation *t) {
 
 bool instrument_has_room(const struct plugins *plugins) {
     return !plugins || !plugins->instrumentation ||
-           plugins->instrumentation->site_count + PROBES_MAX <= SITES_MAX;
+           plugins->instrumentation->site_count + PROBES_MAX <= plugins->instrumentation->site_end;
 }
 
-void instrument_forget(struct plugins *plugins) {
-    if (plugins && plugins->instrumentation)
-        plugins->instrumentation->site_count = SITES_ONCE;
+void instrument_open_part(struct plugins *plugins, unsigned part, unsigned part_count) {
+    uint32_t each = (SITES_MAX - SITES_ONCE) / part_count;
+    assert(part < part_count && each >= PROBES_MAX);
+    if (!plugins || !plugins->instrumentation)
+        return;
+    plugins->instrumentation->site_count = SITES_ONCE + part * each;
+    plugins->instrumentation->site_end = SITES_ONCE + (part + 1) * each;
 }
 
 static void tell_translation(struct vcpu *v, const struct translate_request *req,

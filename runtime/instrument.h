@@ -20,7 +20,7 @@ bool instrument_ask(struct vcpu *v, struct translate_request *req, const struct 
 bool instrument_has_room(const struct plugins *plugins);
 /* No function of the interface writes to what it keeps. */
 void instrument_protect(struct plugins *plugins);
-/* All fragments are gone. */
-void instrument_forget(struct plugins *plugins);
+/* Sites go with the part of the cache that names them: this part is empty now, and is filled from here on. */
+void instrument_open_part(struct plugins *plugins, unsigned part, unsigned part_count);
 
 #endif

@@ -258,6 +258,57 @@ void jump_caches_forget(struct engine *e, const struct fragment *f) {
     }
 }
 
+unsigned jump_caches_places(const struct engine *e, const struct fragment *f) {
+    return f->table == TABLE_MANY ? e->jump_cache_count : f->table != 0;
+}
+
+/* A place that is found by hashes costs as much as some dozens in order. */
+bool jump_caches_scan_is_less(const struct engine *e, uint64_t places) {
+    uint64_t in_order = VICTIMS;
+    for (unsigned i = 0; i < e->jump_cache_count; i++) {
+        const struct jump_cache *jc = &e->jump_caches[i];
+        uint32_t touched = jc->used && !jc->empty ? use_of(jc->slots)->count : 0;
+        in_order += touched <= TOUCHED_MAX ? touched : JUMP_CACHE_SLOTS + JUMP_CACHE_FIXED;
+    }
+    return in_order / 32 < places;
+}
+
+static bool leads_to(uint64_t slot, uintptr_t code, uint32_t len) { return slot - code < len; }
+
+static void forget_run(uint64_t *slots, uint32_t count, uintptr_t code, uint32_t len) {
+    for (uint32_t i = 0; i < count; i++)
+        if (leads_to(slots[i], code, len))
+            fill_slots(slots + i, 1);
+}
+
+/* In the table; and what stays is its list of touched slots. */
+static void forget_code_in(uint64_t *slots, uintptr_t code, uint32_t len) {
+    struct table_use *use = use_of(slots);
+    if (use->count > TOUCHED_MAX) {
+        forget_run(slots, JUMP_CACHE_SLOTS, code, len);
+        forget_run(fixed_slots(slots), JUMP_CACHE_FIXED, code, len);
+        return;
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < use->count; i++) {
+        uint64_t *slot = slots + use->touched[i];
+        if (leads_to(*slot, code, len))
+            fill_slots(slot, 1);
+        if (*slot != (uint64_t)(uintptr_t)stub_miss)
+            use->touched[kept++] = use->touched[i];
+    }
+    use->count = kept;
+}
+
+void jump_caches_forget_code(struct engine *e, uintptr_t code, uint32_t len) {
+    for (unsigned i = 0; i < e->jump_cache_count; i++)
+        if (e->jump_caches[i].used && !e->jump_caches[i].empty)
+            forget_code_in(e->jump_caches[i].slots, code, len);
+    for (unsigned i = 0; i < VICTIMS + VICTIM_WAYS; i++)
+        if (leads_to(e->victims[i].pad, code, len))
+            e->victims[i] = (struct jump_victim){0};
+}
+
 static void forget_page(struct engine *e, struct jump_cache *jc, uint32_t page, gva_t gva) {
     for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
         const struct fragment *f = &e->fragments[i];

@@ -57,6 +57,23 @@ void return_stack_switch(struct vcpu *v, unsigned window, const struct code_spac
 
 void return_stacks_forget(struct engine *e) { e->returns_stale = e->user_returns_stale = true; }
 
+static void redirect(uint64_t rsp, uint64_t base, uintptr_t code, uint32_t len) {
+    assert(rsp <= base && base - rsp < STACK_BYTES && rsp % 8 == 0);
+    for (uint64_t *at = (uint64_t *)(uintptr_t)rsp; at < (uint64_t *)(uintptr_t)base; at++)
+        if (*at - code < len)
+            *at = (uint64_t)(uintptr_t)stub_return;
+}
+
+/* stub_return goes where the guest's return address says, as the landing would have found out. */
+void return_stacks_forget_code(struct vcpu *v, uintptr_t code, uint32_t len) {
+    const struct engine *e = v->engine;
+    bool user = e->return_window != WINDOW_SUPERVISOR;
+    if (!e->returns_stale)
+        redirect(v->cpu.return_rsp, e->return_base[user], code, len);
+    if (!user && !e->user_returns_stale)
+        redirect(e->user_return_rsp, e->return_base[1], code, len);
+}
+
 void return_stack_settle(struct vcpu *v, bool keep) {
     struct engine *e = v->engine;
     if (!e->returns_stale)

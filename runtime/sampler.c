@@ -139,7 +139,7 @@ static void note(struct sample *sample, struct vcpu *v, const greg_t *regs) {
     sample->weight_ns = weight > UINT32_MAX ? UINT32_MAX : (uint32_t)weight;
     sample->cr3 = v->cpu.paging.cr3;
     sample->cpl = (uint8_t)cpu_cpl(&v->cpu);
-    sample->generation = (uint32_t)v->counters->cache_flushes;
+    sample->generation = (uint32_t)e->evictions;
     sample->fragment = NO_FRAGMENT;
     sample->callout = 0;
     if (pc - (uintptr_t)e->cache_exec < e->cache_size) {

@@ -40,7 +40,7 @@ struct sample {
     uint32_t eip; /* linear address of the instruction */
     uint32_t cr3;
     uint32_t fragment;   /* index; 0: none */
-    uint32_t generation; /* of the translation cache: how often it was emptied */
+    uint32_t generation; /* of the translation cache: it grows when indexes are given anew */
     uint8_t kind, cpl, callout, frame_count;
     uint32_t frames[SAMPLE_FRAMES_MAX]; /* return addresses, innermost first, by the chain of frame
                                            pointers */

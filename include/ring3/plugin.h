@@ -172,7 +172,8 @@ enum ring3_flushed {
     RING3_FLUSH_SPACE, /* CR3 was loaded: entries that are not global */
     RING3_FLUSH_PAGE,  /* INVLPG */
     RING3_FLUSH_ALL,   /* CR0, CR4 or EFER changed what entries mean */
-    RING3_FLUSH_CACHE  /* the translation cache, when it is full */
+    RING3_FLUSH_CACHE, /* the translation cache */
+    RING3_FLUSH_PART   /* a part of it, the oldest, when it is full */
 };
 
 enum ring3_register {

@@ -1,0 +1,191 @@
+/* The translation cache's memory, and its parts.
+ *
+ * The cache is one memfd mapped twice, writable here and executable there: code from its start on, from two
+ * thirds on the stubs that are seldom executed. Both are divided in parts, and so are the pools of fragments,
+ * instruction maps and exits, so that what is made together goes together. One part is open and filled; when
+ * it is full, the next one is opened. When all have been, that one is evicted first: nothing outside it
+ * leads into it any more, and the rest of the cache stays as it is. */
+#include "runtime/cache_parts.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "runtime/engine_private.h"
+#include "runtime/fpu_state.h"
+#include "runtime/instrument.h"
+#include "runtime/plugins.h"
+
+#define PART_CODE_MIN (16u << 10) /* of a small cache's parts, which are fewer; */
+#define PARTS_MIN 3u              /* but so many at least */
+#define LATE_EACH 32u             /* bytes of code for each late code that a part has room to note */
+
+static int map_cache(struct engine *e) {
+    int fd = memfd_create("ring3-cache", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, e->cache_size))
+        return -errno;
+    void *exec = mmap(NULL, e->cache_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    void *write = mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (exec == MAP_FAILED || write == MAP_FAILED)
+        return -errno;
+    e->cache_exec = exec;
+    e->cache_write = write;
+    return 0;
+}
+
+/* In anonymous shared memory, of `tables` if there are some: mremap of no bytes makes a second mapping of it
+ * and leaves the old one. */
+static int map_anonymous_cache(struct engine *e, struct arena *tables) {
+    void *write = tables ? arena_reserve(tables, e->cache_size)
+                         : mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE,
+                                MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (write == MAP_FAILED)
+        return -errno;
+    void *exec = mremap(write, 0, e->cache_size, MREMAP_MAYMOVE);
+    if (exec == MAP_FAILED || mprotect(exec, e->cache_size, PROT_READ | PROT_EXEC))
+        return -errno;
+    e->cache_exec = exec;
+    e->cache_write = write;
+    return 0;
+}
+
+/* Parts of the same size each; entry 0 of a pool is never used. */
+static struct span span_of(uint32_t from, uint32_t each, unsigned number) {
+    uint32_t start = from + each * number;
+    return (struct span){start, start, start + each};
+}
+
+static void divide(struct engine *e) {
+    uint32_t code = e->cold_start - SCRATCH_CODE, cold = e->cache_size - e->cold_start;
+    uint32_t count = code / PART_CODE_MIN;
+    count = count < PARTS_MIN ? PARTS_MIN : count > CACHE_PARTS_MAX ? CACHE_PARTS_MAX : count;
+    e->part_count = count;
+    e->part_code = code / count & ~15u;
+    e->part_fragments = FRAGMENTS_MAX / count;
+    e->part_exits = EXITS_MAX / count;
+    for (unsigned i = 0; i < count; i++)
+        e->parts[i] = (struct cache_part){
+            .code = span_of(SCRATCH_CODE, e->part_code, i),
+            .cold = span_of(e->cold_start, cold / count & ~15u, i),
+            .fragments = span_of(0, e->part_fragments, i),
+            .maps = span_of(0, MAPS_MAX / count, i),
+            .exits = span_of(0, e->part_exits, i),
+            .late = span_of(0, e->part_code / LATE_EACH, i),
+        };
+    e->parts[0].fragments.start++;
+    e->parts[0].exits.start++;
+}
+
+int cache_init(struct vcpu *v, uint64_t cache_bytes) {
+    struct engine *e = v->engine;
+    struct arena *tables = e->options.tables;
+    uint64_t pages = ram_page_count(v->ram);
+    if (!cache_bytes)
+        cache_bytes = CACHE_DEFAULT;
+    if (cache_bytes < CACHE_MINIMUM)
+        cache_bytes = CACHE_MINIMUM;
+    e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
+    /* The host's perf asks its map of names about anonymous memory only. */
+    bool anonymous = tables || e->options.perf_map;
+    int status = anonymous ? map_anonymous_cache(e, tables) : map_cache(e);
+    if (status)
+        return status;
+    e->cold_start = (e->cache_size / 3 * 2 + 15u) & ~15u;
+    divide(e);
+    e->exits = arena_reserve(NULL, EXITS_MAX * sizeof *e->exits);
+    e->late = arena_reserve(NULL, e->parts[e->part_count - 1].late.end * sizeof *e->late);
+    e->fragments = arena_reserve(tables, FRAGMENTS_MAX * sizeof *e->fragments);
+    if (tables)
+        e->heat = arena_reserve(tables, FRAGMENTS_MAX * sizeof *e->heat);
+    e->maps = arena_reserve(tables, MAPS_MAX * sizeof *e->maps);
+    e->page_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
+    e->page2_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
+    e->page_parts = arena_reserve(NULL, pages * sizeof(uint64_t));
+    if (!e->page_parts || !e->fragments || !e->maps || !e->exits || !e->late || !e->page_fragments ||
+        !e->page2_fragments)
+        return -ENOMEM;
+    cache_empty(e);
+    instrument_open_part(v->plugins, 0, e->part_count);
+    return 0;
+}
+
+static void open_part(struct engine *e, struct cache_part *part) {
+    struct span *const spans[] = {&part->code, &part->cold, &part->fragments, &part->maps, &part->exits, &part->late};
+    for (unsigned i = 0; i < sizeof spans / sizeof *spans; i++)
+        spans[i]->used = spans[i]->start;
+    part->opened = ++e->parts_opened;
+    e->part = part;
+    e->part_full = false;
+}
+
+void cache_empty(struct engine *e) {
+    for (unsigned i = 0; i < e->part_count; i++) {
+        e->parts[i].opened = 0;
+        e->parts[i].fragments.used = e->parts[i].fragments.start;
+    }
+    open_part(e, &e->parts[0]);
+}
+
+struct cache_part *cache_part_at(struct engine *e, uint32_t offset) {
+    uint32_t number = (offset - SCRATCH_CODE) / e->part_code;
+    bool inside = offset >= SCRATCH_CODE && number < e->part_count;
+    return inside ? &e->parts[number] : NULL;
+}
+
+struct cache_part *cache_part_of_fragment(struct engine *e, uint32_t index) {
+    assert(index != NO_FRAGMENT && index / e->part_fragments < e->part_count);
+    return &e->parts[index / e->part_fragments];
+}
+
+struct cache_part *cache_part_of_exit(struct engine *e, uint32_t index) {
+    assert(index && index / e->part_exits < e->part_count);
+    return &e->parts[index / e->part_exits];
+}
+
+/* What the jump caches have of it: its fragments one by one, or all slots are looked at, whatever is less. */
+static void forget_slots(struct engine *e, const struct cache_part *part) {
+    uint64_t places = 0;
+    for (uint32_t i = part->fragments.start; i < part->fragments.used; i++)
+        places += e->fragments[i].dead ? 0 : jump_caches_places(e, &e->fragments[i]);
+    bool all = jump_caches_scan_is_less(e, places);
+    if (all)
+        jump_caches_forget_code(e, (uintptr_t)e->cache_exec + part->code.start, part->code.end - part->code.start);
+    for (uint32_t i = part->fragments.start; i < part->fragments.used; i++) {
+        const struct fragment *f = &e->fragments[i];
+        if (!f->dead && (!all || (f->pad && !span_has(&part->code, f->pad))))
+            jump_caches_forget(e, f);
+    }
+}
+
+static void evict(struct vcpu *v, struct cache_part *part) {
+    struct engine *e = v->engine;
+    uintptr_t code = (uintptr_t)e->cache_exec + part->code.start;
+    uint32_t code_len = part->code.end - part->code.start;
+    uint32_t count = part->fragments.used - part->fragments.start;
+    fpu_forget_code(v, code, code_len);
+    late_code_undo(e, part);
+    forget_slots(e, part);
+    for (uint32_t i = part->fragments.start; i < part->fragments.used; i++)
+        if (!e->fragments[i].dead)
+            fragment_evict(v, &e->fragments[i], part);
+    return_stacks_forget_code(v, code, code_len);
+    if (e->heat)
+        memset(e->heat + part->fragments.start, 0, count * sizeof *e->heat);
+    e->evictions++;
+    v->counters->parts_evicted++;
+    v->counters->fragments_evicted += count;
+    TRACE(v->trace, evict_part, (unsigned)(part - e->parts), count, part->code.used - part->code.start);
+    PLUGIN_EVENT(v, FLUSH, RING3_FLUSH_PART, 0, v->cpu.eip);
+}
+
+void cache_open_part(struct vcpu *v) {
+    struct engine *e = v->engine;
+    struct cache_part *next = &e->parts[(unsigned)(e->part + 1 - e->parts) % e->part_count];
+    if (next->opened)
+        evict(v, next);
+    open_part(e, next);
+    instrument_open_part(v->plugins, (unsigned)(next - e->parts), e->part_count);
+}

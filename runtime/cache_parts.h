@@ -1,0 +1,57 @@
+/* The translation cache and what is bounded with it, divided in parts: filled one after the other, evicted as
+ * a whole. Private to runtime/. */
+#ifndef RING3_RUNTIME_CACHE_PARTS_H
+#define RING3_RUNTIME_CACHE_PARTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct engine;
+struct vcpu;
+
+#define CACHE_PARTS_MAX 16u
+
+/* [start, used) is taken, [used, end) is free. */
+struct span {
+    uint32_t start, used, end;
+};
+
+struct cache_part {
+    struct span code, cold;                   /* offsets in the cache */
+    struct span fragments, maps, exits, late; /* indexes in the pools */
+    uint32_t opened; /* no two openings of parts have the same; 0: nothing is in it */
+};
+
+/* Code that was made for a fragment of an older part: when its part goes, the fragment does without. */
+enum late_kind {
+    LATE_PAD,     /* of fragment `owner` */
+    LATE_THUNK,   /* what exit `owner` jumps to */
+    LATE_LANDING, /* what the landing at cache offset `owner` jumps to, instead of `before` */
+};
+#define LATE_JUMP 5u /* bytes of a JMP rel32 */
+struct late_code {
+    uint32_t at, owner;
+    uint32_t opened; /* the owner's part; another value by now: the owner is gone */
+    uint8_t kind;
+    uint8_t before[LATE_JUMP];
+};
+
+/* Maps a cache of so many bytes (0: the default) and reserves the pools. */
+int cache_init(struct vcpu *v, uint64_t cache_bytes);
+/* Nothing is in any part, and the first is open. Whoever calls has seen to it that nothing leads there. */
+void cache_empty(struct engine *e);
+/* The open part is full: another one is opened, and what was in it is evicted. Only between fragments. */
+void cache_open_part(struct vcpu *v);
+/* The part that has a cache offset among its code, a fragment, an exit. NULL: no part's code. */
+struct cache_part *cache_part_at(struct engine *e, uint32_t offset);
+struct cache_part *cache_part_of_fragment(struct engine *e, uint32_t index);
+struct cache_part *cache_part_of_exit(struct engine *e, uint32_t index);
+
+static inline bool span_has(const struct span *span, uint32_t at) {
+    return at - span->start < span->end - span->start;
+}
+
+/* late_code.c: what leads from other parts into this one's late code is put back. */
+void late_code_undo(struct engine *e, const struct cache_part *part);
+
+#endif
