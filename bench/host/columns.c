@@ -33,6 +33,8 @@ bool column_has_row(const struct column *column, enum column_id id, const struct
         return false;
     if (id == COLUMN_NATIVE)
         return row->section == SECTION_NANO ? row->plain : row->section != SECTION_BOOT && !row->guest_mib;
+    if (row->cache_kib && id != COLUMN_RING3_BT)
+        return false;
     /* Where an instruction takes half a microsecond, Linux does not boot in a useful time. */
     return !column->emulated || row->section == SECTION_NANO;
 }
@@ -81,7 +83,7 @@ void command_nano(struct command *command, enum column_id id, const struct place
 }
 
 void command_linux(struct command *command, enum column_id id, const struct places *places,
-                   const char *append, unsigned mib) {
+                   const char *append, unsigned mib, unsigned cache_kib) {
     if (columns[id].engine == ENGINE_HOST) {
         command->argc = 0;
         add_two(command, places->program, "serve");
@@ -89,6 +91,11 @@ void command_linux(struct command *command, enum column_id id, const struct plac
     }
     start_guest(command, id, places, places->kernel, append, mib);
     add_two(command, "-initrd", places->initramfs);
+    if (!cache_kib)
+        return;
+    assert(columns[id].engine == ENGINE_RING3);
+    snprintf(command->cache, sizeof command->cache, "cache=%uK", cache_kib);
+    add_two(command, "-debug", command->cache);
 }
 
 void command_text(const struct command *command, char *text, unsigned size) {

@@ -39,15 +39,15 @@ bool column_has_row(const struct column *column, enum column_id id, const struct
 struct command {
     const char *argv[COMMAND_MAX];
     unsigned argc;
-    char memory[16];
+    char memory[16], cache[24];
 };
 
 /* The bare guest; `append` must outlive the command. */
 void command_nano(struct command *command, enum column_id id, const struct places *places,
                   const char *append);
-/* A Linux guest of `mib`, or natively the program. */
+/* A Linux guest of `mib`, or natively the program. `cache_kib`: of its translation cache, 0: as ever. */
 void command_linux(struct command *command, enum column_id id, const struct places *places,
-                   const char *append, unsigned mib);
+                   const char *append, unsigned mib, unsigned cache_kib);
 /* Cut at `size`. */
 void command_text(const struct command *command, char *text, unsigned size);
 

@@ -119,13 +119,13 @@ void measure_probe(struct column *column, enum column_id id, const struct settin
 }
 
 static int start_server(struct column *column, enum column_id id, const struct setting *setting,
-                        struct error *error) {
+                        unsigned cache_kib, struct error *error) {
     struct command command;
     char line[CHILD_LINE_MAX] = "";
     command_linux(&command, id, setting->places,
                   "console=ttyS0 quiet panic=-1 mitigations=off "
                   "ring3.run=/programs/ring3-bench-guest serve",
-                  setting->mib);
+                  setting->mib, cache_kib);
     command_text(&command, column->command, sizeof column->command);
     int rc = child_start(&column->server, command.argv);
     if (rc)
@@ -178,7 +178,7 @@ static int ask(struct column *column, const struct row *row, const struct settin
 static int measure_served(struct column *column, enum column_id id, const struct row *row,
                           const struct setting *setting, struct sample *sample,
                           struct error *error) {
-    if (!column->server.pid && start_server(column, id, setting, error))
+    if (!column->server.pid && start_server(column, id, setting, 0, error))
         return -1;
     if (ask(column, row, setting, error))
         return -1;
@@ -211,7 +211,7 @@ static int measure_boot(enum column_id id, const struct setting *setting, unsign
     char line[CHILD_LINE_MAX] = "";
     enum child_event event = CHILD_LINE;
     command_linux(&command, id, setting->places,
-                  "console=ttyS0 quiet panic=-1 mitigations=off ring3.run=/bin/true", mib);
+                  "console=ttyS0 quiet panic=-1 mitigations=off ring3.run=/bin/true", mib, 0);
     uint64_t start = now_ns();
     int rc = child_start(&child, command.argv);
     if (rc)
@@ -224,6 +224,21 @@ static int measure_boot(enum column_id id, const struct setting *setting, unsign
     return rc;
 }
 
+/* In a guest that is started for it. */
+static int measure_with_cache(struct column *column, enum column_id id, const struct row *row,
+                              const struct setting *setting, struct sample *sample, struct error *error) {
+    struct column own = {.usable = true};
+    int rc = start_server(&own, id, setting, row->cache_kib, error);
+    if (!rc)
+        rc = ask(&own, row, setting, error);
+    if (!rc)
+        rc = read_linux(&own, row, sample, error);
+    child_stop(&own.server);
+    column->guest_ns += own.guest_ns;
+    column->host_ns += own.host_ns;
+    return rc;
+}
+
 int measure_row(struct column *column, enum column_id id, const struct row *row,
                 const struct setting *setting, struct sample *sample, struct error *error) {
     assert(column_has_row(column, id, row));
@@ -232,6 +247,8 @@ int measure_row(struct column *column, enum column_id id, const struct row *row,
         return measure_boot(id, setting, row->guest_mib ? row->guest_mib : setting->mib, sample, error);
     if (row->section == SECTION_NANO && id != COLUMN_NATIVE)
         return measure_nano(id, row, setting, sample, error);
+    if (row->cache_kib && id != COLUMN_NATIVE)
+        return measure_with_cache(column, id, row, setting, sample, error);
     int rc = measure_served(column, id, row, setting, sample, error);
     if (rc)
         child_stop(&column->server);

@@ -96,6 +96,22 @@ const struct row bench_rows[] = {
     LINUX(GROWTH, "grow.code-2m", "a call, with so much code in use (axis: KiB)", .mib = 8, .size = 2048, .long_only = true),
     LINUX(GROWTH, "grow.code-4m", "a call, with so much code in use (axis: KiB)", .mib = 8, .size = 4096, .long_only = true),
     LINUX(GROWTH, "grow.code-8m", "a call, with so much code in use (axis: KiB)", .mib = 8, .size = 8192),
+    LINUX(GROWTH, "grow.cache-1m", "2 MiB of code in changing order, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 1024, .size = 1024),
+    LINUX(GROWTH, "grow.cache-1536k", "2 MiB of code in changing order, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 1536, .size = 1536, .long_only = true),
+    LINUX(GROWTH, "grow.cache-2m", "2 MiB of code in changing order, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 2048, .size = 2048),
+    LINUX(GROWTH, "grow.cache-3m", "2 MiB of code in changing order, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 3072, .size = 3072, .long_only = true),
+    LINUX(GROWTH, "grow.cache-4m", "2 MiB of code in changing order, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 4096, .size = 4096),
+    LINUX(GROWTH, "grow.cache-6m", "2 MiB of code in changing order, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 6144, .size = 6144, .long_only = true),
+    LINUX(GROWTH, "grow.cache-8m", "2 MiB of code in changing order, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 8192, .size = 8192, .long_only = true),
+    LINUX(GROWTH, "grow.cache-16m", "2 MiB of code in changing order, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 16384, .size = 16384),
+    LINUX(GROWTH, "grow.cycle-1m", "2 MiB of code in the same order again, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 1024, .size = 1024),
+    LINUX(GROWTH, "grow.cycle-1536k", "2 MiB of code in the same order again, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 1536, .size = 1536, .long_only = true),
+    LINUX(GROWTH, "grow.cycle-2m", "2 MiB of code in the same order again, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 2048, .size = 2048),
+    LINUX(GROWTH, "grow.cycle-3m", "2 MiB of code in the same order again, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 3072, .size = 3072, .long_only = true),
+    LINUX(GROWTH, "grow.cycle-4m", "2 MiB of code in the same order again, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 4096, .size = 4096),
+    LINUX(GROWTH, "grow.cycle-6m", "2 MiB of code in the same order again, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 6144, .size = 6144, .long_only = true),
+    LINUX(GROWTH, "grow.cycle-8m", "2 MiB of code in the same order again, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 8192, .size = 8192, .long_only = true),
+    LINUX(GROWTH, "grow.cycle-16m", "2 MiB of code in the same order again, with such a translation cache (axis: KiB)", .mib = 8, .cache_kib = 16384, .size = 16384),
 };
 const unsigned bench_row_count = sizeof bench_rows / sizeof *bench_rows;
 _Static_assert(sizeof bench_rows / sizeof *bench_rows <= ROWS_MAX, "a selection holds all rows");

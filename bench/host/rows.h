@@ -22,10 +22,11 @@ struct row {
     unsigned mib;   /* Linux: memory that it touches, where that is much */
     bool long_only; /* not in quick runs */
     unsigned guest_mib; /* a boot of a guest with so much memory; 0: no boot */
+    unsigned cache_kib; /* in a guest of its own with such a translation cache; 0: no matter */
     double size;        /* growth: of what its name says in front of the hyphen */
 };
 
-#define ROWS_MAX 100
+#define ROWS_MAX 128
 extern const struct row bench_rows[];
 extern const unsigned bench_row_count;
 

@@ -23,15 +23,15 @@ static uint8_t *copy_functions(uint32_t bytes) {
     return code;
 }
 
-/* All functions in turn, each round in another order; once before the clock runs. */
-static uint32_t run_code(uint32_t size, uint32_t bytes) {
+/* All functions in turn, each round in another order or in the same; once before the clock runs. */
+static uint32_t run_in_order(uint32_t size, uint32_t bytes, bool changing) {
     const uint8_t *code = copy_functions(bytes);
     uint32_t functions = bytes / FUNCTION_BYTES, sum = 1, factor = 3;
     for (uint32_t i = 0; i < functions; i++)
         sum = call(code + i * FUNCTION_BYTES, sum);
     workload_begin();
     for (uint32_t i = 0; i < size * CALLS; i++) {
-        if (i % functions == 0)
+        if (changing && i % functions == 0)
             factor += 2; /* odd: a permutation */
         sum = call(code + (i * factor + factor) % functions * FUNCTION_BYTES, sum);
     }
@@ -39,12 +39,15 @@ static uint32_t run_code(uint32_t size, uint32_t bytes) {
     return sum;
 }
 
+static uint32_t run_code(uint32_t size, uint32_t bytes) { return run_in_order(size, bytes, true); }
+
 static uint32_t run_64k(uint32_t size) { return run_code(size, 64u << 10); }
 static uint32_t run_256k(uint32_t size) { return run_code(size, 256u << 10); }
 static uint32_t run_1m(uint32_t size) { return run_code(size, 1u << 20); }
 static uint32_t run_2m(uint32_t size) { return run_code(size, 2u << 20); }
 static uint32_t run_4m(uint32_t size) { return run_code(size, 4u << 20); }
 static uint32_t run_8m(uint32_t size) { return run_code(size, 8u << 20); }
+static uint32_t run_cycle(uint32_t size) { return run_in_order(size, 2u << 20, false); }
 
 const struct workload growth_workloads[] = {
     {"grow.code-64k", WORKLOAD_PROGRAM, run_64k, 2000, 200, CALLS},
@@ -53,5 +56,22 @@ const struct workload growth_workloads[] = {
     {"grow.code-2m", WORKLOAD_PROGRAM, run_2m, 2000, 200, CALLS},
     {"grow.code-4m", WORKLOAD_PROGRAM, run_4m, 2000, 200, CALLS},
     {"grow.code-8m", WORKLOAD_PROGRAM, run_8m, 2000, 200, CALLS},
+    /* So much translation cache; the program is the same. */
+    {"grow.cache-1m", WORKLOAD_PROGRAM, run_2m, 400, 100, CALLS},
+    {"grow.cache-1536k", WORKLOAD_PROGRAM, run_2m, 400, 100, CALLS},
+    {"grow.cache-2m", WORKLOAD_PROGRAM, run_2m, 400, 100, CALLS},
+    {"grow.cache-3m", WORKLOAD_PROGRAM, run_2m, 400, 100, CALLS},
+    {"grow.cache-4m", WORKLOAD_PROGRAM, run_2m, 400, 100, CALLS},
+    {"grow.cache-6m", WORKLOAD_PROGRAM, run_2m, 400, 100, CALLS},
+    {"grow.cache-8m", WORKLOAD_PROGRAM, run_2m, 400, 100, CALLS},
+    {"grow.cache-16m", WORKLOAD_PROGRAM, run_2m, 400, 100, CALLS},
+    {"grow.cycle-1m", WORKLOAD_PROGRAM, run_cycle, 400, 100, CALLS},
+    {"grow.cycle-1536k", WORKLOAD_PROGRAM, run_cycle, 400, 100, CALLS},
+    {"grow.cycle-2m", WORKLOAD_PROGRAM, run_cycle, 400, 100, CALLS},
+    {"grow.cycle-3m", WORKLOAD_PROGRAM, run_cycle, 400, 100, CALLS},
+    {"grow.cycle-4m", WORKLOAD_PROGRAM, run_cycle, 400, 100, CALLS},
+    {"grow.cycle-6m", WORKLOAD_PROGRAM, run_cycle, 400, 100, CALLS},
+    {"grow.cycle-8m", WORKLOAD_PROGRAM, run_cycle, 400, 100, CALLS},
+    {"grow.cycle-16m", WORKLOAD_PROGRAM, run_cycle, 400, 100, CALLS},
     {.name = NULL},
 };

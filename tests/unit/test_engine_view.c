@@ -55,8 +55,8 @@ static void scramble(void) {
     engine->cache_size = random_number();
     engine->part_count = random_number();
     engine->cold_start = random_number();
-    engine->parts[rand() % CACHE_PARTS_MAX].code.used = random_number();
-    engine->parts[rand() % CACHE_PARTS_MAX].fragments.used = random_number();
+    engine->parts[(unsigned)rand() % CACHE_PARTS_MAX].code.used = random_number();
+    engine->parts[(unsigned)rand() % CACHE_PARTS_MAX].fragments.used = random_number();
     struct window *w = &engine->shadow.windows[(unsigned)rand() % WINDOW_COUNT];
     memset(&w->used, rand(), 1);
     w->active_count = (uint16_t)random_number();
