@@ -88,9 +88,8 @@ static json_t *cache_json(const struct web_server *server) {
     struct engine_summary summary;
     if (!engine_view_summary(web_tables(server), &summary))
         return json_null();
-    return json_pack("{sIsIsIsIsIsI}", "size", (json_int_t)summary.cache_size, "used",
-                     (json_int_t)summary.cache_used, "cold_size", (json_int_t)summary.cold_size,
-                     "cold_used", (json_int_t)summary.cold_used, "count",
+    return json_pack("{sIsIsIsIsI}", "size", (json_int_t)summary.cache_size, "used",
+                     (json_int_t)summary.cache_used, "cold_used", (json_int_t)summary.cold_used, "count",
                      (json_int_t)summary.fragment_count, "generation",
                      (json_int_t)server->births.generation);
 }

@@ -1,10 +1,10 @@
 /* The translation cache's memory, and its parts.
  *
- * The cache is one memfd mapped twice, writable here and executable there: code from its start on, from two
- * thirds on the stubs that are seldom executed. Both are divided in parts, and so are the pools of fragments,
- * instruction maps and exits, so that what is made together goes together. One part is open and filled; when
- * it is full, the next one is opened. When all have been, that one is evicted first: nothing outside it
- * leads into it any more, and the rest of the cache stays as it is. */
+ * The cache is one memfd mapped twice, writable here and executable there. It is divided in parts, and so are the
+ * pools of fragments, instruction maps and exits, so that what is made together goes together. A part has code
+ * from its start on, and behind it the stubs that are seldom executed, in the proportion that the part
+ * before had. One part is open and filled; when it is full, the next one is opened. When all have been, that
+ * one is evicted first: nothing outside it leads into it any more, and the rest of the cache stays as it is. */
 #include "runtime/cache_parts.h"
 
 #include <assert.h>
@@ -18,8 +18,9 @@
 #include "runtime/instrument.h"
 #include "runtime/plugins.h"
 
-#define PART_CODE_MIN (16u << 10) /* of a small cache's parts, which are fewer; */
-#define PARTS_MIN 3u              /* but so many at least */
+#define PART_BYTES_MIN (24u << 10) /* of a small cache's parts, which are fewer; */
+#define PARTS_MIN 3u               /* but so many at least */
+#define AGAIN_ROUNDS 4u /* of all parts: what was evicted longer ago is forgotten */
 #define LATE_EACH 32u             /* bytes of code for each late code that a part has room to note */
 
 static int map_cache(struct engine *e) {
@@ -59,21 +60,20 @@ static struct span span_of(uint32_t from, uint32_t each, unsigned number) {
 }
 
 static void divide(struct engine *e) {
-    uint32_t code = e->cold_start - SCRATCH_CODE, cold = e->cache_size - e->cold_start;
-    uint32_t count = code / PART_CODE_MIN;
+    uint32_t bytes = e->cache_size - SCRATCH_CODE, count = bytes / PART_BYTES_MIN;
     count = count < PARTS_MIN ? PARTS_MIN : count > CACHE_PARTS_MAX ? CACHE_PARTS_MAX : count;
     e->part_count = count;
-    e->part_code = code / count & ~15u;
+    e->part_bytes = bytes / count & ~15u;
+    e->part_cold = e->part_bytes / 3;
     e->part_fragments = FRAGMENTS_MAX / count;
     e->part_exits = EXITS_MAX / count;
     for (unsigned i = 0; i < count; i++)
         e->parts[i] = (struct cache_part){
-            .code = span_of(SCRATCH_CODE, e->part_code, i),
-            .cold = span_of(e->cold_start, cold / count & ~15u, i),
+            .code = span_of(SCRATCH_CODE, e->part_bytes, i),
             .fragments = span_of(0, e->part_fragments, i),
             .maps = span_of(0, MAPS_MAX / count, i),
             .exits = span_of(0, e->part_exits, i),
-            .late = span_of(0, e->part_code / LATE_EACH, i),
+            .late = span_of(0, e->part_bytes / LATE_EACH, i),
         };
     e->parts[0].fragments.start++;
     e->parts[0].exits.start++;
@@ -93,7 +93,6 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes) {
     int status = anonymous ? map_anonymous_cache(e, tables) : map_cache(e);
     if (status)
         return status;
-    e->cold_start = (e->cache_size / 3 * 2 + 15u) & ~15u;
     divide(e);
     e->exits = arena_reserve(NULL, EXITS_MAX * sizeof *e->exits);
     e->late = arena_reserve(NULL, e->parts[e->part_count - 1].late.end * sizeof *e->late);
@@ -112,13 +111,25 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes) {
     return 0;
 }
 
+/* What the part that is full says about the next one: its stubs' share, within reason. */
+static uint32_t cold_bytes(const struct engine *e, const struct cache_part *full) {
+    uint64_t code = full->code.used - full->code.start, cold = full->cold.used - full->cold.start;
+    uint32_t bytes = code ? (uint32_t)(e->part_bytes * cold / (code + cold)) + COLD_CODE_MAX : e->part_cold;
+    uint32_t least = e->part_bytes / 8 + COLD_CODE_MAX, most = e->part_bytes / 2;
+    return bytes < least ? least : bytes > most ? most : bytes;
+}
+
 static void open_part(struct engine *e, struct cache_part *part) {
+    uint32_t end = part->code.start + e->part_bytes;
+    part->code.end = part->cold.start = (end - e->part_cold) & ~15u;
+    part->cold.end = end;
     struct span *const spans[] = {&part->code, &part->cold, &part->fragments, &part->maps, &part->exits, &part->late};
     for (unsigned i = 0; i < sizeof spans / sizeof *spans; i++)
         spans[i]->used = spans[i]->start;
     part->opened = ++e->parts_opened;
     e->part = part;
     e->part_full = false;
+    e->part_again = 0;
 }
 
 void cache_empty(struct engine *e) {
@@ -130,9 +141,9 @@ void cache_empty(struct engine *e) {
 }
 
 struct cache_part *cache_part_at(struct engine *e, uint32_t offset) {
-    uint32_t number = (offset - SCRATCH_CODE) / e->part_code;
+    uint32_t number = (offset - SCRATCH_CODE) / e->part_bytes;
     bool inside = offset >= SCRATCH_CODE && number < e->part_count;
-    return inside ? &e->parts[number] : NULL;
+    return inside && offset < e->parts[number].code.end ? &e->parts[number] : NULL;
 }
 
 struct cache_part *cache_part_of_fragment(struct engine *e, uint32_t index) {
@@ -160,20 +171,60 @@ static void forget_slots(struct engine *e, const struct cache_part *part) {
     }
 }
 
+static struct evicted *evicted_place(struct engine *e, const struct fragment *f, uint32_t *tag) {
+    uint64_t key = (f->gpa ^ (uint64_t)f->space.mode << 32) * 0x9e3779b97f4a7c15ull;
+    *tag = (uint32_t)(key >> 8);
+    return &e->evicted[(key >> 40) % EVICTED_SLOTS];
+}
+
+static void note_evicted(struct engine *e, const struct fragment *f) {
+    uint32_t tag;
+    struct evicted *place = evicted_place(e, f, &tag);
+    *place = (struct evicted){tag, (uint32_t)e->parts_opened};
+}
+
+void cache_note_made(struct engine *e, const struct fragment *f) {
+    uint32_t tag;
+    const struct evicted *place = evicted_place(e, f, &tag);
+    e->part_again += place->tag == tag && (uint32_t)e->parts_opened - place->when < AGAIN_ROUNDS * e->part_count;
+}
+
+/* The oldest; those without anything in them before all others. But when most of what was made had been evicted
+ * not long ago, the code in use does not fit, and the oldest is what is wanted next if it goes round in a circle: any
+ * part then, so that some of it stays. */
+static struct cache_part *next_part(struct engine *e) {
+    uint32_t made = e->part->fragments.used - e->part->fragments.start;
+    struct cache_part *oldest = NULL, *any;
+    for (unsigned i = 0; i < e->part_count; i++)
+        if (&e->parts[i] != e->part && (!oldest || e->parts[i].opened < oldest->opened))
+            oldest = &e->parts[i];
+    if (!oldest->opened || e->part_again * 2 <= made)
+        return oldest;
+    do {
+        e->random_part = e->random_part * 1664525u + 1013904223u;
+        any = &e->parts[(e->random_part >> 16) % e->part_count];
+    } while (any == e->part);
+    return any;
+}
+
 static void evict(struct vcpu *v, struct cache_part *part) {
     struct engine *e = v->engine;
     uintptr_t code = (uintptr_t)e->cache_exec + part->code.start;
     uint32_t code_len = part->code.end - part->code.start;
-    uint32_t count = part->fragments.used - part->fragments.start;
+    uint32_t count = 0;
     fpu_forget_code(v, code, code_len);
     late_code_undo(e, part);
     forget_slots(e, part);
     for (uint32_t i = part->fragments.start; i < part->fragments.used; i++)
-        if (!e->fragments[i].dead)
+        if (!e->fragments[i].dead) {
+            note_evicted(e, &e->fragments[i]);
             fragment_evict(v, &e->fragments[i], part);
+            count++;
+        }
     return_stacks_forget_code(v, code, code_len);
     if (e->heat)
-        memset(e->heat + part->fragments.start, 0, count * sizeof *e->heat);
+        memset(e->heat + part->fragments.start, 0,
+               (part->fragments.used - part->fragments.start) * sizeof *e->heat);
     e->evictions++;
     v->counters->parts_evicted++;
     v->counters->fragments_evicted += count;
@@ -183,9 +234,10 @@ static void evict(struct vcpu *v, struct cache_part *part) {
 
 void cache_open_part(struct vcpu *v) {
     struct engine *e = v->engine;
-    struct cache_part *next = &e->parts[(unsigned)(e->part + 1 - e->parts) % e->part_count];
+    struct cache_part *next = next_part(e);
     if (next->opened)
         evict(v, next);
+    e->part_cold = cold_bytes(e, e->part);
     open_part(e, next);
     instrument_open_part(v->plugins, (unsigned)(next - e->parts), e->part_count);
 }

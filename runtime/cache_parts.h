@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct engine;
+struct fragment;
 struct vcpu;
 
 #define CACHE_PARTS_MAX 16u
@@ -17,9 +18,9 @@ struct span {
 };
 
 struct cache_part {
-    struct span code, cold;                   /* offsets in the cache */
+    struct span code, cold;                   /* offsets in the cache; cold: stubs that are seldom executed */
     struct span fragments, maps, exits, late; /* indexes in the pools */
-    uint32_t opened; /* no two openings of parts have the same; 0: nothing is in it */
+    uint64_t opened; /* no two openings of parts have the same; 0: nothing is in it */
 };
 
 /* Code that was made for a fragment of an older part: when its part goes, the fragment does without. */
@@ -31,10 +32,16 @@ enum late_kind {
 #define LATE_JUMP 5u /* bytes of a JMP rel32 */
 struct late_code {
     uint32_t at, owner;
-    uint32_t opened; /* the owner's part; another value by now: the owner is gone */
+    uint64_t opened; /* the owner's part; another value by now: the owner is gone */
     uint8_t kind;
     uint8_t before[LATE_JUMP];
 };
+
+/* A fragment that was evicted, and how many parts had been opened by then. */
+struct evicted {
+    uint32_t tag, when;
+};
+#define EVICTED_SLOTS 65536u
 
 /* Maps a cache of so many bytes (0: the default) and reserves the pools. */
 int cache_init(struct vcpu *v, uint64_t cache_bytes);
@@ -42,6 +49,8 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes);
 void cache_empty(struct engine *e);
 /* The open part is full: another one is opened, and what was in it is evicted. Only between fragments. */
 void cache_open_part(struct vcpu *v);
+/* A fragment has been made. */
+void cache_note_made(struct engine *e, const struct fragment *f);
 /* The part that has a cache offset among its code, a fragment, an exit. NULL: no part's code. */
 struct cache_part *cache_part_at(struct engine *e, uint32_t offset);
 struct cache_part *cache_part_of_fragment(struct engine *e, uint32_t index);

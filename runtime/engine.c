@@ -251,7 +251,7 @@ static int step(struct vcpu *v, int last) {
     uint32_t mode = cpu->mode;
     uint8_t shadow = cpu->interrupt_shadow;
     bool debug_shadow = cpu->debug_shadow, resume = cpu->sys_flags & FL_RF;
-    uint32_t opened = e->parts_opened;
+    uint64_t opened = e->parts_opened;
     if (mode & MODE_DEBUG && debug_before_instruction(v))
         return LEAVE_STOP;
     uint32_t at;

@@ -151,10 +151,14 @@ struct engine {
     struct window *user; /* of the current address space */
 
     uint8_t *cache_exec, *cache_write; /* two mappings of one memfd: never both in one */
-    uint32_t cache_size, cold_start; /* the cache's last third: stubs */
+    uint32_t cache_size;
     struct cache_part parts[CACHE_PARTS_MAX], *part; /* and the one that is open */
-    uint32_t part_count, part_code, part_fragments, part_exits; /* how many, and what each of them has */
-    uint32_t parts_opened;
+    uint32_t part_count, part_bytes, part_fragments, part_exits; /* how many, and what each of them has */
+    uint32_t part_cold;         /* bytes of stubs that the open part has room for */
+    uint64_t parts_opened;
+    struct evicted evicted[EVICTED_SLOTS]; /* by a hash of what fragments are found by */
+    uint32_t part_again;        /* fragments made in the open part that had been evicted not long ago */
+    uint32_t random_part;
     uint64_t evictions;         /* of parts or of everything: indexes are given anew */
     bool part_full;             /* something found no room: another one is to be opened */
     struct fragment *fragments; /* in a part, in the order of their code */

@@ -65,18 +65,18 @@ static uint32_t index_of(const struct arena *tables, uint32_t number) {
 
 bool engine_view_summary(const struct arena *tables, struct engine_summary *summary) {
     const volatile struct engine *e = engine_of(tables);
-    uint32_t start = e->cold_start, size = e->cache_size, count = 1, used = 0, cold = 0;
-    if (!part_count(e) || start > size)
+    unsigned parts = part_count(e);
+    uint32_t size = e->cache_size, count = 1, used = 0, cold = 0;
+    if (!parts)
         return false;
-    for (unsigned i = 0; i < part_count(e); i++) {
+    for (unsigned i = 0; i < parts; i++) {
         const volatile struct cache_part *part = &e->parts[i];
         count += taken(&part->fragments, FRAGMENTS_MAX - count);
-        used += part->opened ? taken(&part->code, start - used) : 0;
-        cold += part->opened ? taken(&part->cold, size - start - cold) : 0;
+        used += part->opened ? taken(&part->code, size - used - cold) : 0;
+        cold += part->opened ? taken(&part->cold, size - used - cold) : 0;
     }
-    *summary = (struct engine_summary){.cache_size = start,
+    *summary = (struct engine_summary){.cache_size = size,
                                        .cache_used = used,
-                                       .cold_size = size - start,
                                        .cold_used = cold,
                                        .fragment_count = count,
                                        .generation = e->evictions};

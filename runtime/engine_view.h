@@ -20,8 +20,8 @@
 size_t engine_tables_size(uint64_t cache_bytes, uint64_t ram_pages);
 
 struct engine_summary {
-    uint32_t cache_size, cache_used; /* hot code */
-    uint32_t cold_size, cold_used;   /* stubs that are seldom executed */
+    uint32_t cache_size, cache_used; /* by code, */
+    uint32_t cold_used;              /* and by stubs that are seldom executed */
     uint32_t fragment_count;         /* numbers from 1 to below this are in use */
     uint64_t generation;             /* another one: fragments have other numbers now */
 };

@@ -178,6 +178,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         e->page2_fragments[page_of(f->gpa2)] = index;
     }
     note_parts(e, f);
+    cache_note_made(e, f);
     v->counters->fragments++;
     v->counters->fragment_bytes += t->code_len;
     v->counters->guest_bytes += t->guest_len;

@@ -69,6 +69,7 @@ uint64_t fragment_pad(struct vcpu *v, struct fragment *f) {
     return (uint64_t)(uintptr_t)(e->cache_exec + f->pad);
 }
 
+/* NULL: where it was, there is no code now. */
 static const struct cache_part *owner_part(struct engine *e, const struct late_code *late) {
     switch (late->kind) {
     case LATE_PAD:
@@ -98,7 +99,9 @@ static void undo(struct engine *e, const struct late_code *late) {
 }
 
 void late_code_undo(struct engine *e, const struct cache_part *part) {
-    for (uint32_t i = part->late.start; i < part->late.used; i++)
-        if (owner_part(e, &e->late[i])->opened == e->late[i].opened)
+    for (uint32_t i = part->late.start; i < part->late.used; i++) {
+        const struct cache_part *owner = owner_part(e, &e->late[i]);
+        if (owner && owner->opened == e->late[i].opened)
             undo(e, &e->late[i]);
+    }
 }

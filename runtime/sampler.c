@@ -99,7 +99,8 @@ static bool on_handler_stack(const struct engine *e, uintptr_t rsp) {
 static void note_fragment(struct sample *sample, struct vcpu *v, const greg_t *regs, uintptr_t pc) {
     struct engine *e = v->engine;
     const struct fragment *f = fragment_at(e, pc);
-    bool cold = pc - (uintptr_t)e->cache_exec >= e->cold_start;
+    uint32_t offset = (uint32_t)(pc - (uintptr_t)e->cache_exec);
+    bool cold = offset >= SCRATCH_CODE && !cache_part_at(e, offset);
     uint32_t eip = cold ? v->cpu.eip : (uint32_t)regs[REG_R11];
     sample->kind = SAMPLE_guest;
     if (f) {

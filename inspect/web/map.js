@@ -112,9 +112,9 @@ function drawFigures() {
   if (!cache) return;
   const value = (name) => machine.state.counters[machine.model.counters.findIndex(([n]) => n === name)];
   const growth = value("guest_bytes") ? value("fragment_bytes") / value("guest_bytes") : 0;
-  figures($("cache-figures"), [["fragments", count(cache.count - 1)], ["of hot code, of " + bytes(cache.size), bytes(cache.used)],
+  figures($("cache-figures"), [["fragments", count(cache.count - 1)], ["of code, of " + bytes(cache.size), bytes(cache.used)],
     ["of ways out", bytes(cache.cold_used)], ["bytes for each of the guest's", growth.toFixed(1)],
-    ["links made", count(value("links_made"))], ["times emptied", count(cache.generation)]]);
+    ["links made", count(value("links_made"))], ["times that a part was emptied", count(cache.generation)]]);
 }
 
 function drawHot() {

@@ -54,7 +54,6 @@ static void scramble(void) {
     engine->shadow.page_code = random_pointer();
     engine->cache_size = random_number();
     engine->part_count = random_number();
-    engine->cold_start = random_number();
     engine->parts[(unsigned)rand() % CACHE_PARTS_MAX].code.used = random_number();
     engine->parts[(unsigned)rand() % CACHE_PARTS_MAX].fragments.used = random_number();
     struct window *w = &engine->shadow.windows[(unsigned)rand() % WINDOW_COUNT];
