@@ -113,7 +113,7 @@ static int check_log(const char *path, const char *stats_path) {
         {"translate", "fragments"},  {"link", "links_made"},          {"unlink", "links_undone"},
         {"load_cr3", "flush_cr3"},   {"invlpg", "flush_page"},        {"interrupt", "interrupts"},
         {"port_read", "port_reads"}, {"port_write", "port_writes"},   {"one_shot", "one_shots"},
-        {"paging", "flush_all"},     {"empty_cache", "cache_flushes"}};
+        {"paging", "flush_all"},     {"empty_cache", "cache_flushes"}, {"evict_part", "parts_evicted"}};
     printf("%u records\n", each_record(path, count_event, counts));
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
         json_int_t traced = json_integer_value(json_object_get(counts, rows[i].event));
