@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
+#include <ucontext.h>
 
 #include "memory/shadow.h"
 #include "runtime/engine.h"
@@ -238,6 +239,8 @@ struct engine {
 /* stubs.S */
 int engine_enter(struct cpu *cpu, const void *code);
 void engine_leave_saved(void);
+_Noreturn void fault_leave(struct cpu *cpu, int reason);
+_Noreturn void fault_resume(const greg_t *regs);
 void stub_callout(void);
 void stub_callout_back(void); /* where its C code returns to */
 void stub_chain(void);

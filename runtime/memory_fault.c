@@ -8,14 +8,6 @@
 #include "runtime/engine_private.h"
 #include "runtime/plugins.h"
 
-/* The handler's own way to tell plugins of an event. */
-#define TELL(v, kind, ...)                                                                         \
-    do {                                                                                           \
-        if (plugins_want((v)->plugins, RING3_EVENT_##kind))                                        \
-            plugins_fire_in_handler((v), RING3_EVENT_##kind,                                       \
-                                    (const uint64_t[RING3_VALUES_MAX]){__VA_ARGS__});              \
-    } while (0)
-
 /* Does this supervisor access go through the user window? */
 static bool wants_user(const struct vcpu *v, const struct walk *walk, bool write) {
     return (v->cpu.paging.cr0 & CR0_PG) && walk->user && (!write || walk->writable);
@@ -147,7 +139,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         v->fault = (struct guest_fault){
             .vector = VEC_PF, .has_error = true, .error = walk.error, .cr2 = gva};
         v->counters->true_faults++;
-        TELL(v, TRUE_FAULT, gva, walk.error, cpu->eip);
+        PLUGIN_EVENT(v, TRUE_FAULT, gva, walk.error, cpu->eip);
         e->asked = (struct asked_page){.gva = gva, .eip = cpu->eip, .cr3 = cpu->paging.cr3,
                                        .write = write, .waits = user};
         return LEAVE_FAULT;
@@ -163,7 +155,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         e->unclaimed_gva = gva;
         e->unclaimed_place = page;
         e->unclaimed_window = w;
-        TELL(v, MMIO, gva, walk.gpa, write, cpu->eip);
+        PLUGIN_EVENT(v, MMIO, gva, walk.gpa, write, cpu->eip);
         return LEAVE_UNCLAIMED;
     }
     if (!user) {
@@ -178,7 +170,7 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return past_windows_trouble(e, insn) ? go_past(v, insn, gva, hint) : LEAVE_CODE_WRITE;
     }
     v->counters->hidden_faults++;
-    TELL(v, HIDDEN_FAULT, gva, walk.gpa, write, cpu->eip);
+    PLUGIN_EVENT(v, HIDDEN_FAULT, gva, walk.gpa, write, cpu->eip);
     if (!user && w->number == WINDOW_SUPERVISOR && !walk.large && past_windows_churns(e, gva) &&
         past_windows_trouble(e, insn))
         return go_past(v, insn, gva, hint);
