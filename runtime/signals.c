@@ -97,6 +97,24 @@ static bool string_ran_past(struct shadow *s, const greg_t *regs) {
     return false;
 }
 
+/* The site gets a hint, and its instruction is run again, translated by it. */
+static enum leave learn(struct vcpu *v, gpa_t insn, uint8_t hint, gva_t gva) {
+    struct engine *e = v->engine;
+    uint8_t old = build_get_hint(e, insn);
+    build_hint(e, insn, old | hint);
+    TRACE(v->trace, hint, insn, gva, old, build_get_hint(e, insn));
+    e->retranslate_gpa = insn;
+    v->counters->retranslations++;
+    return LEAVE_RETRY;
+}
+
+/* By a divisor of zero, mostly: the next time there is no signal. */
+static enum leave classify_divide(struct vcpu *v, gpa_t insn) {
+    if (!(build_get_hint(v->engine, insn) & HINT_DIVIDES))
+        return learn(v, insn, HINT_DIVIDES, 0);
+    return raised(v, VEC_DE, false);
+}
+
 static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintptr_t address, gpa_t insn) {
     struct engine *e = v->engine;
     const struct window *w = shadow_window_at(&e->shadow, address);
@@ -105,14 +123,8 @@ static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintpt
         host_bug("translated code left its window", regs, address);
     if (address - w->base < WINDOW_SIZE || string_ran_past(&e->shadow, regs))
         return memory_fault(v, address, write, insn);
-    uint8_t hint = build_get_hint(e, insn);
-    if (!(hint & HINT_WRAPS)) {
-        build_hint(e, insn, hint | HINT_WRAPS);
-        TRACE(v->trace, hint, insn, (gva_t)(address - w->base), hint, build_get_hint(e, insn));
-        e->retranslate_gpa = insn;
-        v->counters->retranslations++;
-        return LEAVE_RETRY;
-    }
+    if (!(build_get_hint(e, insn) & HINT_WRAPS))
+        return learn(v, insn, HINT_WRAPS, (gva_t)(address - w->base));
     e->crossing_gva = (gva_t)(address - w->base);
     e->crossing_write = write;
     e->crossing_window = w;
@@ -126,7 +138,7 @@ static enum leave classify(struct vcpu *v, const greg_t *regs, uintptr_t address
     case TRAP_GP:
         return raised(v, VEC_GP, true); /* a misaligned SSE operand, reserved MXCSR bits */
     case TRAP_DE:
-        return raised(v, VEC_DE, false);
+        return classify_divide(v, insn);
     case TRAP_UD:
         return raised(v, VEC_UD, false);
     case TRAP_MF:
