@@ -126,6 +126,12 @@ static bool is_watched(struct engine *e, gva_t gva, bool write, bool checks) {
     return !checks;
 }
 
+void memory_fault_ask(struct vcpu *v, gva_t gva, bool write) {
+    const struct cpu *cpu = &v->cpu;
+    v->engine->asked = (struct asked_page){.gva = gva, .eip = cpu->eip, .cr3 = cpu->paging.cr3,
+                                           .write = write, .waits = cpu_cpl(cpu) == 3};
+}
+
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
@@ -136,12 +142,13 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     struct walk walk =
         walk_page(v->ram, &cpu->paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
     if (!walk.ok) {
+        if (past_windows_trouble(v, insn, false))
+            return go_past(v, insn, gva, hint);
         v->fault = (struct guest_fault){
             .vector = VEC_PF, .has_error = true, .error = walk.error, .cr2 = gva};
         v->counters->true_faults++;
         PLUGIN_EVENT(v, TRUE_FAULT, gva, walk.error, cpu->eip);
-        e->asked = (struct asked_page){.gva = gva, .eip = cpu->eip, .cr3 = cpu->paging.cr3,
-                                       .write = write, .waits = user};
+        memory_fault_ask(v, gva, write);
         return LEAVE_FAULT;
     }
     if (repeats(e, gva, insn)) {
@@ -152,6 +159,8 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return LEAVE_WATCHED;
     uint64_t page = ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
     if (page == RAM_NOWHERE || (write && !ram_is_writable(v->ram, page))) {
+        if (past_windows_trouble(v, insn, false))
+            return go_past(v, insn, gva, hint);
         e->unclaimed_gva = gva;
         e->unclaimed_place = page;
         e->unclaimed_window = w;
@@ -167,12 +176,12 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */
     if (write && e->shadow.page_code[page >> PAGE_SHIFT]) {
         e->written_gpa = page;
-        return past_windows_trouble(e, insn) ? go_past(v, insn, gva, hint) : LEAVE_CODE_WRITE;
+        return past_windows_trouble(v, insn, true) ? go_past(v, insn, gva, hint) : LEAVE_CODE_WRITE;
     }
     v->counters->hidden_faults++;
     PLUGIN_EVENT(v, HIDDEN_FAULT, gva, walk.gpa, write, cpu->eip);
     if (!user && w->number == WINDOW_SUPERVISOR && !walk.large && past_windows_churns(e, gva) &&
-        past_windows_trouble(e, insn))
+        past_windows_trouble(v, insn, true))
         return go_past(v, insn, gva, hint);
     TRACE(v->trace, fill, w->number, gva, walk.gpa, write);
     if (shadow_fill(&e->shadow, w, &cpu->paging, gva, &walk, write) != FILL_OK) {
