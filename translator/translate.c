@@ -15,12 +15,13 @@ static void record(struct block *b, uint32_t guest_offset) {
 }
 
 void block_settle_esp(struct block *b) {
+    if (!b->esp)
+        return;
     struct memref sum = {.base = REG_GUEST_ESP, .index = NO_REG, .disp = b->esp};
     struct encoding lea = {.opcode = 0x8d, .has_modrm = true, .reg = REG_GUEST_ESP, .mem = &sum};
     if (b->req->mode & MODE_STACK16) /* SP alone */
         lea.legacy[lea.legacy_count++] = 0x66;
-    if (b->esp)
-        emit_insn(&b->e, &lea);
+    emit_insn(&b->e, &lea);
     b->esp = 0;
 }
 
