@@ -28,17 +28,21 @@ void emit_bytes(struct emit *e, const uint8_t *bytes, unsigned len) {
         emit8(e, bytes[i]);
 }
 
+static uint8_t *put32(uint8_t *to, uint32_t value) {
+    __builtin_memcpy(to, &value, sizeof value);
+    return to + sizeof value;
+}
+
 /* ModRM, SIB and displacement of a memory operand. mod=00 rm=101 means RIP-relative in 64-bit
  * mode, so a bare displacement takes the SIB form; bases RSP and R12 need a SIB, bases RBP and
  * R13 a displacement (SDM vol. 2A, tables 2-2, 2-3). */
-static void emit_modrm_mem(struct emit *e, unsigned reg, const struct memref *m) {
+static inline uint8_t *put_modrm_mem(uint8_t *to, unsigned reg, const struct memref *m) {
     unsigned field = (reg & 7u) << 3;
     assert(m->index != RSP || m->vector_index);
     if (m->base == NO_REG) {
-        emit8(e, field | 4u);
-        emit8(e, (unsigned)m->scale << 6 | (m->index == NO_REG ? 4u : m->index & 7u) << 3 | 5u);
-        emit32(e, (uint32_t)m->disp);
-        return;
+        *to++ = (uint8_t)(field | 4u);
+        *to++ = (uint8_t)((unsigned)m->scale << 6 | (m->index == NO_REG ? 4u : m->index & 7u) << 3 | 5u);
+        return put32(to, (uint32_t)m->disp);
     }
     bool sib = m->index != NO_REG || (m->base & 7u) == RSP;
     unsigned mod = 0x80;
@@ -46,60 +50,79 @@ static void emit_modrm_mem(struct emit *e, unsigned reg, const struct memref *m)
         mod = 0;
     else if (m->disp >= -128 && m->disp <= 127)
         mod = 0x40;
-    emit8(e, mod | field | (sib ? 4u : m->base & 7u));
+    *to++ = (uint8_t)(mod | field | (sib ? 4u : m->base & 7u));
     if (sib)
-        emit8(e, (unsigned)m->scale << 6 | (m->index == NO_REG ? 4u : m->index & 7u) << 3 |
-                     (m->base & 7u));
-    if (mod == 0x40)
-        emit8(e, (uint8_t)m->disp);
-    else if (mod == 0x80)
-        emit32(e, (uint32_t)m->disp);
+        *to++ = (uint8_t)((unsigned)m->scale << 6 | (m->index == NO_REG ? 4u : m->index & 7u) << 3 |
+                          (m->base & 7u));
+    put32(to, (uint32_t)m->disp);
+    return to + (mod == 0 ? 0 : mod == 0x40 ? 1 : 4);
 }
 
-static void emit_vex(struct emit *e, const struct encoding *enc, bool r, bool x, bool b) {
+static uint8_t *put_vex(uint8_t *to, const struct encoding *enc, bool r, bool x, bool b) {
     unsigned tail = (~(unsigned)enc->vvvv & 15u) << 3 | (unsigned)enc->vex_l << 2 | enc->vex_pp;
     if (!x && !b && !enc->vex_w && enc->map == MAP_0F) {
-        emit8(e, 0xc5);
-        emit8(e, (r ? 0u : 0x80u) | tail);
+        *to++ = 0xc5;
+        *to++ = (uint8_t)((r ? 0u : 0x80u) | tail);
     } else {
-        emit8(e, 0xc4);
-        emit8(e, (r ? 0u : 0x80u) | (x ? 0u : 0x40u) | (b ? 0u : 0x20u) | enc->map);
-        emit8(e, (enc->vex_w ? 0x80u : 0u) | tail);
+        *to++ = 0xc4;
+        *to++ = (uint8_t)((r ? 0u : 0x80u) | (x ? 0u : 0x40u) | (b ? 0u : 0x20u) | enc->map);
+        *to++ = (uint8_t)((enc->vex_w ? 0x80u : 0u) | tail);
     }
+    return to;
 }
 
-void emit_insn(struct emit *e, const struct encoding *enc) {
+static uint32_t load32(const uint8_t *from) {
+    uint32_t value;
+    __builtin_memcpy(&value, from, sizeof value);
+    return value;
+}
+
+#define ENCODING_MAX 32u /* bytes that put_insn may write, those behind the instruction's end included */
+
+static inline uint8_t *put_insn(uint8_t *to, const struct encoding *enc) {
     const struct memref *m = enc->mem;
     bool r = enc->has_modrm && enc->reg >= 8;
     bool x = m && m->index != NO_REG && m->index >= 8;
     bool b = m ? m->base != NO_REG && m->base >= 8
                : (enc->has_modrm || enc->opcode_reg) && enc->rm >= 8;
     if (m && m->gs)
-        emit8(e, 0x65);
+        *to++ = 0x65;
     if (m && m->addr32)
-        emit8(e, 0x67);
-    emit_bytes(e, enc->legacy, enc->legacy_count);
+        *to++ = 0x67;
+    for (unsigned i = 0; i < enc->legacy_count; i++)
+        *to++ = enc->legacy[i];
     if (enc->vex) {
-        emit_vex(e, enc, r, x, b);
+        to = put_vex(to, enc, r, x, b);
     } else {
         unsigned rex = (enc->rex_w ? 8u : 0u) | (r ? 4u : 0u) | (x ? 2u : 0u) | (b ? 1u : 0u);
         if (rex || enc->rex_force)
-            emit8(e, 0x40u | rex);
+            *to++ = (uint8_t)(0x40u | rex);
         if (enc->map != MAP_PRIMARY)
-            emit8(e, 0x0f);
+            *to++ = 0x0f;
         if (enc->map == MAP_0F38)
-            emit8(e, 0x38);
+            *to++ = 0x38;
         if (enc->map == MAP_0F3A)
-            emit8(e, 0x3a);
+            *to++ = 0x3a;
     }
-    emit8(e, enc->opcode_reg ? enc->opcode | (enc->rm & 7u) : enc->opcode);
-    if (enc->has_modrm) {
-        if (m)
-            emit_modrm_mem(e, enc->reg, m);
-        else
-            emit8(e, 0xc0u | (enc->reg & 7u) << 3 | (enc->rm & 7u));
+    *to++ = (uint8_t)(enc->opcode_reg ? enc->opcode | (enc->rm & 7u) : enc->opcode);
+    if (enc->has_modrm && m)
+        to = put_modrm_mem(to, enc->reg, m);
+    else if (enc->has_modrm)
+        *to++ = (uint8_t)(0xc0u | (enc->reg & 7u) << 3 | (enc->rm & 7u));
+    if (enc->imm_len == 4) /* most immediates */
+        return put32(to, load32(enc->imm));
+    for (unsigned i = 0; i < enc->imm_len; i++)
+        *to++ = enc->imm[i];
+    return to;
+}
+
+void emit_insn(struct emit *e, const struct encoding *enc) {
+    if (e->end - e->at >= (ptrdiff_t)ENCODING_MAX) {
+        e->at = put_insn(e->at, enc);
+        return;
     }
-    emit_bytes(e, enc->imm, enc->imm_len);
+    uint8_t apart[ENCODING_MAX];
+    emit_bytes(e, apart, (unsigned)(put_insn(apart, enc) - apart));
 }
 
 void emit_mov_reg_imm(struct emit *e, unsigned reg, uint32_t imm) {
