@@ -62,7 +62,7 @@ static uint8_t hint_at(void *opaque, uint32_t eip) {
 /* At CPL 3 there is one window, and what goes past it. */
 static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     uint8_t hint = hint_at(opaque, eip);
-    return (uint8_t)((hint & HINT_WRAPS) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
+    return (uint8_t)((hint & (HINT_WRAPS | HINT_DIVIDES)) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
 static int watch_at(void *opaque, uint32_t linear) {

@@ -19,6 +19,7 @@
 #define CPU_HOST_RSP 112
 #define CPU_RETURN_RSP 120
 #define CPU_VICTIMS 128
+#define CPU_RESUME 152
 
 #define JUMP_CACHE_NAME 524288 /* offset in a jump cache */
 

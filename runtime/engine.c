@@ -73,6 +73,11 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (e->vector_area == MAP_FAILED)
         return -errno;
+    uint8_t *pages = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED)
+        return -errno;
+    e->stand_ins[0] = pages;
+    e->stand_ins[1] = pages + PAGE_SIZE;
     set_stubs(&v->cpu);
     int status = mmu_init(v);
     if (!status)

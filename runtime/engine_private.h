@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
+#include <ucontext.h>
 
 #include "memory/shadow.h"
 #include "runtime/cache_parts.h"
@@ -90,7 +91,7 @@ struct fragment {
 #define EXITS_MAX (2u << 20)
 #define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
-#define SITE_SLOTS 1024u
+#define SITE_SLOTS 4096u
 #define CHURN_SLOTS 256u
 #define JUMP_CACHES 256u
 #define TABLE_MANY UINT16_MAX
@@ -134,10 +135,13 @@ struct tlb_entry {
 
 /* An instruction that windows serve badly (past_windows.c). */
 struct site {
-    uint32_t gpa;
+    uint32_t eip;
     uint32_t troubles;        /* since first_trouble */
     uint64_t first_trouble;
-    uint32_t reaches, useful; /* past the windows, sampled; those that a window would have served badly */
+    uint32_t reaches, useful; /* past the windows; those that a window would have served badly */
+    uint8_t before;           /* how its operand was reached before */
+    uint8_t rejected;         /* how often that went for nothing */
+    bool patient;             /* its troubles are dear: seldom ones are worth the rest */
 };
 
 /* A page of the supervisor's window that is mapped again and again. */
@@ -179,7 +183,7 @@ struct engine {
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
     struct site sites[SITE_SLOTS];
-    uint32_t reaches;
+    uint8_t *stand_ins[2]; /* a page for reads and one for writes where there is no memory */
     struct churn churn[CHURN_SLOTS];
     bool granule_user[256];
     uint32_t rights[3]; /* CR0, CR4, EFER bits that mappings were made under */
@@ -242,6 +246,8 @@ struct engine {
 /* stubs.S */
 int engine_enter(struct cpu *cpu, const void *code);
 void engine_leave_saved(void);
+_Noreturn void fault_leave(struct cpu *cpu, int reason);
+_Noreturn void fault_resume(const greg_t *regs);
 void stub_callout(void);
 void stub_callout_back(void); /* where its C code returns to */
 void stub_chain(void);
@@ -361,8 +367,9 @@ void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);
 uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
 
 /* past_windows.c: operands that are looked up instead of being reached through a window. */
-/* The site at `gpa` wrote to a page with code, or met a page that churns. True: it has got the hint to go past the windows from now on. */
-bool past_windows_trouble(struct engine *e, gpa_t gpa);
+/* The site at EIP and `gpa` met trouble: it wrote to a page with code or met a page that churns (`patient`), raised #PF
+ * or accessed what is no memory. True: it has got the hint to go past the windows from now on. */
+bool past_windows_trouble(struct vcpu *v, gpa_t gpa, bool patient);
 /* Would the fragment that has called out change what it does itself by a write to these bytes? */
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len);
 /* A hidden fault at `gva` in the supervisor's window: is that page mapped again and again? */
@@ -376,7 +383,8 @@ void signals_clear_alignment_checks(void);
  * restart the instruction, or why to leave. */
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn_gpa);
 
-/* After an IRET: maps the page that user code faulted on, if it goes back there. */
+/* A true fault at EIP, and after an IRET: maps the page that user code faulted on, if it goes back there. */
+void memory_fault_ask(struct vcpu *v, gva_t gva, bool write);
 void memory_fault_answered(struct vcpu *v);
 
 /* attention.c */

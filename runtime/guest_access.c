@@ -5,11 +5,13 @@
  * translated code. */
 #include "runtime/guest_access.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "runtime/engine_private.h"
 #include "runtime/inspection.h"
+#include "runtime/plugins.h"
 #include "runtime/stepping.h"
 
 void guest_tlb_flush(struct engine *e, bool global_too) {
@@ -38,6 +40,9 @@ void guest_tlb_drop_writable(struct engine *e) {
 struct place {
     uint8_t *host; /* NULL: no RAM there */
     bool fault;
+    bool unclaimed; /* no memory at `gpa`, or not to be written: `page` */
+    gpa_t gpa;
+    uint64_t page;
 };
 
 static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool write, bool user) {
@@ -51,7 +56,7 @@ static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool wri
     }
     uint64_t page = ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
     if (page == RAM_NOWHERE || (write && !ram_is_writable(v->ram, page)))
-        return (struct place){0};
+        return (struct place){.unclaimed = true, .gpa = walk.gpa, .page = page};
     if (ram_allocate(v->ram, page, PAGE_SIZE)) {
         engine_host_failure(v, "guest memory", ENOMEM);
         return (struct place){0};
@@ -149,30 +154,47 @@ bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool
     return true;
 }
 
-/* Where a window would fault: the page is not known yet, or has code on it. */
-bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **host, bool *useful) {
+/* Reads are all ones, or what the ROM holds; what is written is forgotten. */
+static uint8_t *stand_in(struct vcpu *v, const struct place *place, gva_t gva, uint32_t len, bool write) {
+    uint32_t offset = gva & PAGE_MASK;
+    uint8_t *host = v->engine->stand_ins[write] + offset;
+    TRACE(v->trace, unclaimed, gva);
+    PLUGIN_EVENT(v, MMIO, gva, place->gpa, write, v->cpu.eip);
+    assert(offset + len <= PAGE_SIZE);
+    if (place->page == RAM_NOWHERE)
+        memset(host, 0xff, len);
+    else
+        memcpy(host, v->ram->base + place->page + offset, len);
+    return host;
+}
+
+bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **host, enum reach_use *use) {
     struct engine *e = v->engine;
     bool user = cpu_cpl(&v->cpu) == 3;
     struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
-    *useful = false;
+    *use = REACH_KNOWN;
     *host = entry->host + (gva & PAGE_MASK);
     bool known = entry->tag == ((gva & ~PAGE_MASK) | 1);
     if (known && (!write || entry->writable) && !shadow_watches(&e->shadow, gva, write))
         return true;
-    *useful = true;
+    *use = REACH_LOOKED_UP;
     if (shadow_watches(&e->shadow, gva, write)) { /* seen in a window */
         *host = NULL;
         return true;
     }
     if (!known || !entry->dirty) {
         struct place place = walk_place(v, gva, 0, write, user);
-        *host = place.host;
+        if (place.fault || place.unclaimed)
+            *use = REACH_NEEDED;
+        *host = place.unclaimed ? stand_in(v, &place, gva, len, write) : place.host;
         if (!place.host || !write)
             return !place.fault;
     }
     gpa_t place = (gpa_t)(*host - v->ram->base);
     if (!e->shadow.page_code[place >> PAGE_SHIFT]) /* no code any more */
         entry->writable = e->tlb_has_writable = true;
+    else
+        *use = REACH_NEEDED;
     if (!fragments_on(e, place, len))
         return true;
     if (past_windows_writes_self(v, place, len))

@@ -19,10 +19,17 @@ bool guest_write(struct vcpu *v, gva_t gva, const void *from, uint32_t len, bool
 /* Would a write of `len` bytes succeed? Sets A and D as the write would. */
 bool guest_probe_write(struct vcpu *v, gva_t gva, uint32_t len, bool system);
 
+/* What looking an access up was good for. */
+enum reach_use {
+    REACH_KNOWN,     /* the page was at hand */
+    REACH_LOOKED_UP,
+    REACH_NEEDED,    /* a window would have faulted, and will again: code is there, or no memory */
+};
+
 /* The host address of an access of translated code that lies on one page, A and D set as by that access; NULL:
- * there is no RAM, or the fragment that makes it would change itself. What else it would change is
- * invalidated. `*useful`: the page was not at hand, or holds translated code. */
-bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **host, bool *useful);
+ * the fragment that makes it would change itself, or somebody watches it. What else it would change is invalidated.
+ * Where there is no memory, or it cannot be written, it is that of bytes which stand for it this once. */
+bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **host, enum reach_use *use);
 
 static inline bool guest_read16(struct vcpu *v, gva_t gva, uint16_t *to, bool system) {
     return guest_read(v, gva, to, 2, system);

@@ -8,14 +8,6 @@
 #include "runtime/engine_private.h"
 #include "runtime/plugins.h"
 
-/* The handler's own way to tell plugins of an event. */
-#define TELL(v, kind, ...)                                                                         \
-    do {                                                                                           \
-        if (plugins_want((v)->plugins, RING3_EVENT_##kind))                                        \
-            plugins_fire_in_handler((v), RING3_EVENT_##kind,                                       \
-                                    (const uint64_t[RING3_VALUES_MAX]){__VA_ARGS__});              \
-    } while (0)
-
 /* Does this supervisor access go through the user window? */
 static bool wants_user(const struct vcpu *v, const struct walk *walk, bool write) {
     return (v->cpu.paging.cr0 & CR0_PG) && walk->user && (!write || walk->writable);
@@ -134,6 +126,12 @@ static bool is_watched(struct engine *e, gva_t gva, bool write, bool checks) {
     return !checks;
 }
 
+void memory_fault_ask(struct vcpu *v, gva_t gva, bool write) {
+    const struct cpu *cpu = &v->cpu;
+    v->engine->asked = (struct asked_page){.gva = gva, .eip = cpu->eip, .cr3 = cpu->paging.cr3,
+                                           .write = write, .waits = cpu_cpl(cpu) == 3};
+}
+
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
@@ -144,12 +142,13 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     struct walk walk =
         walk_page(v->ram, &cpu->paging, gva, write ? ACCESS_WRITE : ACCESS_READ, user, true);
     if (!walk.ok) {
+        if (past_windows_trouble(v, insn, false))
+            return go_past(v, insn, gva, hint);
         v->fault = (struct guest_fault){
             .vector = VEC_PF, .has_error = true, .error = walk.error, .cr2 = gva};
         v->counters->true_faults++;
-        TELL(v, TRUE_FAULT, gva, walk.error, cpu->eip);
-        e->asked = (struct asked_page){.gva = gva, .eip = cpu->eip, .cr3 = cpu->paging.cr3,
-                                       .write = write, .waits = user};
+        PLUGIN_EVENT(v, TRUE_FAULT, gva, walk.error, cpu->eip);
+        memory_fault_ask(v, gva, write);
         return LEAVE_FAULT;
     }
     if (repeats(e, gva, insn)) {
@@ -160,10 +159,12 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return LEAVE_WATCHED;
     uint64_t page = ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK);
     if (page == RAM_NOWHERE || (write && !ram_is_writable(v->ram, page))) {
+        if (past_windows_trouble(v, insn, false))
+            return go_past(v, insn, gva, hint);
         e->unclaimed_gva = gva;
         e->unclaimed_place = page;
         e->unclaimed_window = w;
-        TELL(v, MMIO, gva, walk.gpa, write, cpu->eip);
+        PLUGIN_EVENT(v, MMIO, gva, walk.gpa, write, cpu->eip);
         return LEAVE_UNCLAIMED;
     }
     if (!user) {
@@ -175,12 +176,12 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return LEAVE_JUMP_; /* a string ran past 4 GiB: it goes on at 0 */
     if (write && e->shadow.page_code[page >> PAGE_SHIFT]) {
         e->written_gpa = page;
-        return past_windows_trouble(e, insn) ? go_past(v, insn, gva, hint) : LEAVE_CODE_WRITE;
+        return past_windows_trouble(v, insn, true) ? go_past(v, insn, gva, hint) : LEAVE_CODE_WRITE;
     }
     v->counters->hidden_faults++;
-    TELL(v, HIDDEN_FAULT, gva, walk.gpa, write, cpu->eip);
+    PLUGIN_EVENT(v, HIDDEN_FAULT, gva, walk.gpa, write, cpu->eip);
     if (!user && w->number == WINDOW_SUPERVISOR && !walk.large && past_windows_churns(e, gva) &&
-        past_windows_trouble(e, insn))
+        past_windows_trouble(v, insn, true))
         return go_past(v, insn, gva, hint);
     TRACE(v->trace, fill, w->number, gva, walk.gpa, write);
     if (shadow_fill(&e->shadow, w, &cpu->paging, gva, &walk, write) != FILL_OK) {

@@ -2,43 +2,54 @@
  *
  * A window serves pages well that stay what they are. Sites that meet others again and again have their
  * memory operand looked up instead (WINDOW_PAST, the callout `reach`), which costs no signal and no change
- * of mappings: those that write to pages with translated code (a compiler at run time), and those that
- * use pages that the guest's kernel maps for a moment (kmap of high memory). Such an operand stands in
- * the linear mapping of RAM. What cannot be had there goes through a window after all: accesses that
- * cross pages or meet no RAM, and writes to the very code that makes them. */
+ * of mappings: those that write to pages with translated code (a compiler at run time), those that
+ * use pages that the guest's kernel maps for a moment (kmap of high memory), those that raise #PF, and those that
+ * access what is no memory. Such an operand stands in the linear mapping of RAM. What cannot be had there goes
+ * through a window after all: accesses that cross pages, and writes to the very code that makes them.
+ *
+ * A site that goes past the windows for nothing goes back, and is tried again after twice as many troubles. */
 #include "base/clock.h"
 #include "runtime/engine_private.h"
 #include "runtime/guest_access.h"
+#include "runtime/plugins.h"
 #include "runtime/system.h"
 
 #define TROUBLES 8u                 /* of a site, in */
 #define TROUBLE_CYCLES (100u << 20) /* so many cycles */
 #define CHURN_COUNT 8u
-/* A site that goes past the windows for nothing goes back. One access of SAMPLE is looked at. */
-#define SAMPLE 64u
-#define REACHES 1024u
+/* So many accesses are looked at before a site is judged, and so many must have been worth it. */
+#define TRIAL 64u
+#define TRIAL_USEFUL 4u
+#define TRIAL_PATIENT (64u << 10)
+#define REJECTED_MAX 6u
 
-static struct site *site_of(struct engine *e, gpa_t gpa) {
-    struct site *site = &e->sites[((uint32_t)gpa * 0x9e3779b1u) >> 16 & (SITE_SLOTS - 1)];
-    if (site->gpa != (uint32_t)gpa)
-        *site = (struct site){.gpa = (uint32_t)gpa};
+static struct site *site_at(struct engine *e, uint32_t eip) {
+    struct site *site = &e->sites[(eip * 0x9e3779b1u) >> 16 & (SITE_SLOTS - 1)];
+    if (site->eip != eip)
+        *site = (struct site){.eip = eip, .before = WINDOW_BOTH};
     return site;
 }
 
-static void set_operand(struct engine *e, gpa_t gpa, enum window_hint hint) {
+static void set_operand(struct engine *e, gpa_t gpa, unsigned hint) {
     build_hint(e, gpa, (uint8_t)((build_get_hint(e, gpa) & ~3u) | hint));
 }
 
-bool past_windows_trouble(struct engine *e, gpa_t gpa) {
-    struct site *site = site_of(e, gpa);
+bool past_windows_trouble(struct vcpu *v, gpa_t gpa, bool patient) {
+    struct engine *e = v->engine;
+    struct site *site = site_at(e, v->cpu.eip);
     uint64_t now = clock_host_tsc();
-    if (HINT_OPERAND(build_get_hint(e, gpa)) == WINDOW_PAST)
+    uint8_t before = HINT_OPERAND(build_get_hint(e, gpa));
+    if (before == WINDOW_PAST)
         return false; /* its emitter cannot do it */
-    if (!site->troubles || now - site->first_trouble > TROUBLE_CYCLES)
-        *site = (struct site){.gpa = (uint32_t)gpa, .first_trouble = now};
-    if (++site->troubles < TROUBLES)
+    if (!site->troubles || now - site->first_trouble > TROUBLE_CYCLES) {
+        site->troubles = 0;
+        site->first_trouble = now;
+    }
+    if (++site->troubles < TROUBLES << (patient ? 0 : site->rejected))
         return false;
-    *site = (struct site){.gpa = (uint32_t)gpa};
+    site->troubles = site->reaches = site->useful = 0;
+    site->before = before;
+    site->patient = patient;
     set_operand(e, gpa, WINDOW_PAST);
     return true;
 }
@@ -56,21 +67,37 @@ static const struct fragment *running(const struct vcpu *v) {
     return fragment_at(v->engine, (uintptr_t)return_address);
 }
 
-static void sample(struct vcpu *v, bool useful) {
+static void go_back(struct vcpu *v, struct site *site) {
     struct engine *e = v->engine;
     const struct fragment *f = running(v);
-    if (!f)
+    gpa_t gpa = f ? f->gpa + (v->cpu.eip - f->eip) : 0;
+    if (!f || HINT_OPERAND(build_get_hint(e, gpa)) != WINDOW_PAST)
         return;
-    gpa_t gpa = f->gpa + (v->cpu.eip - f->eip);
-    struct site *site = site_of(e, gpa);
-    site->useful += useful;
-    if (++site->reaches < REACHES)
+    set_operand(e, gpa, site->before);
+    fragments_invalidate_insn(v, gpa);
+    if (site->rejected < REJECTED_MAX)
+        site->rejected++;
+}
+
+/* The site at EIP has gone past the windows once more. */
+static void judge(struct vcpu *v, enum reach_use use) {
+    struct site *site = site_at(v->engine, v->cpu.eip);
+    site->useful += use >= (site->patient ? REACH_LOOKED_UP : REACH_NEEDED);
+    if (++site->reaches < (site->patient ? TRIAL_PATIENT : TRIAL))
         return;
-    if (!site->useful && HINT_OPERAND(build_get_hint(e, gpa)) == WINDOW_PAST) {
-        set_operand(e, gpa, WINDOW_BOTH);
-        fragments_invalidate_insn(v, gpa);
-    }
+    if (site->useful < (site->patient ? 1 : TRIAL_USEFUL))
+        go_back(v, site);
     site->reaches = site->useful = 0;
+}
+
+/* The true fault that guest_reach has found. */
+static enum callout_result true_fault(struct vcpu *v, bool write) {
+    const struct cpu *cpu = &v->cpu;
+    v->counters->true_faults++;
+    PLUGIN_EVENT(v, TRUE_FAULT, v->fault.cr2, v->fault.error, cpu->eip);
+    memory_fault_ask(v, v->fault.cr2, write);
+    judge(v, REACH_NEEDED);
+    return CALLOUT_FAULT;
 }
 
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len) {
@@ -86,15 +113,14 @@ static uint64_t in_window(const struct cpu *cpu, uint32_t linear) {
 static bool on_one_page(uint32_t linear, uint64_t len) { return (linear & PAGE_MASK) + len <= PAGE_SIZE; }
 
 enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    struct engine *e = v->engine;
     uint32_t size = arg & CHECK_SIZE_MAX;
-    bool write = (arg >> 12 & 15u) == ACCESS_WRITE, useful;
+    bool write = (arg >> 12 & 15u) == ACCESS_WRITE;
+    enum reach_use use = REACH_KNOWN;
     uint8_t *host = NULL;
-    if (on_one_page(operand, size) && !guest_reach(v, operand, size, write, &host, &useful))
-        return CALLOUT_FAULT;
+    if (on_one_page(operand, size) && !guest_reach(v, operand, size, write, &host, &use))
+        return true_fault(v, write);
     v->cpu.reached = host ? (uint64_t)(uintptr_t)host : in_window(&v->cpu, operand);
-    if (host && ++e->reaches % SAMPLE == 0)
-        sample(v, useful);
+    judge(v, use);
     return CALLOUT_NEXT;
 }
 
@@ -102,26 +128,23 @@ enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand
  * the pointers' low halves, and in RAM's mapping there is none. */
 enum callout_result callout_reach_string(struct vcpu *v, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
-    bool source = (arg & 0xfeu) == 0xa4, down = cpu->flags & FL_DF, useful = false, useful_too = false;
+    bool source = (arg & 0xfeu) == 0xa4, down = cpu->flags & FL_DF;
     uint32_t size = !(arg & 1) ? 1 : arg & CALLOUT_ARG16 ? 2 : 4;
     uint64_t len = arg & CALLOUT_STRING_REPE ? (uint64_t)cpu->gpr[ECX] * size : size;
     uint32_t from = cpu->gpr[ESI], to = cpu->gpr[EDI], bytes = (uint32_t)len;
+    enum reach_use use = REACH_KNOWN, use_to = REACH_KNOWN;
     uint8_t *from_host = NULL, *to_host = NULL;
     (void)operand;
     if (len && !down && on_one_page(to, len) && (!source || on_one_page(from, len))) {
-        if ((source && !guest_reach(v, from, bytes, false, &from_host, &useful)) ||
-            !guest_reach(v, to, bytes, true, &to_host, &useful_too))
-            return CALLOUT_FAULT;
+        if (source && !guest_reach(v, from, bytes, false, &from_host, &use))
+            return true_fault(v, false);
+        if (!guest_reach(v, to, bytes, true, &to_host, &use_to))
+            return true_fault(v, true);
     }
-    if (!to_host || (source && !from_host)) {
-        cpu->reached = in_window(cpu, from);
-        cpu->reached2 = in_window(cpu, to);
-    } else {
-        cpu->reached = (uint64_t)(uintptr_t)from_host;
-        cpu->reached2 = (uint64_t)(uintptr_t)to_host;
-        if (++v->engine->reaches % SAMPLE == 0)
-            sample(v, useful || useful_too);
-    }
+    bool in_windows = !to_host || (source && !from_host);
+    cpu->reached = in_windows ? in_window(cpu, from) : (uint64_t)(uintptr_t)from_host;
+    cpu->reached2 = in_windows ? in_window(cpu, to) : (uint64_t)(uintptr_t)to_host;
+    judge(v, in_windows ? REACH_KNOWN : use > use_to ? use : use_to);
     cpu->result = down ? from - bytes : from + bytes;
     cpu->result2 = down ? to - bytes : to + bytes;
     return CALLOUT_NEXT;

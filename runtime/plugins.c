@@ -8,7 +8,6 @@
 #include "runtime/plugins.h"
 
 #include <assert.h>
-#include <signal.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -137,16 +136,6 @@ void plugin_fire(struct vcpu *v, enum ring3_event_kind kind, const uint64_t *val
         return;
     call_all(v, kind, -1, 0, values);
     plugin_vectors_restore(v);
-}
-
-void plugins_fire_in_handler(struct vcpu *v, enum ring3_event_kind kind, const uint64_t *values) {
-    sigset_t copying, old;
-    sigemptyset(&copying);
-    sigaddset(&copying, SIGSEGV);
-    sigaddset(&copying, SIGBUS);
-    sigprocmask(SIG_UNBLOCK, &copying, &old);
-    plugin_fire(v, kind, values);
-    sigprocmask(SIG_SETMASK, &old, NULL);
 }
 
 static uint32_t control_register(const struct cpu *cpu, uint32_t number) {

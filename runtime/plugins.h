@@ -124,9 +124,6 @@ static inline bool plugins_want(const struct plugins *plugins, enum ring3_event_
             (v)->plugins->fire((v), RING3_EVENT_##kind,                                            \
                                (const uint64_t[RING3_VALUES_MAX]){__VA_ARGS__});                   \
     } while (0)
-/* The same in the handler of a synchronous signal: faults of the interface's own copying are let
- * through. */
-void plugins_fire_in_handler(struct vcpu *v, enum ring3_event_kind kind, const uint64_t *values);
 
 static inline bool plugins_want_callout(const struct plugins *plugins, enum callout_id id) {
     return plugins && (plugins->classes[id / 64] >> id % 64 & 1);

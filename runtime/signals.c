@@ -13,6 +13,7 @@
 
 #include "runtime/engine_private.h"
 #include "runtime/plugin_private.h"
+#include "runtime/vector_state.h"
 #include "translator/tripwire.h"
 
 /* The one machine of this process: a handler gets no argument. */
@@ -49,14 +50,9 @@ static void undo(const struct insn_map *insn, greg_t *regs) {
     *reg = (greg_t)((value & ~0xffffull) | (value & 0xff) << 8 | (value >> 8 & 0xff));
 }
 
-/* Resume in the run loop, guest state already saved. */
-static void leave(greg_t *regs, enum leave reason) {
-    handled->cpu.return_rsp = (uint64_t)regs[REG_RSP];
-    regs[REG_RAX] = reason;
-    regs[REG_R15] = (greg_t)(uintptr_t)&handled->cpu;
-    regs[REG_RIP] = (greg_t)(uintptr_t)engine_leave_saved;
-    regs[REG_EFL] &= ~(greg_t)FL_DF;
-}
+/* Translated code goes on with what the frame's registers are by now; every other answer of the
+ * functions below is the reason (enum leave) to go back to the run loop, guest state saved. */
+#define RESUME (-1)
 
 /* Run the instruction again from its first host byte behind what probes do. */
 static void restart(const struct engine *e, const struct fragment *f, const struct insn_map *insn,
@@ -101,6 +97,24 @@ static bool string_ran_past(struct shadow *s, const greg_t *regs) {
     return false;
 }
 
+/* The site gets a hint, and its instruction is run again, translated by it. */
+static enum leave learn(struct vcpu *v, gpa_t insn, uint8_t hint, gva_t gva) {
+    struct engine *e = v->engine;
+    uint8_t old = build_get_hint(e, insn);
+    build_hint(e, insn, old | hint);
+    TRACE(v->trace, hint, insn, gva, old, build_get_hint(e, insn));
+    e->retranslate_gpa = insn;
+    v->counters->retranslations++;
+    return LEAVE_RETRY;
+}
+
+/* By a divisor of zero, mostly: the next time there is no signal. */
+static enum leave classify_divide(struct vcpu *v, gpa_t insn) {
+    if (!(build_get_hint(v->engine, insn) & HINT_DIVIDES))
+        return learn(v, insn, HINT_DIVIDES, 0);
+    return raised(v, VEC_DE, false);
+}
+
 static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintptr_t address, gpa_t insn) {
     struct engine *e = v->engine;
     const struct window *w = shadow_window_at(&e->shadow, address);
@@ -109,14 +123,8 @@ static enum leave classify_page_fault(struct vcpu *v, const greg_t *regs, uintpt
         host_bug("translated code left its window", regs, address);
     if (address - w->base < WINDOW_SIZE || string_ran_past(&e->shadow, regs))
         return memory_fault(v, address, write, insn);
-    uint8_t hint = build_get_hint(e, insn);
-    if (!(hint & HINT_WRAPS)) {
-        build_hint(e, insn, hint | HINT_WRAPS);
-        TRACE(v->trace, hint, insn, (gva_t)(address - w->base), hint, build_get_hint(e, insn));
-        e->retranslate_gpa = insn;
-        v->counters->retranslations++;
-        return LEAVE_RETRY;
-    }
+    if (!(build_get_hint(e, insn) & HINT_WRAPS))
+        return learn(v, insn, HINT_WRAPS, (gva_t)(address - w->base));
     e->crossing_gva = (gva_t)(address - w->base);
     e->crossing_write = write;
     e->crossing_window = w;
@@ -130,7 +138,7 @@ static enum leave classify(struct vcpu *v, const greg_t *regs, uintptr_t address
     case TRAP_GP:
         return raised(v, VEC_GP, true); /* a misaligned SSE operand, reserved MXCSR bits */
     case TRAP_DE:
-        return raised(v, VEC_DE, false);
+        return classify_divide(v, insn);
     case TRAP_UD:
         return raised(v, VEC_UD, false);
     case TRAP_MF:
@@ -150,8 +158,8 @@ static void settle_returns(greg_t *regs) {
 }
 
 /* A transfer that did not go where its tripwire expects, or attention: both at an instruction
- * boundary. False: something else. */
-static bool tripped(greg_t *regs, uintptr_t pc, uintptr_t address) {
+ * boundary. False: something else; `*answer` else. */
+static bool tripped(greg_t *regs, uintptr_t pc, uintptr_t address, int *answer) {
     struct engine *e = handled->engine;
     uint32_t difference = (uint32_t)regs[REG_R11], expected;
     uintptr_t wire = (uintptr_t)e->poll_page + TRIPWIRE_OFFSET;
@@ -166,9 +174,10 @@ static bool tripped(greg_t *regs, uintptr_t pc, uintptr_t address) {
         save_guest(&handled->cpu, regs);
         handled->cpu.eip = expected;
         settle_returns(regs);
-        leave(regs, LEAVE_ATTENTION_);
+        *answer = LEAVE_ATTENTION_;
         return true;
     }
+    *answer = RESUME;
     uint32_t target = expected + difference;
     regs[REG_R11] = (greg_t)target;
     regs[REG_RIP] = (greg_t)(uintptr_t)(kind == TRIPWIRE_PAD ? stub_miss : stub_return);
@@ -179,34 +188,10 @@ static bool tripped(greg_t *regs, uintptr_t pc, uintptr_t address) {
     return true;
 }
 
-static void on_fault(int signal, siginfo_t *info, void *context) {
-    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+/* A fault of one instruction of a fragment. */
+static int instruction_fault(const struct fragment *f, greg_t *regs, uintptr_t pc, uintptr_t address) {
     struct vcpu *v = handled;
     struct engine *e = v->engine;
-    uintptr_t pc = (uintptr_t)regs[REG_RIP];
-    uintptr_t address = regs[REG_TRAPNO] == TRAP_PF ? (uintptr_t)regs[REG_CR2] : 0;
-    (void)info;
-    e->fault_context = context;
-    if (pc == (uintptr_t)guarded_copy_fault) { /* a plugin's pointer was bad */
-        regs[REG_RIP] = (greg_t)(uintptr_t)guarded_copy_failed;
-        return;
-    }
-    if (plugins_running(v->plugins))
-        host_bug(plugin_fault(v->plugins), regs, address);
-    assert(!(regs[REG_EFL] & FL_AC));
-    if (address && tripped(regs, pc, address))
-        return;
-    struct fragment *f = fragment_at(e, pc);
-    uint64_t emptied = address ? return_stack_overflow(v, address) : 0;
-    if (emptied) {
-        regs[REG_RSP] =
-            (greg_t)(f ? emptied : return_stack_keep_top(emptied, (uint64_t)regs[REG_RSP]));
-        return;
-    }
-    if (!f || signal == SIGBUS)
-        host_bug(signal == SIGBUS ? "guest memory is gone (is the host out of memory?)"
-                                  : "a fault in the monitor's own code",
-                 regs, address);
     const struct insn_map *insn = fragment_insn(e, f, pc);
     undo(insn, regs);
     save_guest(&v->cpu, regs);
@@ -228,11 +213,55 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
         v->cpu.interrupt_shadow = SHADOW_OF_STI;
     settle_returns(regs);
     if (reason == LEAVE_NEXT_ && !(insn->undo & (UNDO_SWAP_BYTES | UNDO_POINTERS)))
-        return; /* the access is tried again just where it was */
-    if (reason == LEAVE_NEXT_ || reason == LEAVE_JUMP_)
-        restart(e, f, insn, regs);
-    else
-        leave(regs, reason);
+        return RESUME; /* the access is tried again just where it was */
+    if (reason != LEAVE_NEXT_ && reason != LEAVE_JUMP_)
+        return (int)reason;
+    restart(e, f, insn, regs);
+    return RESUME;
+}
+
+static int answer_fault(int signal, greg_t *regs) {
+    struct vcpu *v = handled;
+    struct engine *e = v->engine;
+    uintptr_t pc = (uintptr_t)regs[REG_RIP];
+    uintptr_t address = regs[REG_TRAPNO] == TRAP_PF ? (uintptr_t)regs[REG_CR2] : 0;
+    int answer;
+    if (plugins_running(v->plugins))
+        host_bug(plugin_fault(v->plugins), regs, address);
+    assert(!(regs[REG_EFL] & FL_AC));
+    if (address && tripped(regs, pc, address, &answer))
+        return answer;
+    struct fragment *f = fragment_at(e, pc);
+    uint64_t emptied = address ? return_stack_overflow(v, address) : 0;
+    if (emptied) {
+        regs[REG_RSP] =
+            (greg_t)(f ? emptied : return_stack_keep_top(emptied, (uint64_t)regs[REG_RSP]));
+        return RESUME;
+    }
+    if (!f || signal == SIGBUS)
+        host_bug(signal == SIGBUS ? "guest memory is gone (is the host out of memory?)"
+                                  : "a fault in the monitor's own code",
+                 regs, address);
+    return instruction_fault(f, regs, pc, address);
+}
+
+/* Without SA_SIGINFO the kernel fills in no siginfo; the context is there all the same. */
+static void on_fault(int signal, siginfo_t *info, void *context) {
+    mcontext_t *machine = &((ucontext_t *)context)->uc_mcontext;
+    struct engine *e = handled->engine;
+    (void)info;
+    e->fault_context = context;
+    if (machine->gregs[REG_RIP] == (greg_t)(uintptr_t)guarded_copy_fault) { /* a plugin's pointer was bad */
+        machine->gregs[REG_RIP] = (greg_t)(uintptr_t)guarded_copy_failed;
+        return;
+    }
+    int answer = answer_fault(signal, machine->gregs);
+    vector_restore((const uint8_t *)machine->fpregs, e->use_xsave);
+    assert(machine->gregs[REG_R15] == (greg_t)(uintptr_t)&handled->cpu);
+    if (answer != RESUME)
+        fault_leave(&handled->cpu, answer);
+    handled->cpu.resume = (uint64_t)machine->gregs[REG_RIP];
+    fault_resume(machine->gregs);
 }
 
 void signals_clear_alignment_checks(void) {
@@ -263,13 +292,12 @@ static int alternate_stack(void) {
 
 int signals_init(struct vcpu *v) {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction action = {.sa_flags = SA_ONSTACK | SA_NODEFER};
     handled = v;
     int status = alternate_stack();
     if (status)
         return status;
-    sigfillset(&action.sa_mask);
-    sigdelset(&action.sa_mask, SIGPROF); /* the sampler sees what handling a fault takes */
+    sigemptyset(&action.sa_mask);
     action.sa_sigaction = on_fault;
     for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++)
         if (sigaction(faults[i], &action, NULL))

@@ -17,8 +17,12 @@ CHECK(CPU_VICTIMS, victims);
 CHECK(CPU_CHAIN_SITE, chain_site);
 CHECK(CPU_HOST_RSP, host_rsp);
 CHECK(CPU_RETURN_RSP, return_rsp);
+CHECK(CPU_RESUME, resume);
 _Static_assert(LEAVE_CHAIN == LEAVE_CHAIN_ && LEAVE_LOOKUP == LEAVE_LOOKUP_ &&
                    LEAVE_ATTENTION == LEAVE_ATTENTION_,
                "cpu_offsets.h: reasons");
+_Static_assert(REG_R8 == 0 && REG_R15 == 7 && REG_RDI == 8 && REG_RSI == 9 && REG_RBP == 10 && REG_RBX == 11 &&
+                   REG_RDX == 12 && REG_RAX == 13 && REG_RCX == 14 && REG_RSP == 15 && REG_EFL == 17,
+               "stubs.S: fault_resume");
 _Static_assert(JUMP_CACHE_NAME == JUMP_CACHE_NAME_OFFSET, "cpu_offsets.h: jump cache");
 _Static_assert(sizeof(struct jump_victim) == 16 && VICTIM_WAYS == 4, "stubs.S: victims");

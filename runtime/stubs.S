@@ -101,6 +101,42 @@ engine_leave_saved: /* rax: the reason; guest registers are in the struct; r15 h
     ret
     .size engine_enter, . - engine_enter
 
+/* void fault_leave(struct cpu *cpu, int reason): out of the handler of a fault. */
+    .globl fault_leave
+    .type fault_leave, @function
+fault_leave:
+    mov r15, rdi
+    mov eax, esi
+    jmp engine_leave_saved
+    .size fault_leave, . - fault_leave
+
+/* void fault_resume(const greg_t *regs): all registers as the handler's frame has them, by REG_* of
+ * <ucontext.h>, and RIP as the struct has it. Behind the load of RSP the frame may be overwritten. */
+    .globl fault_resume
+    .type fault_resume, @function
+fault_resume:
+    mov rsp, rdi
+    push [rdi + 17 * 8]
+    popfq
+    mov r8, [rsp]
+    mov r9, [rsp + 1 * 8]
+    mov r10, [rsp + 2 * 8]
+    mov r11, [rsp + 3 * 8]
+    mov r12, [rsp + 4 * 8]
+    mov r13, [rsp + 5 * 8]
+    mov r14, [rsp + 6 * 8]
+    mov r15, [rsp + 7 * 8]
+    mov rdi, [rsp + 8 * 8]
+    mov rsi, [rsp + 9 * 8]
+    mov rbp, [rsp + 10 * 8]
+    mov rbx, [rsp + 11 * 8]
+    mov rdx, [rsp + 12 * 8]
+    mov rax, [rsp + 13 * 8]
+    mov rcx, [rsp + 14 * 8]
+    mov rsp, [rsp + 15 * 8]
+    jmp [r15 + CPU_RESUME]
+    .size fault_resume, . - fault_resume
+
 /* r9d id, r10d argument, r11d operand; the fragment's return address is on the stack. */
     .globl stub_callout
     .type stub_callout, @function

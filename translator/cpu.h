@@ -143,6 +143,7 @@ struct cpu {
     uint64_t return_rsp; /* translated code's RSP: its stack of host return addresses */
     uint64_t victims;    /* jump targets that share their slot with another */
     uint64_t reached, reached2; /* host addresses that the callouts `reach` and `reach_string` hand back */
+    uint64_t resume;     /* where the handler of a fault goes on */
 
     /* Reached with a 32-bit displacement. */
     struct segment seg[SEG_COUNT];

@@ -7,6 +7,7 @@
 
 #include "translator/block.h"
 
+#define VECTOR_DE 0
 #define VECTOR_UD 6
 #define VECTOR_NM 7
 
@@ -195,10 +196,55 @@ void emit_identical(struct block *b, const struct insn *in) {
         emit_insn(&b->e, &enc);
 }
 
+static bool is_divide(const struct insn *in) {
+    return in->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (in->z.opcode & 0xfeu) == 0xf6 &&
+           in->z.raw.modrm.reg >= 6;
+}
+
+/* ecx: the divisor, zero-extended; a high byte can be named here. Nothing has changed where its load faults. */
+static void load_divisor(struct block *b, const struct insn *in, const struct memref *m) {
+    unsigned rm = in->z.raw.modrm.rm;
+    bool byte = !(in->z.opcode & 1);
+    struct encoding load = {.opcode = 0x8b, .has_modrm = true, .reg = RCX, .mem = m,
+                            .rm = (uint8_t)(byte ? rm : host_gpr(rm))};
+    if (byte || in->opsize16) {
+        load.map = MAP_0F;
+        load.opcode = byte ? 0xb6 : 0xb7;
+    }
+    emit_insn(&b->e, &load);
+}
+
+/* A site that has divided by zero looks first, and then raises #DE without a signal of the host. Flags
+ * and registers must be what they were: JECXZ, and ECX waits in r8d. */
+static void emit_checked_divide(struct block *b, const struct insn *in) {
+    bool byte = !(in->z.opcode & 1), memory = in->z.raw.modrm.mod != 3;
+    struct encoding divide = {.opcode = in->z.opcode, .has_modrm = true, .reg = in->z.raw.modrm.reg, .rm = R9};
+    struct memref m;
+    if (!byte && in->opsize16)
+        divide.legacy[divide.legacy_count++] = 0x66;
+    if (memory)
+        m = operand_memory(b, in, 0);
+    emit_mov_reg_reg(&b->e, R8, RCX);
+    load_divisor(b, in, memory ? &m : NULL);
+    emit8(&b->e, 0x67);
+    uint8_t *zero = emit_short_jump(&b->e, 0xe3); /* jecxz */
+    emit_mov_reg_reg(&b->e, R9, RCX);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    emit_insn(&b->e, &divide);
+    uint8_t *done = emit_short_jump(&b->e, 0xeb);
+    emit_short_land(&b->e, zero);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    block_callout(b, in, CALLOUT_raise, VECTOR_DE);
+    emit_short_land(&b->e, done);
+}
+
 void e_ident(struct block *b, const struct insn *in) {
     if (block_unit_off(b, in))
         return;
-    emit_identical(b, in);
+    if (in->hint & HINT_DIVIDES && is_divide(in))
+        emit_checked_divide(b, in);
+    else
+        emit_identical(b, in);
 }
 
 /* 40-4F are REX prefixes in 64-bit mode. */

@@ -34,7 +34,7 @@ static bool bears_lag(const struct block *b, const struct insn *in) {
     uint32_t arg;
     bool stack = emit == e_push_reg || emit == e_push_imm || emit == e_ret ||
                  emit == e_call_rel || (emit == e_pop_reg && (z->opcode & 7u) != ESP);
-    if (b->req->mode & checked || b->esp < -96 || b->esp > 96 || in->row->vex ||
+    if (b->req->mode & checked || b->esp < -96 || b->esp > 96 || in->row->vex || in->hint & HINT_DIVIDES ||
         block_segment_class(b, in->segment) >= SEGMENT_GENERAL || operand_can_reach(b, in, &arg))
         return false;
     if (stack)

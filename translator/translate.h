@@ -33,6 +33,7 @@ enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH, WINDOW_PAST };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
 #define HINT_WRAPS 0x10u /* an address of the instruction's goes round at 4 GiB */
+#define HINT_DIVIDES 0x20u /* it has raised #DE: the divisor is looked at first */
 
 /* What an instruction of the block has before it, at somebody's wish; in the order of the list. */
 enum probe_kind {
