@@ -61,20 +61,21 @@ struct block {
     struct emit cold_part;
     const struct translate_request *req;
     struct translation *out;
-    struct pending_exit exits[BLOCK_EXITS_MAX];
-    unsigned exit_count;
-    struct pending_leave leaves[BLOCK_LEAVES_MAX];
-    unsigned leave_count;
-    struct pending_check checks[BLOCK_CHECKS_MAX];
-    unsigned check_count;
+    uint8_t *code;    /* the block's first byte */
     uint32_t pc;      /* eip of the instruction being emitted */
     bool ended;
+    bool quick;       /* plain instructions may take the quick way */
     bool check_exits; /* an STI stands before: every exit tests for attention */
     uint8_t undo;     /* of the instruction being emitted */
     unsigned branches; /* that did not end the block */
     /* Pushes and pops only count here; ESP itself is brought up to date before anything else
      * looks at it (block_settle_esp). */
     int32_t esp;
+    unsigned exit_count, leave_count, check_count;
+    /* From here on nothing is set before it is counted. */
+    struct pending_exit exits[BLOCK_EXITS_MAX];
+    struct pending_leave leaves[BLOCK_LEAVES_MAX];
+    struct pending_check checks[BLOCK_CHECKS_MAX];
 };
 
 /* decode.c. 0 and *in filled; or a vector (>= 1) to raise; or DECODE_MORE: bytes missing. */
@@ -86,6 +87,11 @@ unsigned insn_segment_of_prefix(uint8_t byte);
 bool insn_decode_plain(const uint8_t *bytes, uint32_t room, struct insn *in);
 /* The decoder of a mode. */
 const ZydisDecoder *insn_decoder(uint32_t mode);
+
+/* quick.c: the plainest instructions, as the emitters would write them. */
+bool quick_goes(const struct translate_request *req);
+/* Those from `offset` on, up to one that is not among them or does not fit; returns its offset. */
+uint32_t quick_run(struct block *b, uint32_t offset, uint32_t limit);
 
 /* operand.c: where an operand lies. May emit code that computes an address (r10, r11). */
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias);
@@ -101,6 +107,13 @@ struct memref operand_sum(struct block *b, const struct insn *in, struct memref 
 /* The same through any segment, by the argument of `check`; the linear address goes to r11d. */
 void operand_linear_sum(struct block *b, const struct insn *in, uint32_t check, struct memref ea,
                         bool narrow);
+/* MOV, MOVZX or MOVSX to a register: one that its address is made of is reached by r14 where the
+ * displacement is good for that. */
+bool operand_steps(const struct insn_row *row, unsigned opcode);
+#define OPERAND_NEAR_BELOW 0x10000
+static inline bool operand_step_is_near(unsigned index, int32_t disp) {
+    return index == NO_REG && disp >= -OPERAND_NEAR_BELOW;
+}
 /* Can the explicit operand go past the windows (WINDOW_PAST)? Then size and kind for the callout. */
 bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *arg);
 /* Loads the linear address of the memory operand into r11d. */
@@ -124,6 +137,18 @@ static inline bool block_calls_out(const struct block *b, unsigned segment) {
 
 /* stack: r12d becomes ESP again. */
 void block_settle_esp(struct block *b);
+/* Can the instruction be emitted while r12d lags? */
+bool block_bears_lag(const struct block *b, const struct insn *in);
+/* r12d may not lag further. */
+#define BLOCK_LAG_MAX 96
+static inline bool block_lags_far(const struct block *b) {
+    return b->esp < -BLOCK_LAG_MAX || b->esp > BLOCK_LAG_MAX;
+}
+/* Would one more control transfer be too many? */
+static inline bool block_exits_full(const struct block *b) {
+    return b->exit_count + 3 > BLOCK_EXITS_MAX || b->leave_count + 3 > BLOCK_LEAVES_MAX;
+}
+
 /* Moves ESP, or SP with a 16-bit stack segment. */
 static inline void block_add_esp(struct block *b, int32_t delta) {
     b->esp += delta;

@@ -1,85 +1,81 @@
 /* The commonest instructions of 32-bit code, without Zydis, which takes several times as long.
  *
  * Here is only what decodes whatever its bytes are: opcodes of the integer unit with at most an operand
- * size and a segment prefix. All else, and what stands near the end of the bytes at hand, is left to Zydis;
- * a test holds each field that is filled here against it. */
+ * size and a segment prefix, and strings. All else is left to Zydis; a test holds each field that is filled
+ * here against it. */
 #include <string.h>
 
 #include "translator/block.h"
+#include "translator/plain.h"
 
-#define MODRM 0x01u
-#define IMM8 0x02u
-#define IMM16 0x04u
-#define IMMZ 0x08u    /* 16 or 32 bits, by the operand size */
-#define SIGNED 0x10u  /* the immediate is one number with its sign */
-#define DWORD 0x20u   /* not with an operand size prefix */
-#define MEMORY 0x40u  /* no register form */
-#define MOFFS 0x80u
-#define PLAIN 0x100u  /* nothing but its opcode */
-
-#define PREFIXES_MAX 2u
-#define LONGEST 16u /* more than any instruction that is decoded here */
+#define PREFIXES_MAX 3u
 
 /* Opcodes lo..hi of a map with ModRM.reg in the set `regs`. */
 static const struct plain_run {
     uint8_t map, lo, hi, regs;
     uint16_t shape;
 } runs[] = {
-    {0, 0x40, 0x5f, 0xff, PLAIN},
-    {0, 0x68, 0x68, 0xff, IMMZ | SIGNED},
-    {0, 0x69, 0x69, 0xff, MODRM | IMMZ},
-    {0, 0x6a, 0x6a, 0xff, IMM8 | SIGNED},
-    {0, 0x6b, 0x6b, 0xff, MODRM | IMM8},
-    {0, 0x70, 0x7f, 0xff, IMM8 | SIGNED | DWORD},
-    {0, 0x80, 0x80, 0xff, MODRM | IMM8},
-    {0, 0x81, 0x81, 0xff, MODRM | IMMZ},
-    {0, 0x83, 0x83, 0xff, MODRM | IMM8},
-    {0, 0x84, 0x8b, 0xff, MODRM},
-    {0, 0x8d, 0x8d, 0xff, MODRM | MEMORY},
-    {0, 0x90, 0x99, 0xff, PLAIN},
-    {0, 0xa0, 0xa3, 0xff, MOFFS},
-    {0, 0xa8, 0xa8, 0xff, IMM8},
-    {0, 0xa9, 0xa9, 0xff, IMMZ},
-    {0, 0xb0, 0xb7, 0xff, IMM8},
-    {0, 0xb8, 0xbf, 0xff, IMMZ},
-    {0, 0xc0, 0xc1, 0xbf, MODRM | IMM8},
-    {0, 0xc2, 0xc2, 0xff, IMM16 | DWORD},
-    {0, 0xc3, 0xc3, 0xff, PLAIN | DWORD},
-    {0, 0xc6, 0xc6, 0x01, MODRM | IMM8},
-    {0, 0xc7, 0xc7, 0x01, MODRM | IMMZ},
-    {0, 0xc9, 0xc9, 0xff, PLAIN},
-    {0, 0xd0, 0xd3, 0xbf, MODRM},
-    {0, 0xe8, 0xe9, 0xff, IMMZ | SIGNED | DWORD},
-    {0, 0xeb, 0xeb, 0xff, IMM8 | SIGNED | DWORD},
-    {0, 0xf6, 0xf7, 0xfc, MODRM}, /* TEST has an immediate */
-    {0, 0xfe, 0xfe, 0x03, MODRM},
-    {0, 0xff, 0xff, 0x57, MODRM | DWORD},
-    {1, 0x1f, 0x1f, 0x01, MODRM},
-    {1, 0x40, 0x4f, 0xff, MODRM},
-    {1, 0x80, 0x8f, 0xff, IMMZ | SIGNED | DWORD},
-    {1, 0x90, 0x9f, 0xff, MODRM},
-    {1, 0xa3, 0xa3, 0xff, MODRM},
-    {1, 0xa4, 0xa4, 0xff, MODRM | IMM8},
-    {1, 0xa5, 0xa5, 0xff, MODRM},
-    {1, 0xab, 0xab, 0xff, MODRM},
-    {1, 0xac, 0xac, 0xff, MODRM | IMM8},
-    {1, 0xad, 0xad, 0xff, MODRM},
-    {1, 0xaf, 0xb1, 0xff, MODRM},
-    {1, 0xb3, 0xb3, 0xff, MODRM},
-    {1, 0xb6, 0xb7, 0xff, MODRM},
-    {1, 0xba, 0xba, 0xf0, MODRM | IMM8},
-    {1, 0xbb, 0xbf, 0xff, MODRM},
-    {1, 0xc0, 0xc1, 0xff, MODRM},
-    {1, 0xc8, 0xcf, 0xff, PLAIN | DWORD},
+    {0, 0x40, 0x5f, 0xff, PLAIN_BARE},
+    {0, 0x68, 0x68, 0xff, PLAIN_IMMZ | PLAIN_SIGNED},
+    {0, 0x69, 0x69, 0xff, PLAIN_MODRM | PLAIN_IMMZ},
+    {0, 0x6a, 0x6a, 0xff, PLAIN_IMM8 | PLAIN_SIGNED},
+    {0, 0x6b, 0x6b, 0xff, PLAIN_MODRM | PLAIN_IMM8},
+    {0, 0x70, 0x7f, 0xff, PLAIN_IMM8 | PLAIN_SIGNED | PLAIN_DWORD},
+    {0, 0x80, 0x80, 0xff, PLAIN_MODRM | PLAIN_IMM8},
+    {0, 0x81, 0x81, 0xff, PLAIN_MODRM | PLAIN_IMMZ},
+    {0, 0x83, 0x83, 0xff, PLAIN_MODRM | PLAIN_IMM8},
+    {0, 0x84, 0x8b, 0xff, PLAIN_MODRM},
+    {0, 0x8d, 0x8d, 0xff, PLAIN_MODRM | PLAIN_MEMORY},
+    {0, 0x90, 0x99, 0xff, PLAIN_BARE},
+    {0, 0x9c, 0x9d, 0xff, PLAIN_BARE},
+    {0, 0xa0, 0xa3, 0xff, PLAIN_MOFFS},
+    {0, 0xa4, 0xa7, 0xff, PLAIN_BARE | PLAIN_STRING},
+    {0, 0xa8, 0xa8, 0xff, PLAIN_IMM8},
+    {0, 0xa9, 0xa9, 0xff, PLAIN_IMMZ},
+    {0, 0xaa, 0xaf, 0xff, PLAIN_BARE | PLAIN_STRING},
+    {0, 0xb0, 0xb7, 0xff, PLAIN_IMM8},
+    {0, 0xb8, 0xbf, 0xff, PLAIN_IMMZ},
+    {0, 0xc0, 0xc1, 0xbf, PLAIN_MODRM | PLAIN_IMM8},
+    {0, 0xc2, 0xc2, 0xff, PLAIN_IMM16 | PLAIN_DWORD},
+    {0, 0xc3, 0xc3, 0xff, PLAIN_BARE | PLAIN_DWORD},
+    {0, 0xc6, 0xc6, 0x01, PLAIN_MODRM | PLAIN_IMM8},
+    {0, 0xc7, 0xc7, 0x01, PLAIN_MODRM | PLAIN_IMMZ},
+    {0, 0xc9, 0xc9, 0xff, PLAIN_BARE},
+    {0, 0xd0, 0xd3, 0xbf, PLAIN_MODRM},
+    {0, 0xe8, 0xe9, 0xff, PLAIN_IMMZ | PLAIN_SIGNED | PLAIN_DWORD},
+    {0, 0xeb, 0xeb, 0xff, PLAIN_IMM8 | PLAIN_SIGNED | PLAIN_DWORD},
+    {0, 0xf6, 0xf6, 0xff, PLAIN_MODRM | PLAIN_IMM8 | PLAIN_TESTS},
+    {0, 0xf7, 0xf7, 0xff, PLAIN_MODRM | PLAIN_IMMZ | PLAIN_TESTS},
+    {0, 0xfa, 0xfd, 0xff, PLAIN_BARE},
+    {0, 0xfe, 0xfe, 0x03, PLAIN_MODRM},
+    {0, 0xff, 0xff, 0x57, PLAIN_MODRM | PLAIN_DWORD},
+    {1, 0x0b, 0x0b, 0xff, PLAIN_BARE},
+    {1, 0x1f, 0x1f, 0x01, PLAIN_MODRM},
+    {1, 0x40, 0x4f, 0xff, PLAIN_MODRM},
+    {1, 0x80, 0x8f, 0xff, PLAIN_IMMZ | PLAIN_SIGNED | PLAIN_DWORD},
+    {1, 0x90, 0x9f, 0xff, PLAIN_MODRM},
+    {1, 0xa3, 0xa3, 0xff, PLAIN_MODRM},
+    {1, 0xa4, 0xa4, 0xff, PLAIN_MODRM | PLAIN_IMM8},
+    {1, 0xa5, 0xa5, 0xff, PLAIN_MODRM},
+    {1, 0xab, 0xab, 0xff, PLAIN_MODRM},
+    {1, 0xac, 0xac, 0xff, PLAIN_MODRM | PLAIN_IMM8},
+    {1, 0xad, 0xad, 0xff, PLAIN_MODRM},
+    {1, 0xaf, 0xb1, 0xff, PLAIN_MODRM},
+    {1, 0xb3, 0xb3, 0xff, PLAIN_MODRM},
+    {1, 0xb6, 0xb7, 0xff, PLAIN_MODRM},
+    {1, 0xba, 0xba, 0xf0, PLAIN_MODRM | PLAIN_IMM8},
+    {1, 0xbb, 0xbf, 0xff, PLAIN_MODRM},
+    {1, 0xc0, 0xc1, 0xff, PLAIN_MODRM},
+    {1, 0xc8, 0xcf, 0xff, PLAIN_BARE | PLAIN_DWORD},
 };
 
 static uint16_t shapes[2][256]; /* 0: not here; filled once before main */
 static uint8_t sets[2][256];
 
-__attribute__((constructor)) static void index_runs(void) {
+void plain_index(void) {
     for (unsigned opcode = 0; opcode < 0x40; opcode++) { /* the eight arithmetic families */
         unsigned form = opcode & 7u;
-        shapes[0][opcode] = form < 4 ? MODRM : form == 4 ? IMM8 : form == 5 ? IMMZ : 0;
+        shapes[0][opcode] = form < 4 ? PLAIN_MODRM : form == 4 ? PLAIN_IMM8 : form == 5 ? PLAIN_IMMZ : 0;
         sets[0][opcode] = 0xff;
     }
     for (unsigned i = 0; i < sizeof runs / sizeof runs[0]; i++)
@@ -95,18 +91,28 @@ static uint32_t load32(const uint8_t *from) {
     return value;
 }
 
+unsigned plain_shape(unsigned map, unsigned opcode, unsigned *regs) {
+    *regs = sets[map][opcode];
+    return shapes[map][opcode];
+}
+
 /* Prefixes, each kind once; returns how many, or more than PREFIXES_MAX. */
-static unsigned take_prefixes(struct insn *in) {
+static unsigned take_prefixes(struct insn *in, const uint8_t *bytes) {
     unsigned count = 0;
     for (;; count++) {
-        unsigned segment = insn_segment_of_prefix(in->bytes[count]);
+        uint8_t byte = bytes[count];
+        unsigned segment = insn_segment_of_prefix(byte);
         if (segment < SEG_COUNT && !in->override) {
             in->segment = (uint8_t)segment;
             in->override = true;
-        } else if (in->bytes[count] == 0x66 && !in->prefix66) {
+        } else if (byte == 0x66 && !in->prefix66) {
             in->prefix66 = true;
+        } else if ((byte == 0xf2 || byte == 0xf3) && !in->rep && !in->repne) {
+            in->rep = byte == 0xf3;
+            in->repne = byte == 0xf2;
         } else {
-            return segment < SEG_COUNT || in->bytes[count] == 0x66 ? PREFIXES_MAX + 1 : count;
+            bool again = segment < SEG_COUNT || byte == 0x66 || byte == 0xf2 || byte == 0xf3;
+            return again ? PREFIXES_MAX + 1 : count;
         }
     }
 }
@@ -148,36 +154,53 @@ static void take_immediate(ZydisDecodedInstruction *z, const uint8_t *bytes, uns
     *at += size;
 }
 
-bool insn_decode_plain(const uint8_t *bytes, uint32_t room, struct insn *in) {
+/* False, and *in as it was: not plain after all. */
+static bool decode(const uint8_t *bytes, struct insn *in) {
     ZydisDecodedInstruction *z = &in->z;
-    if (room < LONGEST)
-        return false;
-    unsigned at = take_prefixes(in);
+    unsigned at = take_prefixes(in, bytes);
     bool two_bytes = bytes[at] == 0x0f;
     unsigned opcode = bytes[at + two_bytes], shape = shapes[two_bytes][opcode];
-    bool good = at <= PREFIXES_MAX && shape && !(shape & DWORD && in->prefix66);
+    bool repeats = in->rep || in->repne;
+    bool good = at <= PREFIXES_MAX && shape && !(shape & PLAIN_DWORD && in->prefix66) &&
+                (!repeats || shape & PLAIN_STRING);
     at += two_bytes + 1u;
-    uint8_t modrm = bytes[at];
-    if (shape & MODRM)
-        good = good && sets[two_bytes][opcode] >> (modrm >> 3 & 7u) & 1u &&
-               !(shape & MEMORY && modrm >> 6 == 3);
+    uint8_t modrm = bytes[at], reg = modrm >> 3 & 7u;
+    if (shape & PLAIN_MODRM)
+        good = good && sets[two_bytes][opcode] >> reg & 1u && !(shape & PLAIN_MEMORY && modrm >> 6 == 3);
     if (!good) {
-        in->override = in->prefix66 = false;
+        in->override = in->prefix66 = in->rep = in->repne = false;
         return false;
     }
+    if (shape & PLAIN_TESTS && reg >= 2)
+        shape &= ~(PLAIN_IMM8 | PLAIN_IMMZ);
     z->encoding = ZYDIS_INSTRUCTION_ENCODING_LEGACY;
     z->opcode_map = two_bytes ? ZYDIS_OPCODE_MAP_0F : ZYDIS_OPCODE_MAP_DEFAULT;
     z->opcode = (ZyanU8)opcode;
     z->address_width = 32;
     z->attributes = 0;
-    if (shape & MODRM)
+    if (shape & PLAIN_MODRM)
         take_modrm(z, bytes, &at);
     else
-        take_displacement(z, bytes, &at, shape & MOFFS ? 4 : 0);
+        take_displacement(z, bytes, &at, shape & PLAIN_MOFFS ? 4 : 0);
     unsigned wide = in->prefix66 ? 2 : 4;
-    take_immediate(z, bytes, &at, shape & IMM8 ? 1 : shape & IMM16 ? 2 : shape & IMMZ ? wide : 0,
-                   shape & SIGNED);
+    take_immediate(z, bytes, &at, shape & PLAIN_IMM8 ? 1 : shape & PLAIN_IMM16 ? 2 : shape & PLAIN_IMMZ ? wide : 0,
+                   shape & PLAIN_SIGNED);
     z->length = (ZyanU8)at;
     in->opsize16 = in->prefix66;
     return true;
+}
+
+/* Near the end of the bytes at hand what is missing counts as zero, and if it is needed the decoder proper
+ * says so. */
+bool insn_decode_plain(const uint8_t *bytes, uint32_t room, struct insn *in) {
+    uint8_t padded[PLAIN_LONGEST] = {0};
+    if (room >= PLAIN_LONGEST)
+        return decode(bytes, in);
+    memcpy(padded, bytes, room);
+    if (!decode(padded, in))
+        return false;
+    if (in->z.length <= room)
+        return true;
+    in->override = in->prefix66 = in->opsize16 = in->rep = in->repne = false;
+    return false;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "translator/block.h"
+#include "translator/plain.h"
 
 #define X_ ROW_ANY
 #define NOCALL CALLOUT_COUNT
@@ -453,6 +454,8 @@ __attribute__((constructor)) static void index_rows(void) {
     }
     for (unsigned i = 0; i < insn_row_count; i++)
         parse_operands(&insn_rows[i], &row_kinds[i]);
+    plain_index();
+    quick_index();
 }
 
 const struct operand_kinds *insn_row_kinds(const struct insn_row *row) {

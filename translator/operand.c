@@ -8,14 +8,15 @@
 
 #include "translator/block.h"
 
-#define NEAR_BELOW 0x10000
+bool operand_steps(const struct insn_row *row, unsigned opcode) {
+    return row->emit == e_ident && !row->vex && row->unit == UNIT_INT &&
+           (row->map == 0 ? opcode == 0x8b : row->map == 1 && (opcode & 0xf6u) == 0xb6);
+}
 
 /* MOV to the register that the address is made of: a step along a chain, which somebody waits for. */
 static bool is_step(const struct insn *in, const struct memref *ea) {
-    unsigned opcode = in->z.opcode;
-    bool load = in->row->emit == e_ident && !in->row->vex && in->row->unit == UNIT_INT &&
-                (in->row->map == 0 ? opcode == 0x8b : in->row->map == 1 && (opcode & 0xf6u) == 0xb6);
-    return load && ea->index == NO_REG && ea->base == host_gpr(in->z.raw.modrm.reg);
+    return operand_steps(in->row, in->z.opcode) && operand_step_is_near(ea->index, ea->disp) &&
+           ea->base == host_gpr(in->z.raw.modrm.reg);
 }
 
 /* r14 and the register come two cycles sooner than GS and the register. Such a sum does not wrap, but it
@@ -23,7 +24,7 @@ static bool is_step(const struct insn *in, const struct memref *ea) {
  * (HINT_WRAPS). A displacement far below zero is an address that something is added to, and wraps.
  * Other instructions are no faster so; memory that was just written comes back sooner without an index. */
 static struct memref window_relative(const struct insn *in, struct memref ea) {
-    if (is_step(in, &ea) && ea.disp >= -NEAR_BELOW && !(in->hint & HINT_WRAPS))
+    if (is_step(in, &ea) && !(in->hint & HINT_WRAPS))
         return (struct memref){.base = REG_WINDOW, .index = ea.base, .disp = ea.disp};
     ea.gs = ea.addr32 = true;
     return ea;

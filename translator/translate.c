@@ -5,9 +5,9 @@
 
 #include "translator/block.h"
 
-static void record(struct block *b, uint32_t guest_offset, const uint8_t *code) {
+static void record(struct block *b, uint32_t guest_offset) {
     struct insn_map *entry = &b->out->map[b->out->insn_count++];
-    entry->host = (uint16_t)(b->e.at - code);
+    entry->host = (uint16_t)(b->e.at - b->code);
     entry->body = entry->host;
     entry->guest = (uint16_t)guest_offset;
     entry->undo = UNDO_NONE;
@@ -26,21 +26,25 @@ void block_settle_esp(struct block *b) {
 
 /* Can the instruction be emitted while r12d lags behind ESP? Pushes and pops of registers, and
  * whatever uses ESP for nothing but an address. */
-static bool bears_lag(const struct block *b, const struct insn *in) {
+bool block_bears_lag(const struct block *b, const struct insn *in) {
     const uint32_t checked = MODE_GENERAL_CS | MODE_GENERAL_DS | MODE_GENERAL_ES | MODE_GENERAL_SS |
-                             MODE_ALIGN | MODE_DEBUG | MODE_STACK16 | MODE_NO_FPU | MODE_NO_SSE;
+                             MODE_ALIGN | MODE_DEBUG | MODE_STACK16;
+    const uint32_t units_off = MODE_NO_FPU | MODE_NO_SSE;
     const ZydisDecodedInstruction *z = &in->z;
     emitter_fn emit = in->row->emit;
     uint32_t arg;
     bool stack = emit == e_push_reg || emit == e_push_imm || emit == e_ret ||
                  emit == e_call_rel || (emit == e_pop_reg && (z->opcode & 7u) != ESP);
-    if (b->req->mode & checked || b->esp < -96 || b->esp > 96 || in->row->vex || in->hint & HINT_DIVIDES ||
+    if (b->req->mode & checked || block_lags_far(b) || in->row->vex || in->hint & HINT_DIVIDES ||
+        (in->row->unit != UNIT_INT && b->req->mode & units_off) ||
         block_segment_class(b, in->segment) >= SEGMENT_GENERAL || operand_can_reach(b, in, &arg))
         return false;
     if (stack)
         return (emit != e_push_reg || (z->opcode & 7u) != ESP) && !in->opsize16;
     if (emit == e_incdec)
         return (z->opcode & 7u) != ESP;
+    if (emit == e_nop || emit == e_moffs)
+        return true;
     if (emit != e_ident && emit != e_lea)
         return false;
     if (in->kinds->opcode_reg && !in->kinds->opcode_byte && (z->opcode & 7u) == ESP)
@@ -62,7 +66,7 @@ static void probe(struct block *b, uint32_t offset) {
 }
 
 /* One instruction; returns its length, 0 when the block ended before it, -1 for more bytes. */
-static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
+static int one_insn(struct block *b, uint32_t offset) {
     struct insn in;
     unsigned number = b->out->insn_count;
     int verdict = insn_decode(b->req, offset, &in);
@@ -73,12 +77,12 @@ static int one_insn(struct block *b, uint32_t offset, const uint8_t *code) {
     in.hint = b->req->hint ? b->req->hint(b->req->opaque, b->pc) : 0;
     bool watched = probes_call(b, number) ||
                    (b->req->watch && b->req->watch(b->req->opaque, b->req->linear + offset) >= 0);
-    if (verdict || watched || !bears_lag(b, &in))
+    if (verdict || watched || !block_bears_lag(b, &in))
         block_settle_esp(b);
-    record(b, offset, code);
+    record(b, offset);
     probe(b, offset);
     probes_emit(b, number, offset);
-    b->out->map[number].body = (uint16_t)(b->e.at - code);
+    b->out->map[number].body = (uint16_t)(b->e.at - b->code);
     if (verdict) {
         bool gp = verdict == 13;
         b->out->guest_len = offset + 1;
@@ -112,7 +116,13 @@ static void stop_before(struct block *b, uint32_t eip, bool shadow) {
 
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out) {
-    struct block b = {.e = {.at = code, .end = code + room}, .req = req, .out = out};
+    struct block b;
+    __builtin_memset(&b, 0, __builtin_offsetof(struct block, exits));
+    b.e = (struct emit){.at = code, .end = code + room};
+    b.req = req;
+    b.out = out;
+    b.code = code;
+    b.quick = quick_goes(req);
     b.cold = &b.e;
     if (req->cold) {
         b.cold_part = (struct emit){.at = req->cold, .end = req->cold + req->cold_room};
@@ -125,9 +135,14 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     assert(req->len > 0 && req->page_bytes <= req->len);
     out->insn_count = out->exit_count = out->guest_len = 0;
     while (!b.ended) {
+        if (b.quick && !b.check_exits && !after_sti) {
+            offset = quick_run(&b, offset, limit);
+            if (b.ended)
+                break;
+        }
         bool full = out->insn_count >= limit || offset >= req->page_bytes || after_sti ||
                     (uint32_t)(b.e.end - b.e.at) < 2 * INSN_CODE_MAX + probes_room(&b, out->insn_count) ||
-                    b.exit_count + 3 > BLOCK_EXITS_MAX || b.leave_count + 3 > BLOCK_LEAVES_MAX;
+                    block_exits_full(&b);
         bool stop = req->stop_before && req->stop_before(req->opaque, req->linear + offset);
         if ((full || stop) && out->insn_count) {
             stop_before(&b, req->eip + offset, b.check_exits && !after_sti);
@@ -135,7 +150,7 @@ enum translate_status translate_block(const struct translate_request *req, uint8
         }
         bool shadowed = after_sti;
         after_sti = b.check_exits;
-        int len = one_insn(&b, offset, code);
+        int len = one_insn(&b, offset);
         if (len < 0 && !out->insn_count)
             return TRANSLATE_MORE;
         if (len < 0) {

@@ -1,0 +1,335 @@
+/* The quick way: what is plain in all respects goes from the guest's bytes to host code in one step.
+ *
+ * Most instructions are of the integer unit, in flat code, with operands in registers or in memory that one
+ * window shows. For them the whole way over struct insn, rows and encodings only copies bytes: the ModRM
+ * byte stays, guest ESP gets a REX prefix, memory the prefixes of the window. One entry for each opcode,
+ * made from the plain shapes and the instruction table, says which way its instructions go; what an entry does not
+ * cover declines and is translated as all others are. Both ways write the same code, byte for byte:
+ * a test compares them. */
+#include <string.h>
+
+#include "translator/block.h"
+#include "translator/plain.h"
+
+enum quick_kind {
+    QUICK_NOT,
+    QUICK_COPY,     /* no operand in memory, none in ModRM: the same bytes */
+    QUICK_MODRM,    /* e_ident */
+    QUICK_LEA,
+    QUICK_OFFSET,   /* MOV of the accumulator with an offset */
+    QUICK_NOTHING,  /* e_nop */
+    QUICK_INCDEC,
+    QUICK_PUSH,
+    QUICK_POP,
+    QUICK_EMITTER,  /* no ModRM: only decoding is quick */
+};
+
+struct quick {
+    const struct insn_row *row; /* where there is one for all forms */
+    uint16_t shape;
+    uint8_t kind;
+    uint8_t regs;      /* ModRM.reg that it is about */
+    bool reg32, rm32;  /* a register there is the whole one, or its low half */
+    bool reg8;
+    bool steps;        /* MOV, MOVZX, MOVSX to a register */
+};
+
+static struct quick table[2][256];
+
+static unsigned kind_of(const struct insn_row *row, unsigned opcode, unsigned shape) {
+    static const struct { emitter_fn emit; enum quick_kind kind; } by_emitter[] = {
+        {e_lea, QUICK_LEA}, {e_moffs, QUICK_OFFSET}, {e_nop, QUICK_NOTHING}, {e_incdec, QUICK_INCDEC},
+        {e_push_reg, QUICK_PUSH}, {e_pop_reg, QUICK_POP}, {e_push_imm, QUICK_EMITTER}, {e_jcc, QUICK_EMITTER},
+        {e_jmp_rel, QUICK_EMITTER}, {e_call_rel, QUICK_EMITTER}, {e_ret, QUICK_EMITTER},
+    };
+    const struct operand_kinds *kinds = insn_row_kinds(row);
+    bool names_register = row->emit == e_incdec || row->emit == e_push_reg || row->emit == e_pop_reg ||
+                          (kinds->opcode_reg && !kinds->opcode_byte);
+    if (row->unit != UNIT_INT || (names_register && (opcode & 7u) == ESP))
+        return QUICK_NOT;
+    if (row->emit == e_ident)
+        return shape & PLAIN_STRING ? QUICK_NOT : shape & PLAIN_MODRM ? QUICK_MODRM : QUICK_COPY;
+    for (unsigned i = 0; i < sizeof by_emitter / sizeof *by_emitter; i++)
+        if (row->emit == by_emitter[i].emit)
+            return by_emitter[i].kind;
+    return QUICK_NOT;
+}
+
+/* The row of all forms with this ModRM.reg, with or without 66h; NULL: there are several. */
+static const struct insn_row *only_row(unsigned map, unsigned opcode, unsigned reg) {
+    const struct insn_row *row = NULL;
+    for (unsigned form = 0; form < 4; form++) {
+        const struct insn_row *found =
+            insn_row_find(false, map, opcode, form & 1 ? PFX_66 : PFX_NONE, reg, form & 2);
+        if (row && found && found != row)
+            return NULL;
+        row = found ? found : row;
+    }
+    return row;
+}
+
+static bool same_kinds(const struct insn_row *a, const struct insn_row *b) {
+    return a->emit == b->emit && memcmp(insn_row_kinds(a), insn_row_kinds(b), sizeof(struct operand_kinds)) == 0;
+}
+
+static void index_opcode(unsigned map, unsigned opcode) {
+    struct quick *q = &table[map][opcode];
+    unsigned regs, shape = plain_shape(map, opcode, &regs);
+    bool modrm = shape & PLAIN_MODRM;
+    if (!shape)
+        return;
+    for (unsigned reg = 0; reg < (modrm ? 8u : 1u); reg++) {
+        const struct insn_row *row = only_row(map, opcode, modrm ? reg : ROW_ANY);
+        if (!row || !(regs >> reg & 1u) || (q->row && !same_kinds(q->row, row)))
+            continue;
+        unsigned kind = kind_of(row, opcode, shape);
+        const struct operand_kinds *kinds = insn_row_kinds(row);
+        if (kind == QUICK_NOT)
+            continue;
+        *q = (struct quick){.row = row, .shape = (uint16_t)shape, .kind = (uint8_t)kind,
+                            .regs = (uint8_t)(q->regs | 1u << reg), .reg32 = kinds->reg_gpr && !kinds->reg_byte,
+                            .rm32 = kinds->rm_gpr && !kinds->rm_byte, .reg8 = kinds->reg_byte,
+                            .steps = operand_steps(row, opcode)};
+    }
+}
+
+void quick_index(void) {
+    for (unsigned opcode = 0; opcode < 256; opcode++) {
+        index_opcode(0, opcode);
+        index_opcode(1, opcode);
+    }
+}
+
+bool quick_goes(const struct translate_request *req) {
+    const uint32_t other = MODE_CODE16 | MODE_STACK16 | MODE_GENERAL_CS | MODE_DATA_CS | MODE_VM86 | MODE_REAL |
+                           MODE_TF | MODE_DEBUG | MODE_ALIGN | MODE_GENERAL_ES | 3u << MODE_DS_SHIFT |
+                           3u << MODE_SS_SHIFT;
+    return !(req->mode & other) && !req->thorough && !req->watch && !req->probe_count && !req->rows &&
+           !req->stop_before;
+}
+
+static uint32_t load32(const uint8_t *from) {
+    uint32_t value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+static inline uint8_t *put32(uint8_t *to, uint32_t value) {
+    memcpy(to, &value, sizeof value);
+    return to + sizeof value;
+}
+
+static inline void record(struct block *b, uint32_t offset) {
+    uint16_t host = (uint16_t)(b->e.at - b->code);
+    b->out->map[b->out->insn_count++] =
+        (struct insn_map){.host = host, .body = host, .guest = (uint16_t)offset, .undo = UNDO_NONE, .esp = (int8_t)b->esp};
+}
+
+/* ModRM, SIB and displacement, as emit_insn writes them; r12 is encoded as ESP is, r14 as ESI. */
+static inline uint8_t *put_memory(uint8_t *to, unsigned reg, unsigned base, unsigned index, unsigned scale, int32_t disp) {
+    unsigned field = reg << 3, sib = scale << 6 | (index == NO_REG ? 4u : index) << 3;
+    if (base == NO_REG) {
+        *to++ = (uint8_t)(field | 4u);
+        *to++ = (uint8_t)(sib | 5u);
+        return put32(to, (uint32_t)disp);
+    }
+    unsigned mod = disp == 0 && base != EBP ? 0 : disp == (int8_t)disp ? 0x40 : 0x80;
+    if (index != NO_REG || base == ESP) {
+        *to++ = (uint8_t)(mod | field | 4u);
+        *to++ = (uint8_t)(sib | base);
+    } else {
+        *to++ = (uint8_t)(mod | field | base);
+    }
+    put32(to, (uint32_t)disp);
+    return to + (mod == 0 ? 0 : mod == 0x40 ? 1 : 4);
+}
+
+/* The host's store or load of a stack slot: push (89) and pop (8b) of a register. */
+static void quick_stack(struct block *b, uint8_t opcode, unsigned reg, int32_t disp) {
+    uint8_t *to = b->e.at;
+    *to++ = 0x65;
+    *to++ = 0x67;
+    *to++ = 0x41;
+    *to++ = opcode;
+    b->e.at = put_memory(to, reg, ESP, NO_REG, 0, disp);
+}
+
+/* `at` is where the ModRM byte is; returns the instruction's length, 0: it is not for here. */
+static unsigned quick_modrm(struct block *b, const struct quick *q, const uint8_t *bytes, unsigned at, bool prefix66) {
+    uint8_t *to = b->e.at;
+    unsigned opcode = bytes[at - 1], modrm = bytes[at++], mod = modrm >> 6, reg = modrm >> 3 & 7u, rm = modrm & 7u;
+    bool lea = q->kind == QUICK_LEA, two_bytes = at - 2 > prefix66;
+    if (!(q->regs >> reg & 1u) || (q->reg32 && reg == ESP))
+        return 0;
+    if (mod == 3) {
+        if (lea || (q->rm32 && rm == ESP))
+            return 0;
+        *to = 0x66;
+        to += prefix66;
+        *to = 0x0f;
+        to += two_bytes;
+        *to++ = (uint8_t)opcode;
+        *to++ = (uint8_t)modrm;
+    } else {
+        unsigned base = rm, index = NO_REG, scale = 0;
+        if (rm == ESP) {
+            uint8_t sib = bytes[at++];
+            base = sib & 7u;
+            if ((sib & 0x38) != 0x20) {
+                index = sib >> 3 & 7u;
+                scale = sib >> 6;
+            }
+        }
+        int32_t disp = 0;
+        if (mod == 1) {
+            disp = (int8_t)bytes[at++];
+        } else if (mod == 2 || base == EBP) {
+            disp = (int32_t)load32(bytes + at);
+            at += 4;
+            base = mod ? base : NO_REG;
+        }
+        bool steps = q->steps && reg == base && operand_step_is_near(index, disp), rex = base == ESP || steps;
+        if (base == ESP)
+            disp += b->esp;
+        if (rex && q->reg8 && reg >= 4)
+            return 0;
+        if (steps) {
+            index = base;
+            base = REG_WINDOW & 7u;
+        } else if (!lea) {
+            *to++ = 0x65;
+            *to++ = 0x67;
+        }
+        *to = 0x66;
+        to += prefix66;
+        *to = 0x41;
+        to += rex;
+        *to = 0x0f;
+        to += two_bytes;
+        *to++ = (uint8_t)opcode;
+        to = put_memory(to, reg, base, index, scale, disp);
+    }
+    if (q->kind == QUICK_NOTHING) {
+        *b->e.at++ = 0x90;
+        return at;
+    }
+    unsigned imm = q->shape & PLAIN_IMM8 ? 1 : q->shape & PLAIN_IMMZ ? (prefix66 ? 2 : 4) : 0;
+    if (q->shape & PLAIN_TESTS && reg >= 2)
+        imm = 0;
+    memcpy(to, bytes + at, 4);
+    b->e.at = to + imm;
+    return at + imm;
+}
+
+/* For instructions with an emitter of their own: decoded without a ModRM byte, and at most an immediate. */
+static unsigned quick_emitter(struct block *b, const struct quick *q, uint32_t offset, unsigned map) {
+    const uint8_t *bytes = b->req->bytes + offset;
+    unsigned at = map + 1;
+    unsigned imm = q->shape & PLAIN_IMM8 ? 1 : q->shape & PLAIN_IMM16 ? 2 : q->shape & PLAIN_IMMZ ? 4 : 0;
+    struct insn in;
+    memset(&in.kinds, 0, sizeof in - __builtin_offsetof(struct insn, kinds));
+    in.row = q->row;
+    in.kinds = insn_row_kinds(q->row);
+    in.bytes = bytes;
+    in.len = in.z.length = (uint8_t)(at + imm);
+    in.eip = b->pc = b->req->eip + offset;
+    in.next_eip = in.eip + in.len;
+    in.segment = SEG_DS;
+    in.imm_at = (uint8_t)at;
+    in.imm_len = (uint8_t)imm;
+    in.z.encoding = ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+    in.z.opcode_map = map ? ZYDIS_OPCODE_MAP_0F : ZYDIS_OPCODE_MAP_DEFAULT;
+    in.z.opcode = bytes[map];
+    in.z.address_width = 32;
+    in.z.attributes = 0;
+    in.z.raw.disp.size = in.z.raw.disp.offset = 0;
+    in.z.raw.disp.value = 0;
+    in.z.raw.imm[0].size = (ZyanU8)(imm * 8);
+    in.z.raw.imm[0].offset = (ZyanU8)(imm ? at : 0);
+    in.z.raw.imm[0].value.s = imm == 4 ? (int32_t)load32(bytes + at) : imm == 1 ? (int8_t)bytes[at] : 0;
+    if (!block_bears_lag(b, &in))
+        block_settle_esp(b);
+    record(b, offset);
+    b->undo = UNDO_NONE;
+    b->out->guest_len = offset + in.len;
+    q->row->emit(b, &in);
+    b->out->map[b->out->insn_count - 1].undo = b->undo;
+    return in.len;
+}
+
+/* Instructions without a ModRM byte, `at` bytes behind whose start their opcode lies. */
+static unsigned quick_bare(struct block *b, const struct quick *q, const uint8_t *bytes, unsigned at, bool prefix66) {
+    uint8_t *to = b->e.at;
+    unsigned opcode = bytes[at++], imm = 0;
+    switch ((enum quick_kind)q->kind) {
+    case QUICK_COPY:
+        imm = q->shape & PLAIN_IMM8 ? 1 : q->shape & PLAIN_IMMZ ? (prefix66 ? 2 : 4) : 0;
+        memcpy(to, bytes, 8);
+        b->e.at += at + imm;
+        return at + imm;
+    case QUICK_INCDEC:
+        *to = 0x66;
+        to += prefix66;
+        *to++ = 0xff;
+        *to++ = (uint8_t)(0xc0u | (opcode & 15u));
+        b->e.at = to;
+        return at;
+    case QUICK_OFFSET:
+        *to++ = 0x65;
+        *to++ = 0x67;
+        *to = 0x66;
+        to += prefix66;
+        *to++ = (uint8_t)(opcode & 2u ? 0x88u | (opcode & 1u) : 0x8au | (opcode & 1u));
+        b->e.at = put_memory(to, EAX, NO_REG, NO_REG, 0, (int32_t)load32(bytes + at));
+        return at + 4;
+    case QUICK_PUSH:
+        quick_stack(b, 0x89, opcode & 7u, b->esp - 4);
+        b->esp -= 4;
+        return at;
+    default:
+        quick_stack(b, 0x8b, opcode & 7u, b->esp);
+        b->esp += 4;
+        return at;
+    }
+}
+
+/* One instruction; returns its length, 0: nothing is done. */
+static unsigned quick_insn(struct block *b, uint32_t offset) {
+    const uint8_t *bytes = b->req->bytes + offset;
+    unsigned prefix66 = bytes[0] == 0x66, map = bytes[prefix66] == 0x0f, at = prefix66 + map;
+    const struct quick *q = &table[map][bytes[at]];
+    if (q->kind == QUICK_NOT || (prefix66 && (q->shape & PLAIN_DWORD || q->kind >= QUICK_PUSH)))
+        return 0;
+    if (b->req->hint && b->req->hint(b->req->opaque, b->req->eip + offset))
+        return 0;
+    if (q->kind == QUICK_EMITTER)
+        return block_exits_full(b) ? 0 : quick_emitter(b, q, offset, map);
+    if (block_lags_far(b))
+        block_settle_esp(b);
+    uint32_t count = b->out->insn_count;
+    unsigned len;
+    record(b, offset);
+    if (q->shape & PLAIN_MODRM)
+        len = quick_modrm(b, q, bytes, at + 1, prefix66);
+    else
+        len = quick_bare(b, q, bytes, at, prefix66);
+    if (!len) {
+        b->out->insn_count = count;
+        return 0;
+    }
+    b->pc = b->req->eip + offset;
+    b->out->guest_len = offset + len;
+    return len;
+}
+
+uint32_t quick_run(struct block *b, uint32_t offset, uint32_t limit) {
+    const struct translate_request *req = b->req;
+    while (!b->ended && b->out->insn_count < limit && offset + PLAIN_LONGEST <= req->page_bytes &&
+           (uint32_t)(b->e.end - b->e.at) >= 2 * INSN_CODE_MAX) {
+        unsigned len = quick_insn(b, offset);
+        if (!len)
+            break;
+        offset += len;
+    }
+    return offset;
+}
