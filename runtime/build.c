@@ -16,6 +16,7 @@
 
 #define COPY_MAX 512u
 #define BRANCHES_MAX 4u
+#define LOOP_BRANCHES_MAX 10u
 #define ALL_CLASSES(class)                                                                        \
     ((class) << MODE_DS_SHIFT | (class) << MODE_ES_SHIFT | (class) << MODE_SS_SHIFT |              \
      (class) << MODE_FS_SHIFT | (class) << MODE_GS_SHIFT)
@@ -62,7 +63,7 @@ static uint8_t hint_at(void *opaque, uint32_t eip) {
 /* At CPL 3 there is one window, and what goes past it. */
 static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     uint8_t hint = hint_at(opaque, eip);
-    return (uint8_t)((hint & (HINT_WRAPS | HINT_DIVIDES)) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
+    return (uint8_t)((hint & (HINT_LOOP | HINT_WRAPS | HINT_DIVIDES)) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -177,6 +178,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
+    bool loop = !one_shot && build_get_hint(e, code->gpa) & HINT_LOOP;
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
     *context = (struct hint_context){.v = v, .engine = e, .plugins = v->plugins, .gpa = code->gpa,
                                      .eip = cpu->eip};
@@ -188,7 +190,8 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .code_limit = cpu->seg[SEG_CS].limit,
         .max_insns = alone || e->options.one_insn ? 1 : 0,
         .rows = e->options.rows,
-        .max_branches = BRANCHES_MAX,
+        .max_branches = loop ? LOOP_BRANCHES_MAX : BRANCHES_MAX,
+        .loop = loop,
         .poll_address = poll_address(e),
         .cold = one_shot ? NULL : e->cache_write + e->part->cold.used, .cold_room = COLD_CODE_MAX,
         .no_links = alone || e->options.no_chain,

@@ -11,6 +11,9 @@
 #include "translator/block.h"
 #include "translator/tripwire.h"
 
+#define LOOP_ALIGNMENT 32u
+#define POLL_LEN 8u
+
 static bool same_page(const struct block *b, uint32_t target) {
     uint32_t linear = b->req->linear + (target - b->req->eip);
     return linear >> PAGE_SHIFT == b->req->linear >> PAGE_SHIFT;
@@ -83,7 +86,8 @@ enum look {
 };
 
 static void look(struct block *b, uint32_t target, enum look how) {
-    if (how == LOOK_NOT || !wants_check(b, target))
+    bool again = b->loop && target == b->req->eip && !b->check_exits;
+    if (how == LOOK_NOT || again || !wants_check(b, target))
         return;
     if (how == LOOK_AGAIN)
         attention_poll(b, target);
@@ -266,6 +270,20 @@ void exit_counted16(struct block *b, unsigned opcode, uint32_t target, uint32_t 
     emit_mov_reg_reg(&b->e, RCX, R8);
     emit_short_land(&b->e, other);
     leave_to(b, jcxz ? target : fall, LOOK_ONCE);
+}
+
+void exits_enter_loop(struct block *b) {
+    static const uint8_t nop[] = {0x0f, 0x1f, 0x40, 0x00}; /* nop [rax + 0] */
+    b->loop = b->req->loop && b->req->poll_address && !b->req->no_links;
+    if (!b->loop)
+        return;
+    unsigned gap = (LOOP_ALIGNMENT - ((unsigned)(uintptr_t)b->e.at + POLL_LEN) % LOOP_ALIGNMENT) % LOOP_ALIGNMENT;
+    for (; gap >= sizeof nop; gap -= sizeof nop)
+        emit_bytes(&b->e, nop, sizeof nop);
+    for (; gap; gap--)
+        emit8(&b->e, 0x90);
+    attention_poll(b, b->req->eip);
+    b->out->loop_at = (uint32_t)(b->e.at - b->code);
 }
 
 static void point_at(uint8_t *site, const uint8_t *at) {
