@@ -13,10 +13,12 @@
 #include "runtime/plugins.h"
 #include "runtime/system.h"
 #include "runtime/vector_state.h"
+#include "translator/tripwire.h"
 
 #define COPY_MAX 512u
 #define BRANCHES_MAX 4u
 #define LOOP_BRANCHES_MAX 10u
+#define LOOP_ALIGNMENT 32u
 #define ALL_CLASSES(class)                                                                        \
     ((class) << MODE_DS_SHIFT | (class) << MODE_ES_SHIFT | (class) << MODE_SS_SHIFT |              \
      (class) << MODE_FS_SHIFT | (class) << MODE_GS_SHIFT)
@@ -279,6 +281,12 @@ static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t li
           (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
 }
 
+/* The place that a loop's branches go back to starts a block of the host's fetches. */
+static uint32_t gap_before_loop(uint32_t code) {
+    uint32_t beyond = (code + LOOP_ENTRY) % LOOP_ALIGNMENT;
+    return beyond ? LOOP_ALIGNMENT - beyond : 0;
+}
+
 static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
@@ -292,6 +300,8 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
     copy_first(v, code, linear, true);
     PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
+    if (build_get_hint(e, code->gpa) & HINT_LOOP)
+        f->code += gap_before_loop(f->code + (with_pad ? TRIPWIRE_LEN : 0));
     if (with_pad) { /* reached indirectly: its pad stands right before it */
         f->pad = f->code;
         f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL,

@@ -13,7 +13,7 @@
 #include "runtime/plugins.h"
 
 #define BLOCK_CODE_ROOM 4096u
-#define PAD_ROOM 32u
+#define PAD_ROOM 64u
 #define LATE_ROOM 512u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }

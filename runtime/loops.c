@@ -84,6 +84,22 @@ static const struct fragment_exit *exit_back(const struct engine *e, const struc
     return NULL;
 }
 
+/* Is there a call on the way round? The return from it looks for attention. */
+static bool calls(const struct engine *e, const struct fragment *f, const struct fragment_exit *back) {
+    if (back->target < f->eip)
+        return false;
+    const struct insn_map *map = &e->maps[f->map];
+    uint32_t from = 0;
+    for (unsigned i = 0; i < f->map_count && f->eip + map[i].guest <= back->target; i++)
+        from = f->code + map[i].host;
+    for (unsigned i = 0; i < f->exit_count; i++) {
+        uint32_t site = e->exits[f->exits + i].site;
+        if (site > from && site < back->site && e->cache_exec[site - 1] == 0xe8)
+            return true;
+    }
+    return false;
+}
+
 void loops_learn(struct vcpu *v) {
     struct engine *e = v->engine;
     uintptr_t pc = e->polled_pc;
@@ -94,7 +110,7 @@ void loops_learn(struct vcpu *v) {
         return;
     const struct insn_map *insn = fragment_insn(e, f, pc);
     const struct fragment_exit *exit = exit_back(e, f, insn);
-    if (!exit)
+    if (!exit || calls(e, f, exit))
         return;
     gpa_t branch = f->gpa + insn->guest, head = f->gpa + (exit->target - f->eip);
     uint8_t hint = build_get_hint(e, head);

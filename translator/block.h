@@ -168,7 +168,7 @@ void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fa
 void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fall);
 /* The same with CX for ECX. */
 void exit_counted16(struct block *b, unsigned opcode, uint32_t target, uint32_t fall);
-/* What stands before a loop: it is entered on a boundary of the host's fetches, and looks for attention. */
+/* What stands before a loop: a look for attention. */
 void exits_enter_loop(struct block *b);
 void exits_finish(struct block *b);
 

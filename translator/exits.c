@@ -11,9 +11,6 @@
 #include "translator/block.h"
 #include "translator/tripwire.h"
 
-#define LOOP_ALIGNMENT 32u
-#define POLL_LEN 8u
-
 static bool same_page(const struct block *b, uint32_t target) {
     uint32_t linear = b->req->linear + (target - b->req->eip);
     return linear >> PAGE_SHIFT == b->req->linear >> PAGE_SHIFT;
@@ -273,17 +270,12 @@ void exit_counted16(struct block *b, unsigned opcode, uint32_t target, uint32_t 
 }
 
 void exits_enter_loop(struct block *b) {
-    static const uint8_t nop[] = {0x0f, 0x1f, 0x40, 0x00}; /* nop [rax + 0] */
     b->loop = b->req->loop && b->req->poll_address && !b->req->no_links;
     if (!b->loop)
         return;
-    unsigned gap = (LOOP_ALIGNMENT - ((unsigned)(uintptr_t)b->e.at + POLL_LEN) % LOOP_ALIGNMENT) % LOOP_ALIGNMENT;
-    for (; gap >= sizeof nop; gap -= sizeof nop)
-        emit_bytes(&b->e, nop, sizeof nop);
-    for (; gap; gap--)
-        emit8(&b->e, 0x90);
     attention_poll(b, b->req->eip);
-    b->out->loop_at = (uint32_t)(b->e.at - b->code);
+    assert(b->e.overflow || b->e.at - b->code == LOOP_ENTRY);
+    b->out->loop_at = LOOP_ENTRY;
 }
 
 static void point_at(uint8_t *site, const uint8_t *at) {

@@ -15,6 +15,7 @@
 
 #define TRANSLATION_INSNS_MAX 64u
 #define TRANSLATION_EXITS_MAX 16u
+#define LOOP_ENTRY 8u /* bytes before the place where a loop's branches go back to */
 #define TRANSLATION_CODE_MAX 8192u
 #define INSN_CODE_MAX 640u /* no single instruction emits more than this */
 #define JUMP_CACHE_SLOTS 65536u
