@@ -23,6 +23,7 @@
     X(lookup_misses, "dispatcher look-ups that translated")                                        \
     X(jump_cache_misses, "indirect transfers that missed the jump cache")                          \
     X(slots_contended, "jump cache slots found to be wanted by several targets")                   \
+    X(loops, "loops that were found running, and got fragments of their own")                        \
     X(landings_wary, "landings that a return to elsewhere has reached")                            \
     X(retranslations, "sites retranslated for another way of reaching memory")                     \
     X(one_shots, "instructions run once beside their page's code")                                 \

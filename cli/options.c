@@ -239,6 +239,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         {"no-chain", &engine->no_chain, true},
         {"one-insn", &engine->one_insn, true},
         {"no-jump-cache", &engine->no_jump_cache, true},
+        {"no-loops", &engine->no_loops, true},
         {"flush-always", &engine->flush_always, true},
         {"evict-always", &engine->evict_always, true},
         {"no-prefault", &engine->no_prefault, true},
@@ -261,7 +262,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         return status;
     return error_set(
         error,
-        "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-reuse "
+        "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-loops no-reuse "
         "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
         "inject-nmi=START-END progress rows=FILE no-sandbox)",
         word);

@@ -16,14 +16,16 @@
 
 #define NS_PER_SECOND 1000000000ull
 
-void attention_close_poll(struct engine *e) {
+void attention_close_poll(struct engine *e, uintptr_t pc) {
     if (!e->poll_closed && !mprotect(e->poll_page, PAGE_SIZE, PROT_NONE))
         e->poll_closed = true;
+    loops_suspend(e, pc);
 }
 
 void attention_open_poll(struct engine *e) {
     if (e->poll_closed && !mprotect(e->poll_page, PAGE_SIZE, PROT_READ))
         e->poll_closed = false;
+    loops_resume(e);
 }
 
 static int make_poll_page(struct engine *e) {

@@ -13,9 +13,12 @@
 #include "runtime/plugins.h"
 #include "runtime/system.h"
 #include "runtime/vector_state.h"
+#include "translator/tripwire.h"
 
 #define COPY_MAX 512u
 #define BRANCHES_MAX 4u
+#define LOOP_BRANCHES_MAX 10u
+#define LOOP_ALIGNMENT 32u
 #define ALL_CLASSES(class)                                                                        \
     ((class) << MODE_DS_SHIFT | (class) << MODE_ES_SHIFT | (class) << MODE_SS_SHIFT |              \
      (class) << MODE_FS_SHIFT | (class) << MODE_GS_SHIFT)
@@ -62,7 +65,7 @@ static uint8_t hint_at(void *opaque, uint32_t eip) {
 /* At CPL 3 there is one window, and what goes past it. */
 static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     uint8_t hint = hint_at(opaque, eip);
-    return (uint8_t)((hint & (HINT_WRAPS | HINT_DIVIDES)) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
+    return (uint8_t)((hint & (HINT_LOOP | HINT_WRAPS | HINT_DIVIDES)) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -177,6 +180,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
+    bool loop = !one_shot && build_get_hint(e, code->gpa) & HINT_LOOP;
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
     *context = (struct hint_context){.v = v, .engine = e, .plugins = v->plugins, .gpa = code->gpa,
                                      .eip = cpu->eip};
@@ -188,7 +192,8 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .code_limit = cpu->seg[SEG_CS].limit,
         .max_insns = alone || e->options.one_insn ? 1 : 0,
         .rows = e->options.rows,
-        .max_branches = BRANCHES_MAX,
+        .max_branches = loop ? LOOP_BRANCHES_MAX : BRANCHES_MAX,
+        .loop = loop,
         .poll_address = poll_address(e),
         .cold = one_shot ? NULL : e->cache_write + e->part->cold.used, .cold_room = COLD_CODE_MAX,
         .no_links = alone || e->options.no_chain,
@@ -276,6 +281,12 @@ static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t li
           (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
 }
 
+/* The place that a loop's branches go back to starts a block of the host's fetches. */
+static uint32_t gap_before_loop(uint32_t code) {
+    uint32_t beyond = (code + LOOP_ENTRY) % LOOP_ALIGNMENT;
+    return beyond ? LOOP_ALIGNMENT - beyond : 0;
+}
+
 static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
@@ -289,6 +300,8 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
     copy_first(v, code, linear, true);
     PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
+    if (build_get_hint(e, code->gpa) & HINT_LOOP)
+        f->code += gap_before_loop(f->code + (with_pad ? TRIPWIRE_LEN : 0));
     if (with_pad) { /* reached indirectly: its pad stands right before it */
         f->pad = f->code;
         f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL,

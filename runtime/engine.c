@@ -308,7 +308,9 @@ static int step(struct vcpu *v, int last) {
 bool engine_iterate(struct vcpu *v) {
     struct engine *e = v->engine;
     /* A poll that failed counts, too: an STI may have cleared the flag meanwhile. */
-    if (v->cpu.attention || e->sync_wanted || e->last_leave == LEAVE_ATTENTION_) {
+    if (v->cpu.attention || e->sync_wanted || e->poll_closed || e->last_leave == LEAVE_ATTENTION_) {
+        if (e->polled_pc)
+            loops_learn(v);
         attention_pay(v);
         e->last_leave = LEAVE_STOP;
     }

@@ -30,6 +30,7 @@ struct engine_options {
     bool no_chain;              /* every exit goes through the dispatcher */
     bool one_insn;              /* one guest instruction a fragment */
     bool no_jump_cache;         /* indirect transfers always miss */
+    bool no_loops;              /* each branch back looks for attention */
     bool flush_always;          /* every shadow entry is dropped at every flush */
     bool past_windows;          /* every operand that can be looked up is */
     bool no_prefault;           /* hidden faults map one page */

@@ -106,7 +106,7 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
             return LEAVE_STOP;
         }
         if (cpu->attention) /* the handler asked for it; its instruction may not be done yet */
-            attention_close_poll(v->engine);
+            attention_close_poll(v->engine, 0);
         if (!cpu->mode_dirty) {
             return_stack_settle(v, true);
             return LEAVE_NEXT_;

@@ -81,6 +81,7 @@ struct fragment {
     uint16_t table; /* the jump cache that leads to it: its place and 1, TABLE_MANY, or 0: none does */
     uint8_t exit_count;
     bool dead;
+    bool is_loop; /* entered at its start only (loops.c) */
     bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
 };
 
@@ -114,6 +115,15 @@ struct fixed_entry {
     uint16_t slot;
     bool used;
 };
+
+/* A branch back to the start of its fragment, which does not look for attention. */
+struct loop_edge {
+    uint32_t site;               /* as in fragment_exit */
+    uint32_t loop_rel, stub_rel; /* the rel32 that goes round, and the one that leads to its stub */
+    uint32_t start, len;         /* the fragment's code */
+    uint32_t fragment;
+};
+#define LOOP_EDGES_MAX 256u
 
 struct jump_cache {
     uint64_t *slots; /* the name and JUMP_CACHE_FIXED fixed slots behind them */
@@ -235,6 +245,10 @@ struct engine {
     sigset_t wait_mask;   /* signals let in while waiting */
     void *poll_page;      /* translated code reads it on back edges */
     bool poll_closed;     /* it cannot be read now */
+    uintptr_t polled_pc;  /* LEAVE_ATTENTION_: the look for attention that failed; 0: none to learn from */
+    struct loop_edge loop_edges[LOOP_EDGES_MAX];
+    uint32_t loop_edge_count;
+    bool loops_suspended; /* some of them lead to their stubs */
     const char *why_dead; /* set in a signal handler before giving up */
 
     uint64_t return_base[2]; /* supervisor, user */
@@ -391,10 +405,21 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
 void memory_fault_ask(struct vcpu *v, gva_t gva, bool write);
 void memory_fault_answered(struct vcpu *v);
 
+/* loops.c */
+/* Async-signal-safe: those of the fragment at host address `pc` leave it the next time; of all, if `pc` is not in
+ * a fragment's hot code. */
+void loops_suspend(struct engine *e, uintptr_t pc);
+void loops_resume(struct engine *e);
+/* A fragment that is a loop has been committed; it goes. */
+void loops_add(struct vcpu *v, struct fragment *f, uint32_t loop_at);
+void loops_forget(struct engine *e, const struct fragment *f);
+/* Attention was noticed by a branch back: what it goes back to is a loop. */
+void loops_learn(struct vcpu *v);
+
 /* attention.c */
 int attention_init(struct vcpu *v);
-/* Makes the next back edge fault (async-signal-safe), and ends that. */
-void attention_close_poll(struct engine *e);
+/* Makes the next back edge fault (async-signal-safe), and ends that. `pc`: what the host runs, 0: our code. */
+void attention_close_poll(struct engine *e, uintptr_t pc);
 void attention_open_poll(struct engine *e);
 static inline uint32_t poll_address(const struct engine *e) { return (uint32_t)(uintptr_t)e->poll_page; }
 void attention_arm_timer(struct vcpu *v);

@@ -13,7 +13,7 @@
 #include "runtime/plugins.h"
 
 #define BLOCK_CODE_ROOM 4096u
-#define PAD_ROOM 32u
+#define PAD_ROOM 64u
 #define LATE_ROOM 512u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
@@ -56,6 +56,7 @@ void fragments_flush_all(struct vcpu *v) {
         bytes += part->opened ? part->code.used - part->code.start : 0;
     }
     TRACE(v->trace, empty_cache, count, bytes);
+    e->loop_edge_count = 0;
     cache_empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
@@ -90,7 +91,7 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
     for (uint32_t i = e->page_fragments[page_of(gpa)]; i; i = e->fragments[i].page_next) {
         struct fragment *f = &e->fragments[i];
         uint32_t guest = (uint32_t)(gpa - f->gpa); /* huge where the fragment starts behind it */
-        if (guest >= f->guest_len || f->gpa2 || f->probed || f->eip + guest != eip ||
+        if (guest >= f->guest_len || f->gpa2 || f->probed || f->is_loop || f->eip + guest != eip ||
             !code_space_equal(&f->space, space))
             continue;
         const struct insn_map *insn = insn_at(e, f, guest);
@@ -179,6 +180,8 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     }
     note_parts(e, f);
     cache_note_made(e, f);
+    if (t->loop_at)
+        loops_add(v, f, t->loop_at);
     v->counters->fragments++;
     v->counters->fragment_bytes += t->code_len;
     v->counters->guest_bytes += t->guest_len;
@@ -323,6 +326,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     jump_caches_forget(e, f);
     unlink_outgoing(v, f);
     leave_index(e, f);
+    loops_forget(e, f);
     f->dead = true;
 }
 
@@ -357,6 +361,7 @@ void fragment_evict(struct vcpu *v, struct fragment *f, const struct cache_part 
     release_page(e, f->gpa);
     if (f->gpa2)
         release_page(e, f->gpa2);
+    loops_forget(e, f);
     f->dead = true;
 }
 

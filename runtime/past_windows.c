@@ -20,7 +20,8 @@
 /* So many accesses are looked at before a site is judged, and so many must have been worth it. */
 #define TRIAL 64u
 #define TRIAL_USEFUL 4u
-#define TRIAL_PATIENT (64u << 10)
+#define TRIAL_PATIENT 4096u
+#define TRIAL_PATIENT_USEFUL (TRIAL_PATIENT / 128u)
 #define REJECTED_MAX 6u
 
 static struct site *site_at(struct engine *e, uint32_t eip) {
@@ -85,7 +86,7 @@ static void judge(struct vcpu *v, enum reach_use use) {
     site->useful += use >= (site->patient ? REACH_LOOKED_UP : REACH_NEEDED);
     if (++site->reaches < (site->patient ? TRIAL_PATIENT : TRIAL))
         return;
-    if (site->useful < (site->patient ? 1 : TRIAL_USEFUL))
+    if (site->useful < (site->patient ? TRIAL_PATIENT_USEFUL : TRIAL_USEFUL))
         go_back(v, site);
     site->reaches = site->useful = 0;
 }

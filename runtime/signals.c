@@ -202,7 +202,9 @@ static int instruction_fault(const struct fragment *f, greg_t *regs, uintptr_t p
     bool polled = address >> PAGE_SHIFT == (uintptr_t)e->poll_page >> PAGE_SHIFT;
     bool misread = insn->undo & UNDO_GUESS && address - (uintptr_t)e->poll_page - PAGE_SIZE < TRIPWIRE_REACH;
     enum leave reason = LEAVE_ATTENTION_;
-    if (!polled && !misread)
+    if (polled)
+        e->polled_pc = pc;
+    else if (!misread)
         reason = classify(v, regs, address, at);
     if (misread || (reason == LEAVE_FAULT && insn->undo & UNDO_GUESS &&
                     v->fault.cr2 - (v->cpu.gpr[ESP] - 4) >= 4)) {
@@ -268,13 +270,14 @@ void signals_clear_alignment_checks(void) {
     __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() & ~(unsigned long long)FL_AC);
 }
 
-static void on_attention(int signal) {
+static void on_attention(int signal, siginfo_t *info, void *context) {
     signals_clear_alignment_checks();
-    (void)signal;
+    (void)signal, (void)info;
     handled->cpu.attention = 1;
     handled->engine->sync_wanted = true;
     if (!handled->cpu.halted)
-        attention_close_poll(handled->engine);
+        attention_close_poll(handled->engine,
+                             (uintptr_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP]);
     handled->counters->host_signals++;
 }
 
@@ -302,7 +305,7 @@ int signals_init(struct vcpu *v) {
     for (unsigned i = 0; i < sizeof faults / sizeof *faults; i++)
         if (sigaction(faults[i], &action, NULL))
             return -errno;
-    struct sigaction attention = {.sa_handler = on_attention, .sa_flags = SA_ONSTACK};
+    struct sigaction attention = {.sa_sigaction = on_attention, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigfillset(&attention.sa_mask);
     if (sigaction(SIGUSR1, &attention, NULL) || sigaction(SIGALRM, &attention, NULL))
         return -errno;

@@ -67,6 +67,7 @@ struct block {
     bool quick;       /* plain instructions may take the quick way */
     bool check_exits; /* an STI stands before: every exit tests for attention */
     uint8_t undo;     /* of the instruction being emitted */
+    bool loop;        /* exits to the block's start need no look for attention */
     unsigned branches; /* that did not end the block */
     /* Pushes and pops only count here; ESP itself is brought up to date before anything else
      * looks at it (block_settle_esp). */
@@ -167,6 +168,8 @@ void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fa
 void exit_counted(struct block *b, unsigned opcode, uint32_t target, uint32_t fall);
 /* The same with CX for ECX. */
 void exit_counted16(struct block *b, unsigned opcode, uint32_t target, uint32_t fall);
+/* What stands before a loop: a look for attention. */
+void exits_enter_loop(struct block *b);
 void exits_finish(struct block *b);
 
 /* callout.c */

@@ -83,7 +83,8 @@ enum look {
 };
 
 static void look(struct block *b, uint32_t target, enum look how) {
-    if (how == LOOK_NOT || !wants_check(b, target))
+    bool again = b->loop && target == b->req->eip && !b->check_exits;
+    if (how == LOOK_NOT || again || !wants_check(b, target))
         return;
     if (how == LOOK_AGAIN)
         attention_poll(b, target);
@@ -266,6 +267,15 @@ void exit_counted16(struct block *b, unsigned opcode, uint32_t target, uint32_t 
     emit_mov_reg_reg(&b->e, RCX, R8);
     emit_short_land(&b->e, other);
     leave_to(b, jcxz ? target : fall, LOOK_ONCE);
+}
+
+void exits_enter_loop(struct block *b) {
+    b->loop = b->req->loop && b->req->poll_address && !b->req->no_links;
+    if (!b->loop)
+        return;
+    attention_poll(b, b->req->eip);
+    assert(b->e.overflow || b->e.at - b->code == LOOP_ENTRY);
+    b->out->loop_at = LOOP_ENTRY;
 }
 
 static void point_at(uint8_t *site, const uint8_t *at) {

@@ -134,7 +134,8 @@ enum translate_status translate_block(const struct translate_request *req, uint8
                                                                               : TRANSLATION_INSNS_MAX;
     bool after_sti = false;
     assert(req->len > 0 && req->page_bytes <= req->len);
-    out->insn_count = out->exit_count = out->guest_len = 0;
+    out->insn_count = out->exit_count = out->guest_len = out->loop_at = 0;
+    exits_enter_loop(&b);
     while (!b.ended) {
         if (b.quick && !b.check_exits && !after_sti) {
             offset = quick_run(&b, offset, limit);
@@ -144,7 +145,8 @@ enum translate_status translate_block(const struct translate_request *req, uint8
         bool full = out->insn_count >= limit || offset >= req->page_bytes || after_sti ||
                     (uint32_t)(b.e.end - b.e.at) < 2 * INSN_CODE_MAX + probes_room(&b, out->insn_count) ||
                     block_exits_full(&b);
-        bool stop = req->stop_before && req->stop_before(req->opaque, req->linear + offset);
+        bool stop = (req->stop_before && req->stop_before(req->opaque, req->linear + offset)) ||
+                    (req->hint && req->hint(req->opaque, req->eip + offset) & HINT_LOOP);
         if ((full || stop) && out->insn_count) {
             stop_before(&b, req->eip + offset, b.check_exits && !after_sti);
             break;
@@ -162,6 +164,8 @@ enum translate_status translate_block(const struct translate_request *req, uint8
             out->map[out->insn_count - 1].undo |= UNDO_SHADOWED;
         offset += (uint32_t)len;
     }
+    if (b.loop)
+        out->map[0].host = 0; /* with what stands before it */
     exits_finish(&b);
     if (b.e.overflow || b.cold_part.overflow)
         return TRANSLATE_FULL;

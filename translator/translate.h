@@ -15,6 +15,7 @@
 
 #define TRANSLATION_INSNS_MAX 64u
 #define TRANSLATION_EXITS_MAX 16u
+#define LOOP_ENTRY 8u /* bytes before the place where a loop's branches go back to */
 #define TRANSLATION_CODE_MAX 8192u
 #define INSN_CODE_MAX 640u /* no single instruction emits more than this */
 #define JUMP_CACHE_SLOTS 65536u
@@ -33,6 +34,7 @@ enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH, WINDOW_PAST };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
 #define HINT_WRAPS 0x10u /* an address of the instruction's goes round at 4 GiB */
+#define HINT_LOOP 0x80u /* the head of a loop that was found running: a block starts here (runtime/loops.c) */
 #define HINT_DIVIDES 0x20u /* it has raised #DE: the divisor is looked at first */
 
 /* What an instruction of the block has before it, at somebody's wish; in the order of the list. */
@@ -67,6 +69,9 @@ struct translate_request {
      * the cheapest test there is. Nothing is mapped behind it (tripwire.h). 0: none. */
     uint32_t poll_address;
     uint8_t *rows; /* a bit for each row of the instruction table: those translated are set; or NULL */
+    /* The block is a loop that was found running: it looks for attention once, at its start, and its branches
+     * back to the start do not. The caller stops them when attention is wanted. */
+    bool loop;
     uint32_t max_branches; /* branches and calls that do not end the block */
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
     uint8_t (*hint)(void *opaque, uint32_t eip);
@@ -118,6 +123,7 @@ struct translation {
     struct insn_map map[TRANSLATION_INSNS_MAX];
     struct translation_exit exits[TRANSLATION_EXITS_MAX];
     uint32_t exit_count;
+    uint32_t loop_at; /* of a loop: where its branches back to the start go; else 0 */
 };
 
 enum translate_status {
