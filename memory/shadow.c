@@ -134,15 +134,6 @@ uint8_t shadow_flags(const struct window *w, gva_t gva) {
     return r ? r->flags[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] : 0;
 }
 
-bool shadow_mark_known(struct window *w, gva_t gva) {
-    struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
-    uint8_t *flags = r ? &r->flags[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] : NULL;
-    if (!flags || !(*flags & SHADOW_EXEC) || *flags & SHADOW_KNOWN)
-        return false;
-    *flags |= SHADOW_KNOWN;
-    return true;
-}
-
 /* Records the faulting page itself: a changed physical page first drops the old mapping. */
 static void record_page(struct shadow *s, struct window *w, struct shadow_region *r, unsigned page,
                         const struct walk *walk, uint8_t flags) {

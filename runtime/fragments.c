@@ -85,7 +85,7 @@ int fragments_init(struct vcpu *v, uint64_t cache_bytes) {
     if (!e->page_parts || !e->fragments || !e->maps || !e->exits || !e->page_fragments || !e->page2_fragments)
         return -ENOMEM;
     empty(e);
-    return 0;
+    return page_pads_init(e, pages) ? -ENOMEM : 0;
 }
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
