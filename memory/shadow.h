@@ -107,6 +107,7 @@ struct shadow {
     int host_error; /* errno of the mmap that could not be recovered from */
     /* A recorded page with SHADOW_EXEC is gone from a window. */
     void (*dropped)(void *opaque, unsigned window, gva_t gva, gpa_t gpa);
+    void (*clearing)(void *opaque, unsigned window); /* all of them, one by one, are about to go; or NULL */
     void *opaque;
 };
 

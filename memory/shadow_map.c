@@ -230,6 +230,8 @@ void shadow_unmap_page(struct shadow *s, struct window *w, gva_t gva) {
 void shadow_clear_window(struct shadow *s, struct window *w) {
     if (!w->active_count && !w->vmas)
         return;
+    if (s->clearing)
+        s->clearing(s->opaque, w->number);
     while (w->active_count) {
         struct shadow_region *r = w->regions[w->active[w->active_count - 1]];
         for (unsigned i = 0; i < REGION_PAGES; i++)

@@ -262,6 +262,8 @@ void jump_cache_contend(struct vcpu *v, uint32_t target) {
 }
 
 void jump_caches_forget_window(struct engine *e, unsigned window) {
+    if (!e->window_tables[window])
+        return;
     for (unsigned i = 0; i < e->jump_cache_count; i++)
         if (e->jump_caches[i].used && e->jump_caches[i].window == window)
             clear(e, &e->jump_caches[i]);
