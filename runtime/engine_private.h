@@ -49,7 +49,7 @@ static inline bool code_space_equal(const struct code_space *a, const struct cod
     return a->mode == b->mode && a->base == b->base && a->limit == b->limit;
 }
 
-/* The last true fault of user code. */
+/* The last true fault of a data access. */
 struct asked_page {
     gva_t gva;
     uint32_t eip, cr3;
@@ -388,7 +388,7 @@ void signals_clear_alignment_checks(void);
  * restart the instruction, or why to leave. */
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn_gpa);
 
-/* After an IRET: maps the page that user code faulted on, if it goes back there. */
+/* After an IRET: maps the user's page that an access faulted on, if it goes back there. */
 void memory_fault_answered(struct vcpu *v);
 
 /* attention.c */
