@@ -9,6 +9,7 @@
 /* Pages mapped at once: of a large guest page, and of neighbours that happen to be contiguous. */
 #define FILL_LARGE_RUN 64u
 #define FILL_SMALL_RUN 16u
+#define FILL_FIRST_RUN 4u /* of a read-only user page, unless the one before them has been used */
 
 int shadow_init(struct shadow *s, struct ram *ram, struct counters *counters, struct arena *tables) {
     uint64_t pages = ram_page_count(ram);
@@ -134,15 +135,6 @@ uint8_t shadow_flags(const struct window *w, gva_t gva) {
     return r ? r->flags[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] : 0;
 }
 
-bool shadow_mark_known(struct window *w, gva_t gva) {
-    struct shadow_region *r = w->regions[gva >> REGION_SHIFT];
-    uint8_t *flags = r ? &r->flags[gva >> PAGE_SHIFT & (REGION_PAGES - 1)] : NULL;
-    if (!flags || !(*flags & SHADOW_EXEC) || *flags & SHADOW_KNOWN)
-        return false;
-    *flags |= SHADOW_KNOWN;
-    return true;
-}
-
 /* Records the faulting page itself: a changed physical page first drops the old mapping. */
 static void record_page(struct shadow *s, struct window *w, struct shadow_region *r, unsigned page,
                         const struct walk *walk, uint8_t flags) {
@@ -216,9 +208,18 @@ static bool take_neighbour(struct shadow *s, struct shadow_region *r, unsigned p
     return true;
 }
 
+/* Short processes use few pages of what others have read into memory, and each mapped in vain costs 300 ns until
+ * it is gone again; who reads on gets more. */
+static unsigned small_run_pages(const struct shadow_region *r, unsigned page, const struct walk *walk) {
+    unsigned low = page & ~(FILL_FIRST_RUN - 1);
+    bool reads_on = low && r->flags[low - 1] & SHADOW_MAPPED;
+    return walk->user && !walk->writable && !reads_on ? FILL_FIRST_RUN : FILL_SMALL_RUN;
+}
+
 static void small_run(struct shadow *s, struct shadow_region *r, unsigned page,
                       const struct walk *walk, bool writable, unsigned *first, unsigned *count) {
-    unsigned low = page & ~(FILL_SMALL_RUN - 1), high = low + FILL_SMALL_RUN;
+    unsigned most = small_run_pages(r, page, walk);
+    unsigned low = page & ~(most - 1), high = low + most;
     unsigned from = page, to = page + 1;
     uint32_t pfn = r->pfn[page];
     while (from > low && take_neighbour(s, r, from - 1, walk, (int)from - 1 - (int)page,

@@ -44,7 +44,6 @@
 #define SHADOW_WRITABLE 4u
 #define SHADOW_EXEC 8u   /* code was translated from here in this window */
 #define SHADOW_GLOBAL 16u
-#define SHADOW_KNOWN 32u /* of a page with SHADOW_EXEC, for the caller's use */
 
 /* What is shadowed of 2 MiB of linear space. */
 struct shadow_region {
@@ -108,6 +107,7 @@ struct shadow {
     int host_error; /* errno of the mmap that could not be recovered from */
     /* A recorded page with SHADOW_EXEC is gone from a window. */
     void (*dropped)(void *opaque, unsigned window, gva_t gva, gpa_t gpa);
+    void (*clearing)(void *opaque, unsigned window); /* all of them, one by one, are about to go; or NULL */
     void *opaque;
 };
 
@@ -129,8 +129,6 @@ enum fill_result shadow_fill(struct shadow *s, struct window *w, const struct pa
 void shadow_record_exec(struct shadow *s, struct window *w, const struct paging *paging, gva_t gva,
                         const struct walk *walk);
 uint8_t shadow_flags(const struct window *w, gva_t gva);
-/* Sets SHADOW_KNOWN until the page is dropped; false: it stood there already, or nothing is recorded. */
-bool shadow_mark_known(struct window *w, gva_t gva);
 
 /* Compares recorded entries with the guest's tables and drops what differs. */
 void shadow_flush_window(struct shadow *s, struct window *w, const struct paging *paging,

@@ -57,6 +57,17 @@ static bool extend(struct run *run, unsigned page) {
     return true;
 }
 
+/* A run of pages to be dropped goes over others that nothing is recorded of: one unmapping does for all. */
+static bool extend_over(const struct shadow_region *r, struct run *run, unsigned page) {
+    for (unsigned i = run->start + run->count; run->count && i < page; i++)
+        if (r->flags[i] & SHADOW_RECORDED)
+            return false;
+    if (!run->count)
+        run->start = page;
+    run->count = page + 1 - run->start;
+    return true;
+}
+
 static void drop_run(struct shadow *s, struct window *w, struct shadow_region *r, struct run *run) {
     if (run->count)
         shadow_drop_pages(s, w, r, run->start, run->count);
@@ -89,9 +100,9 @@ static void flush_region(struct shadow *s, struct window *w, struct shadow_regio
             if (stays && !extend(&read_only, page)) {
                 protect_run(s, w, r, &read_only);
                 extend(&read_only, page);
-            } else if (!stays && !extend(&dropped, page)) {
+            } else if (!stays && !extend_over(r, &dropped, page)) {
                 drop_run(s, w, r, &dropped);
-                extend(&dropped, page);
+                extend_over(r, &dropped, page);
             }
         }
     }
@@ -99,8 +110,20 @@ static void flush_region(struct shadow *s, struct window *w, struct shadow_regio
     protect_run(s, w, r, &read_only);
 }
 
+/* Is the directory that all of the window was recorded under gone? Then another process has it by now. */
+static bool all_differ(const struct shadow *s, const struct window *w, const struct paging *paging) {
+    for (unsigned i = 0; i < w->active_count; i++)
+        if (!directory_differs(s, w->regions[w->active[i]], paging))
+            return false;
+    return true;
+}
+
 void shadow_flush_window(struct shadow *s, struct window *w, const struct paging *paging,
                          bool global_too) {
+    if (w->number != WINDOW_SUPERVISOR && all_differ(s, w, paging)) {
+        shadow_clear_window(s, w);
+        return;
+    }
     for (unsigned i = w->active_count; i-- > 0;) {
         struct shadow_region *r = w->regions[w->active[i]];
         if (!global_too && r->locals == 0)

@@ -157,10 +157,22 @@ static bool map(struct shadow *s, struct window *w, gva_t gva, uint32_t pfn, uns
     return false;
 }
 
+/* A page that stands there read-only: half the price of another mapping in its place. */
+static bool allow_writes(struct shadow *s, struct window *w, struct shadow_region *r, unsigned page) {
+    void *at = (void *)(w->base + region_gva(r, page));
+    if (r->flags[page] & SHADOW_WRITABLE || mprotect(at, PAGE_SIZE, PROT_READ | PROT_WRITE))
+        return false;
+    r->flags[page] |= SHADOW_WRITABLE;
+    count_mappings(s, w, 2);
+    return true;
+}
+
 bool shadow_map_run(struct shadow *s, struct window *w, struct shadow_region *r, unsigned first,
                     unsigned count, bool writable) {
     bool replace = (r->flags[first] & SHADOW_MAPPED) != 0;
     assert(count >= 1 && first + count <= REGION_PAGES && (!replace || count == 1));
+    if (replace && writable && allow_writes(s, w, r, first))
+        return true;
     if (!map(s, w, region_gva(r, first), r->pfn[first], count, writable, replace))
         return false;
     for (unsigned i = first; i < first + count; i++) {
@@ -230,6 +242,8 @@ void shadow_unmap_page(struct shadow *s, struct window *w, gva_t gva) {
 void shadow_clear_window(struct shadow *s, struct window *w) {
     if (!w->active_count && !w->vmas)
         return;
+    if (s->clearing)
+        s->clearing(s->opaque, w->number);
     while (w->active_count) {
         struct shadow_region *r = w->regions[w->active[w->active_count - 1]];
         for (unsigned i = 0; i < REGION_PAGES; i++)

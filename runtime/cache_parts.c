@@ -106,6 +106,8 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes) {
     if (!e->page_parts || !e->fragments || !e->maps || !e->exits || !e->late || !e->page_fragments ||
         !e->page2_fragments)
         return -ENOMEM;
+    if (page_pads_init(e, pages))
+        return -ENOMEM;
     cache_empty(e);
     instrument_open_part(v->plugins, 0, e->part_count);
     return 0;
@@ -165,7 +167,7 @@ static void forget_slots(struct engine *e, const struct cache_part *part) {
     if (all)
         jump_caches_forget_code(e, (uintptr_t)e->cache_exec + part->code.start, part->code.end - part->code.start);
     for (uint32_t i = part->fragments.start; i < part->fragments.used; i++) {
-        const struct fragment *f = &e->fragments[i];
+        struct fragment *f = &e->fragments[i];
         if (!f->dead && (!all || (f->pad && !span_has(&part->code, f->pad))))
             jump_caches_forget(e, f);
     }

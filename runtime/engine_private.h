@@ -51,7 +51,7 @@ static inline bool code_space_equal(const struct code_space *a, const struct cod
     return a->mode == b->mode && a->base == b->base && a->limit == b->limit;
 }
 
-/* The last true fault of user code. */
+/* The last true fault of a data access. */
 struct asked_page {
     gva_t gva;
     uint32_t eip, cr3;
@@ -79,9 +79,12 @@ struct fragment {
     uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
     uint32_t exits;    /* its own, in the pool */
     uint16_t table; /* the jump cache that leads to it: its place and 1, TABLE_MANY, or 0: none does */
+    uint16_t fixed; /* its fixed slot there, or PAD_UNFIXED */
     uint8_t exit_count;
     bool dead;
     bool is_loop; /* entered at its start only (loops.c) */
+    bool listed; /* page_pads.c */
+    bool victim; /* of some jump cache */
     bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
 };
 
@@ -135,6 +138,24 @@ struct jump_cache {
     uint64_t last_use;
 };
 
+/* Of a fragment that a jump cache has led to (page_pads.c). */
+#define PAD_UNFIXED UINT16_MAX
+#define PADS_A_CHUNK 12u
+struct page_pad {
+    uint32_t eip, pad, code; /* pad: 0 if there was no room for one */
+    uint32_t fragment;
+    uint16_t fixed;
+    bool straddles; /* into another page */
+    bool shared;    /* its fragment's `table` is TABLE_MANY */
+};
+/* Those of one page, as seen at a linear address in a code space. */
+struct pad_chunk {
+    uint32_t next, count;
+    gva_t page; /* linear >> PAGE_SHIFT */
+    struct code_space space;
+    struct page_pad pads[PADS_A_CHUNK];
+};
+
 struct tlb_entry {
     uint32_t tag; /* page | 1 */
     bool dirty, global; /* dirty: a write was walked */
@@ -182,12 +203,16 @@ struct engine {
     struct late_code *late;
     uint32_t hash[HASH_SIZE];
     uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
+    uint32_t *page_pads; /* by RAM page: first chunk */
+    struct pad_chunk *pad_chunks; /* 0 is never used */
+    uint32_t pad_chunk_next, pad_chunk_free;
     uint64_t *page_parts; /* by RAM page: a bit for each CODE_PART bytes that fragments depend on */
     struct fragment scratch; /* what the scratch area holds */
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
     struct jump_cache jump_caches[JUMP_CACHES];
     unsigned jump_cache_count; /* those behind were never used */
+    uint16_t window_tables[WINDOW_COUNT]; /* how many of them have something in them */
     uint8_t *jump_tables; /* what their slots point into */
     uint32_t jump_generation; /* of the last name given */
     struct jump_victim victims[VICTIMS + VICTIM_WAYS];
@@ -361,7 +386,7 @@ void jump_cache_set(struct vcpu *v, struct fragment *f);
 void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
 /* The fragment is gone, from every table. */
-void jump_caches_forget(struct engine *e, const struct fragment *f);
+void jump_caches_forget(struct engine *e, struct fragment *f);
 /* In how many tables that looks; is looking through all tables less work than looking in so many? */
 unsigned jump_caches_places(const struct engine *e, const struct fragment *f);
 bool jump_caches_scan_is_less(const struct engine *e, uint64_t places);
@@ -369,11 +394,20 @@ bool jump_caches_scan_is_less(const struct engine *e, uint64_t places);
 void jump_caches_forget_code(struct engine *e, uintptr_t code, uint32_t len);
 /* The mapping of `gva` to the page is gone from a window, and with it what leads to the page's fragments. */
 void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva);
-/* User code has come to a page that it knew not, in its current mapping: all fragments there that were
+/* User code has come to a page that its table knows not, in its current mapping: all fragments there that were
  * reached indirectly by somebody can be found from now on. */
 void jump_cache_know_page(struct vcpu *v, const struct fragment *f);
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
+
+/* page_pads.c: for each page of code, what jump caches lead to there. */
+int page_pads_init(struct engine *e, uint64_t pages);
+void page_pads_add(struct engine *e, struct fragment *f);
+void page_pads_remove(struct engine *e, struct fragment *f);
+/* The next chunk of a page, from `*chunk` on (e->page_pads[page] at first), for this linear page and space;
+ * NULL: no more. */
+struct pad_chunk *page_pads_next(struct engine *e, uint32_t *chunk, gva_t page, const struct code_space *space);
+void page_pads_reset(struct engine *e);
 
 /* build.c: the fragment for cpu->eip in the current mode, translated if need be. NULL with
  * v->fault set: an instruction fetch fault. `indirect`: it was reached through the jump cache, and needs a
@@ -401,7 +435,7 @@ void signals_clear_alignment_checks(void);
  * restart the instruction, or why to leave. */
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn_gpa);
 
-/* A true fault at EIP, and after an IRET: maps the page that user code faulted on, if it goes back there. */
+/* A true fault at EIP, and after an IRET: maps the user's page that an access faulted on, if it goes back there. */
 void memory_fault_ask(struct vcpu *v, gva_t gva, bool write);
 void memory_fault_answered(struct vcpu *v);
 

@@ -361,6 +361,7 @@ void fragment_evict(struct vcpu *v, struct fragment *f, const struct cache_part 
     release_page(e, f->gpa);
     if (f->gpa2)
         release_page(e, f->gpa2);
+    page_pads_remove(e, f);
     loops_forget(e, f);
     f->dead = true;
 }

@@ -16,6 +16,7 @@
 
 #define TOUCHED_MAX 4096u
 #define FIXED_PROBES 8u
+#define KNOWN_PAGES 512u
 #define DROPPED_PAGES 8u /* of an address space that is going, it seems: its table is cleared */
 
 /* At a table's end. */
@@ -23,6 +24,7 @@ struct table_use {
     uint32_t touched[TOUCHED_MAX]; /* slots that are not misses, fixed ones too */
     uint32_t count;                /* beyond TOUCHED_MAX: too many to name */
     bool filled;
+    gva_t known[KNOWN_PAGES]; /* linear pages and 1: what is known of them stands in the table */
 };
 #define USE_OFFSET (JUMP_CACHE_FIXED_OFFSET + JUMP_CACHE_FIXED * sizeof(uint64_t))
 #define TABLE_BYTES ((USE_OFFSET + sizeof(struct table_use) + PAGE_MASK) & ~(uint64_t)PAGE_MASK)
@@ -120,6 +122,15 @@ static void victim_forget(struct engine *e, uint64_t key) {
             at[i] = (struct jump_victim){0};
 }
 
+static gva_t *known_place(uint64_t *slots, gva_t page) { return &use_of(slots)->known[page % KNOWN_PAGES]; }
+
+static void set_empty(struct engine *e, struct jump_cache *jc, bool empty) {
+    if (jc->empty == empty)
+        return;
+    jc->empty = empty;
+    e->window_tables[jc->window] = (uint16_t)(e->window_tables[jc->window] + (empty ? -1 : 1));
+}
+
 static void clear(struct engine *e, struct jump_cache *jc) {
     struct table_use *use = use_of(jc->slots);
     if (use->filled && use->count <= TOUCHED_MAX) {
@@ -130,9 +141,10 @@ static void clear(struct engine *e, struct jump_cache *jc) {
         fill_slots(fixed_slots(jc->slots), JUMP_CACHE_FIXED);
     }
     rename_table(e, jc->slots);
+    memset(use->known, 0, sizeof use->known);
     use->count = 0;
     use->filled = true;
-    jc->empty = true;
+    set_empty(e, jc, true);
 }
 
 /* Where `target` stands in the index of fixed slots, or the free place for it; NULL: crowded. */
@@ -177,11 +189,13 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
         if (!pick || jc->last_use < pick->last_use)
             pick = jc;
     }
-    if (e->jump_cache_count < JUMP_CACHES)
+    if (e->jump_cache_count < JUMP_CACHES) {
         pick = &e->jump_caches[e->jump_cache_count++];
-    *pick = (struct jump_cache){.slots = pick->slots, .space = *space, .window = (uint16_t)window,
-                                .used = true, .last_use = ++e->use_clock};
+        pick->empty = true;
+    }
     clear(e, pick);
+    *pick = (struct jump_cache){.slots = pick->slots, .space = *space, .window = (uint16_t)window,
+                                .used = true, .empty = true, .last_use = ++e->use_clock};
     return pick->slots;
 }
 
@@ -192,27 +206,51 @@ static struct jump_cache *cache_of(struct engine *e, const uint64_t *slots) {
     return &e->jump_caches[i];
 }
 
+/* Enters a pad that this table has not had. A slot that another one has is contended at once: the trip over its
+ * pad would find that out, by a signal. True: the target stands among the victims. */
+static bool enter_pad(struct engine *e, uint64_t *slots, uint32_t eip, uint64_t pad) {
+    uint64_t *slot = &slots[jump_cache_slot(eip)];
+    if (*slot == pad || *slot == (uint64_t)(uintptr_t)stub_miss) {
+        put(slots, slot, pad);
+        return false;
+    }
+    *slot = (uint64_t)(uintptr_t)stub_contended;
+    victim_set(e, victim_key(slots, eip), pad);
+    return true;
+}
+
+static void enter_fixed(struct engine *e, uint64_t *slots, uint16_t fixed, uint32_t code) {
+    if (fixed != PAD_UNFIXED)
+        put(slots, fixed_slots(slots) + fixed, (uint64_t)(uintptr_t)(e->cache_exec + code));
+}
+
+static void note_table(struct fragment *f, uint16_t table) {
+    f->table = f->table && f->table != table ? TABLE_MANY : table;
+}
+
 /* Only the current table: the fragment was found for the current mode and address space. */
 void jump_cache_set(struct vcpu *v, struct fragment *f) {
+    struct engine *e = v->engine;
     uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
-    if (v->engine->options.no_jump_cache)
+    if (e->options.no_jump_cache)
         return;
-    struct jump_cache *jc = cache_of(v->engine, slots);
-    jc->empty = false;
+    struct jump_cache *jc = cache_of(e, slots);
+    set_empty(e, jc, false);
     jc->dropped = 0;
-    uint16_t table = (uint16_t)(table_of(v->engine, slots) + 1);
-    f->table = f->table && f->table != table ? TABLE_MANY : table;
-    const struct fixed_entry *fixed = fixed_place(v->engine, f->eip);
-    if (fixed && fixed->used)
-        put(slots, fixed_slots(slots) + fixed->slot, (uint64_t)(uintptr_t)(v->engine->cache_exec + f->code));
+    note_table(f, (uint16_t)(table_of(e, slots) + 1));
+    const struct fixed_entry *entry = fixed_place(e, f->eip);
+    uint16_t fixed = entry && entry->used ? entry->slot : PAD_UNFIXED;
     uint64_t pad = fragment_pad(v, f);
+    if (f->listed && fixed != f->fixed)
+        page_pads_remove(e, f);
+    f->fixed = fixed;
+    if (!f->listed)
+        page_pads_add(e, f);
+    enter_fixed(e, slots, fixed, f->code);
     if (!pad)
         return;
-    uint64_t *slot = &slots[jump_cache_slot(f->eip)];
-    if (*slot != (uint64_t)(uintptr_t)stub_contended)
-        put(slots, slot, pad);
-    victim_set(v->engine, victim_key(slots, f->eip), pad);
-    TRACE(v->trace, jump_cache, fragment_linear(f), fragment_index(v->engine, f));
+    f->victim |= enter_pad(e, slots, f->eip, pad);
+    TRACE(v->trace, jump_cache, fragment_linear(f), fragment_index(e, f));
 }
 
 /* A pad has been reached on the way to another target: its slot leads to the victims from now on, as
@@ -224,6 +262,8 @@ void jump_cache_contend(struct vcpu *v, uint32_t target) {
 }
 
 void jump_caches_forget_window(struct engine *e, unsigned window) {
+    if (!e->window_tables[window])
+        return;
     for (unsigned i = 0; i < e->jump_cache_count; i++)
         if (e->jump_caches[i].used && e->jump_caches[i].window == window)
             clear(e, &e->jump_caches[i]);
@@ -233,20 +273,21 @@ void jump_caches_forget_window(struct engine *e, unsigned window) {
 static void forget_in(struct engine *e, uint64_t *slots, const struct fragment *f) {
     uint64_t pad = (uint64_t)(uintptr_t)(e->cache_exec + f->pad);
     uint64_t body = (uint64_t)(uintptr_t)(e->cache_exec + f->code);
-    const struct fixed_entry *fixed = fixed_place(e, f->eip);
-    if (fixed && fixed->used && fixed_slots(slots)[fixed->slot] == body)
-        fill_slots(fixed_slots(slots) + fixed->slot, 1);
+    if (f->fixed != PAD_UNFIXED && fixed_slots(slots)[f->fixed] == body)
+        fill_slots(fixed_slots(slots) + f->fixed, 1);
     if (!f->pad)
         return;
     uint64_t *slot = &slots[jump_cache_slot(f->eip)];
     if (*slot == pad)
         fill_slots(slot, 1);
-    victim_forget(e, victim_key(slots, f->eip));
+    if (f->victim)
+        victim_forget(e, victim_key(slots, f->eip));
 }
 
-void jump_caches_forget(struct engine *e, const struct fragment *f) {
+void jump_caches_forget(struct engine *e, struct fragment *f) {
     if (!f->table)
         return;
+    page_pads_remove(e, f);
     if (f->table != TABLE_MANY) {
         forget_in(e, (uint64_t *)(void *)(e->jump_tables + (f->table - 1) * TABLE_BYTES), f);
         return;
@@ -310,19 +351,23 @@ void jump_caches_forget_code(struct engine *e, uintptr_t code, uint32_t len) {
 }
 
 static void forget_page(struct engine *e, struct jump_cache *jc, uint32_t page, gva_t gva) {
-    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
-        const struct fragment *f = &e->fragments[i];
-        if (fragment_linear(f) >> PAGE_SHIFT == gva >> PAGE_SHIFT && code_space_equal(&jc->space, &f->space))
-            forget_in(e, jc->slots, f);
-    }
+    gva_t linear = gva >> PAGE_SHIFT, *known = known_place(jc->slots, linear);
+    struct pad_chunk *chunk;
+    if (*known == linear + 1)
+        *known = 0;
+    for (uint32_t at = e->page_pads[page]; (chunk = page_pads_next(e, &at, linear, &jc->space));)
+        for (uint32_t i = 0; i < chunk->count; i++)
+            forget_in(e, jc->slots, &e->fragments[chunk->pads[i].fragment]);
     for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next) {
         const struct fragment *f = &e->fragments[i];
-        if ((fragment_linear(f) >> PAGE_SHIFT) + 1 == gva >> PAGE_SHIFT && code_space_equal(&jc->space, &f->space))
+        if ((fragment_linear(f) >> PAGE_SHIFT) + 1 == linear && code_space_equal(&jc->space, &f->space))
             forget_in(e, jc->slots, f);
     }
 }
 
 void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva) {
+    if (!e->window_tables[window])
+        return;
     for (unsigned i = 0; i < e->jump_cache_count; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
         if (!jc->used || jc->window != window || jc->empty)
@@ -337,6 +382,7 @@ void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_
 void jump_caches_reset(struct engine *e) {
     memset(e->fixed, 0, sizeof e->fixed);
     e->fixed_count = 0;
+    page_pads_reset(e);
     for (unsigned i = 0; i < e->jump_cache_count; i++)
         if (e->jump_caches[i].used)
             clear(e, &e->jump_caches[i]);
@@ -345,14 +391,24 @@ void jump_caches_reset(struct engine *e) {
 /* Straddling ones need a look at their second page. */
 void jump_cache_know_page(struct vcpu *v, const struct fragment *f) {
     struct engine *e = v->engine;
-    gva_t page = fragment_linear(f) >> PAGE_SHIFT;
-    if ((f->space.mode & MODE_CPL) != 3 || e->options.no_reuse ||
-        !shadow_mark_known(mmu_window(v), fragment_linear(f)))
+    uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
+    gva_t page = fragment_linear(f) >> PAGE_SHIFT, *known = known_place(slots, page);
+    if ((f->space.mode & MODE_CPL) != 3 || e->options.no_reuse || e->options.no_jump_cache || *known == page + 1)
         return;
-    for (uint32_t i = e->page_fragments[f->gpa >> PAGE_SHIFT]; i; i = e->fragments[i].page_next) {
-        struct fragment *other = &e->fragments[i];
-        if (other->pad && !other->gpa2 && other != f && fragment_linear(other) >> PAGE_SHIFT == page &&
-            code_space_equal(&other->space, &f->space))
-            jump_cache_set(v, other);
-    }
+    *known = page + 1;
+    uint16_t table = (uint16_t)(table_of(e, slots) + 1);
+    struct pad_chunk *chunk;
+    for (uint32_t at = e->page_pads[f->gpa >> PAGE_SHIFT]; (chunk = page_pads_next(e, &at, page, &f->space));)
+        for (uint32_t i = 0; i < chunk->count; i++) {
+            struct page_pad *pad = &chunk->pads[i];
+            if (pad->straddles)
+                continue;
+            if (!pad->shared) {
+                note_table(&e->fragments[pad->fragment], table);
+                pad->shared = e->fragments[pad->fragment].table == TABLE_MANY;
+            }
+            enter_fixed(e, slots, pad->fixed, pad->code);
+            if (pad->pad && enter_pad(e, slots, pad->eip, (uint64_t)(uintptr_t)(e->cache_exec + pad->pad)))
+                e->fragments[pad->fragment].victim = true;
+        }
 }

@@ -129,7 +129,7 @@ static bool is_watched(struct engine *e, gva_t gva, bool write, bool checks) {
 void memory_fault_ask(struct vcpu *v, gva_t gva, bool write) {
     const struct cpu *cpu = &v->cpu;
     v->engine->asked = (struct asked_page){.gva = gva, .eip = cpu->eip, .cr3 = cpu->paging.cr3,
-                                           .write = write, .waits = cpu_cpl(cpu) == 3};
+                                           .write = write, .waits = true};
 }
 
 enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t insn) {
@@ -195,20 +195,23 @@ static bool is_accessed(const struct walk *walk) {
     return walk->pde & PTE_A && (walk->large || walk->pte & PTE_A);
 }
 
-/* User code is about to touch again what it faulted on: the page is mapped now, which spares a
- * signal. Where A, or D for a write, is still to be set, that is left to the fault. */
+/* The access that a true fault was raised for is about to be made again: the page is mapped now, which spares a
+ * signal. Where A, or D for a write, is still to be set, that is left to the fault. So are the kernel's accesses to
+ * its own pages. */
 void memory_fault_answered(struct vcpu *v) {
     struct engine *e = v->engine;
     const struct cpu *cpu = &v->cpu;
     struct asked_page *asked = &e->asked;
-    if (!asked->waits || cpu_cpl(cpu) != 3 || e->options.no_prefault)
+    bool user = cpu_cpl(cpu) == 3;
+    if (!asked->waits || cpu->eip != asked->eip || e->options.no_prefault)
         return;
     asked->waits = false;
-    if (cpu->eip != asked->eip || cpu->paging.cr3 != asked->cr3 ||
-        shadow_flags(e->user, asked->gva) & SHADOW_MAPPED)
+    uint8_t needed = asked->write ? SHADOW_MAPPED | SHADOW_WRITABLE : SHADOW_MAPPED;
+    if (cpu->paging.cr3 != asked->cr3 || (shadow_flags(e->user, asked->gva) & needed) == needed)
         return;
-    struct walk walk = walk_page(v->ram, &cpu->paging, asked->gva, ACCESS_READ, true, false);
-    uint64_t page = walk.ok && is_accessed(&walk) ? ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK) : RAM_NOWHERE;
+    struct walk walk = walk_page(v->ram, &cpu->paging, asked->gva, ACCESS_READ, user, false);
+    uint64_t page = walk.ok && walk.user && is_accessed(&walk)
+                        ? ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK) : RAM_NOWHERE;
     bool writable = walk.writable && walk.dirty;
     if (page == RAM_NOWHERE || (asked->write && (!writable || e->shadow.page_code[page >> PAGE_SHIFT])))
         return;

@@ -15,12 +15,18 @@ static void on_dropped(void *opaque, unsigned window, gva_t gva, gpa_t gpa) {
     return_stacks_forget(v->engine);
 }
 
+static void on_clearing(void *opaque, unsigned window) {
+    struct vcpu *v = opaque;
+    jump_caches_forget_window(v->engine, window);
+}
+
 int mmu_init(struct vcpu *v) {
     struct engine *e = v->engine;
     int status = shadow_init(&e->shadow, v->ram, v->counters, e->options.tables);
     if (status)
         return status;
     e->shadow.dropped = on_dropped;
+    e->shadow.clearing = on_clearing;
     e->shadow.opaque = v;
     e->shadow.no_prefault = e->options.no_prefault;
     v->cpu.super_window = e->shadow.windows[WINDOW_SUPERVISOR].base;

@@ -180,7 +180,7 @@ static bool tripped(greg_t *regs, uintptr_t pc, uintptr_t address, int *answer) 
     *answer = RESUME;
     uint32_t target = expected + difference;
     regs[REG_R11] = (greg_t)target;
-    regs[REG_RIP] = (greg_t)(uintptr_t)(kind == TRIPWIRE_PAD ? stub_miss : stub_return);
+    regs[REG_RIP] = (greg_t)(uintptr_t)(kind == TRIPWIRE_PAD ? stub_contended : stub_return);
     if (kind == TRIPWIRE_PAD)
         jump_cache_contend(handled, target);
     else

@@ -191,13 +191,10 @@ stub_chain: /* r10 site, r11d target */
     lea r9, [r9 + 16]
     .endm
 
-/* r11d target. Another target may hold its slot: the victims are looked at before C is. Neither
- * flags nor ecx change on the way to a landing pad, which checks the target once more. */
+/* r11d target, whose slot several want: the victims are looked at before C is. Neither flags nor ecx change on
+ * the way to a landing pad, which checks the target once more. */
     .globl stub_contended
-stub_contended: /* a slot that several targets want: as stub_miss, but to be told from it */
-    nop
-    .globl stub_miss
-stub_miss:
+stub_contended:
     mov r8d, ecx
     mov ecx, [r15 + CPU_ATTENTION]
     jecxz 4f
@@ -221,6 +218,8 @@ stub_miss:
 5:  mov ecx, r8d
     jmp [r9 + 8]
 
+    .globl stub_miss
+stub_miss: /* r11d target, whose slot is empty: so it is no victim */
     .globl stub_leave_miss
 stub_leave_miss:
     save_guest

@@ -1,0 +1,93 @@
+/* Landing pads by page.
+ *
+ * A new process comes to pages whose code others have run, one after the other. For each page of RAM there is a
+ * list of the fragments that some jump cache leads to, with all that a table's entries are made of, so that
+ * its table gets them at the page's first miss, in one pass over memory that lies together; and so
+ * that a table loses them when the page goes. Chunks know the linear page and the code space, as one page may be
+ * seen in several ways. */
+#include <assert.h>
+
+#include "base/arena.h"
+#include "runtime/engine_private.h"
+
+int page_pads_init(struct engine *e, uint64_t pages) {
+    e->page_pads = arena_reserve(NULL, pages * sizeof *e->page_pads);
+    e->pad_chunks = arena_reserve(NULL, FRAGMENTS_MAX * sizeof *e->pad_chunks); /* one each, at worst */
+    e->pad_chunk_next = 1;
+    return e->page_pads && e->pad_chunks ? 0 : -1;
+}
+
+struct pad_chunk *page_pads_next(struct engine *e, uint32_t *chunk, gva_t page, const struct code_space *space) {
+    while (*chunk) {
+        struct pad_chunk *at = &e->pad_chunks[*chunk];
+        *chunk = at->next;
+        if (at->page == page && code_space_equal(&at->space, space))
+            return at;
+    }
+    return NULL;
+}
+
+static struct pad_chunk *new_chunk(struct engine *e, uint32_t *head, const struct fragment *f) {
+    uint32_t index = e->pad_chunk_free;
+    if (index)
+        e->pad_chunk_free = e->pad_chunks[index].next;
+    else
+        index = e->pad_chunk_next++;
+    assert(index < FRAGMENTS_MAX);
+    struct pad_chunk *chunk = &e->pad_chunks[index];
+    *chunk = (struct pad_chunk){.next = *head, .page = fragment_linear(f) >> PAGE_SHIFT, .space = f->space};
+    *head = index;
+    return chunk;
+}
+
+/* Its pad and its fixed slot are known. */
+void page_pads_add(struct engine *e, struct fragment *f) {
+    uint32_t *head = &e->page_pads[f->gpa >> PAGE_SHIFT], at = *head;
+    struct pad_chunk *chunk;
+    assert(!f->listed && !f->dead);
+    do
+        chunk = page_pads_next(e, &at, fragment_linear(f) >> PAGE_SHIFT, &f->space);
+    while (chunk && chunk->count == PADS_A_CHUNK);
+    if (!chunk)
+        chunk = new_chunk(e, head, f);
+    chunk->pads[chunk->count++] = (struct page_pad){
+        .eip = f->eip, .pad = f->pad, .code = f->code, .fragment = fragment_index(e, f), .fixed = f->fixed,
+        .straddles = f->gpa2 != 0, .shared = f->table == TABLE_MANY};
+    f->listed = true;
+}
+
+static bool remove_pad(struct pad_chunk *chunk, uint32_t fragment) {
+    for (uint32_t i = 0; i < chunk->count; i++)
+        if (chunk->pads[i].fragment == fragment) {
+            chunk->pads[i] = chunk->pads[--chunk->count];
+            return true;
+        }
+    return false;
+}
+
+void page_pads_remove(struct engine *e, struct fragment *f) {
+    uint32_t *link = &e->page_pads[f->gpa >> PAGE_SHIFT], index = fragment_index(e, f);
+    if (!f->listed)
+        return;
+    while (!remove_pad(&e->pad_chunks[*link], index)) {
+        link = &e->pad_chunks[*link].next;
+        assert(*link);
+    }
+    f->listed = false;
+    struct pad_chunk *chunk = &e->pad_chunks[*link];
+    if (chunk->count)
+        return;
+    uint32_t gone = *link;
+    *link = chunk->next;
+    chunk->next = e->pad_chunk_free;
+    e->pad_chunk_free = gone;
+}
+
+/* All fragments are gone, or about to go; their pages are found by the chunks. */
+void page_pads_reset(struct engine *e) {
+    for (uint32_t i = 1; i < e->pad_chunk_next; i++)
+        for (uint32_t k = 0; k < e->pad_chunks[i].count; k++)
+            e->page_pads[e->fragments[e->pad_chunks[i].pads[k].fragment].gpa >> PAGE_SHIFT] = 0;
+    e->pad_chunk_next = 1;
+    e->pad_chunk_free = 0;
+}
