@@ -13,7 +13,7 @@ static void point(struct engine *e, const struct loop_edge *edge, uint32_t rel) 
 
 void loops_suspend(struct engine *e, uintptr_t pc) {
     uintptr_t offset = pc - (uintptr_t)e->cache_exec;
-    bool all = offset >= e->cold_start;
+    bool all = offset >= e->cache_size || (offset >= SCRATCH_CODE && !cache_part_at(e, (uint32_t)offset));
     for (uint32_t i = 0; i < e->loop_edge_count; i++) {
         const struct loop_edge *edge = &e->loop_edges[i];
         if (all || offset - edge->start < edge->len) {
