@@ -55,13 +55,16 @@ uint8_t build_get_hint(const struct engine *e, gpa_t gpa) {
 static uint8_t hint_at(void *opaque, uint32_t eip) {
     const struct hint_context *context = opaque;
     uint8_t hint = build_get_hint(context->engine, context->gpa + (eip - context->eip));
-    return context->engine->options.past_windows ? (uint8_t)(hint | WINDOW_PAST) : hint;
+    const struct engine_options *options = &context->engine->options;
+    if (options->past_windows)
+        hint |= WINDOW_PAST;
+    return options->live_immediates ? hint | HINT_LIVE : hint;
 }
 
 /* At CPL 3 there is one window, and what goes past it. */
 static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     uint8_t hint = hint_at(opaque, eip);
-    return (uint8_t)((hint & HINT_WRAPS) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
+    return (uint8_t)((hint & (HINT_WRAPS | HINT_LIVE)) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -185,6 +188,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .mode = one_shot && e->check_operands ? (cpu->mode & ~MODE_DATA_CLASSES) | MODE_CHECK_ALL
                                               : cpu->mode,
         .code_limit = cpu->seg[SEG_CS].limit,
+        .live_code = one_shot || code->gpa == RAM_NOWHERE ? 0 : (uint64_t)(uintptr_t)(v->ram->base + code->gpa),
         .max_insns = alone || e->options.one_insn ? 1 : 0,
         .rows = e->options.rows,
         .max_branches = BRANCHES_MAX,

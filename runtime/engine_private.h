@@ -79,6 +79,8 @@ struct fragment {
     uint16_t table; /* the jump cache that leads to it: its place and 1, TABLE_MANY, or 0: none does */
     uint8_t exit_count;
     bool dead;
+    uint8_t undecoded; /* bytes behind guest_len that it hangs on, too */
+    bool live;         /* some of its instructions read their immediates as they run: MAP_LIVE */
     bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
 };
 
@@ -89,10 +91,10 @@ struct fragment {
 #define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
 #define SITE_SLOTS 1024u
+#define PATCHED_SLOTS 1024u
 #define CHURN_SLOTS 256u
 #define JUMP_CACHES 256u
 #define TABLE_MANY UINT16_MAX
-#define CODE_PART (PAGE_SIZE / 64u)
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
 
@@ -138,6 +140,11 @@ struct site {
     uint32_t reaches, useful; /* past the windows, sampled; those that a window would have served badly */
 };
 
+/* An instruction whose last bytes were written while it was translated. */
+struct patched {
+    uint32_t gpa, count;
+};
+
 /* A page of the supervisor's window that is mapped again and again. */
 struct churn {
     uint32_t page, count;
@@ -160,7 +167,8 @@ struct engine {
     uint32_t cold_start, cold_used; /* the cache's last third: stubs */
     uint32_t hash[HASH_SIZE];
     uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
-    uint64_t *page_parts; /* by RAM page: a bit for each CODE_PART bytes that fragments depend on */
+    uint64_t *code_bits; /* a bit for each byte of memory that fragments hang on (code_bytes.c) */
+    struct patched patched[PATCHED_SLOTS];
     struct fragment scratch; /* what the scratch area holds */
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
@@ -175,7 +183,6 @@ struct engine {
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
     struct site sites[SITE_SLOTS];
-    uint32_t reaches;
     struct churn churn[CHURN_SLOTS];
     bool granule_user[256];
     uint32_t rights[3]; /* CR0, CR4, EFER bits that mappings were made under */
@@ -240,6 +247,8 @@ int engine_enter(struct cpu *cpu, const void *code);
 void engine_leave_saved(void);
 void stub_callout(void);
 void stub_callout_back(void); /* where its C code returns to */
+void stub_reach(void);
+void stub_reach_end(void);
 void stub_chain(void);
 void stub_miss(void);
 void stub_contended(void);
@@ -278,9 +287,6 @@ void fragments_invalidate_linear(struct vcpu *v, gva_t linear);
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
 /* Every fragment that a write to these bytes may change goes; they lie on one page. */
 void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_t *counter);
-/* May a write to these bytes change a fragment? */
-bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
-bool fragment_covers(const struct fragment *f, gpa_t gpa, uint32_t len);
 /* Fragments that hold the instruction at `gpa` go: it is to be translated otherwise. */
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa);
 /* The mapping of `gva` to the page at `gpa` is gone from a window: nothing may go from there to
@@ -298,6 +304,20 @@ static inline gva_t fragment_linear(const struct fragment *f) { return f->space.
 static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
     return (uint32_t)(f - e->fragments);
 }
+
+/* code_bytes.c: which bytes of guest memory fragments hang on. Ranges lie on one page. */
+/* May a write to these bytes change a fragment? */
+bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
+/* Would it change this one? */
+bool fragment_covers(const struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
+void code_bytes_mark(struct engine *e, const struct fragment *f);
+/* Clears the bits of a fragment, of bytes, or of a page: others may hang on some of them. */
+void code_bytes_clear(struct engine *e, const struct fragment *f);
+void code_bytes_clear_range(struct engine *e, gpa_t gpa, uint32_t len);
+void code_bytes_clear_page(struct engine *e, gpa_t gpa);
+/* A write changes the fragment: an instruction that this happens to again and again, in its last bytes
+ * only, has its immediate read when it runs (HINT_LIVE) from the next translation on. */
+void code_bytes_patched(struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
 
 /* return_stack.c: host return addresses of guest calls, one stack a privilege half. */
 int return_stacks_init(struct vcpu *v);
@@ -343,6 +363,8 @@ uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
 bool past_windows_trouble(struct engine *e, gpa_t gpa);
 /* Would the fragment that has called out change what it does itself by a write to these bytes? */
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len);
+/* What STUB_REACH may look into, at the current privilege level. */
+uint64_t past_windows_tlb(struct vcpu *v);
 /* A hidden fault at `gva` in the supervisor's window: is that page mapped again and again? */
 bool past_windows_churns(struct engine *e, gva_t gva);
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "runtime/engine_private.h"
 #include "runtime/guest_access.h"
+#include "runtime/plugins.h"
 #include "runtime/system.h"
 
 #define TROUBLES 8u                 /* of a site, in */
@@ -73,9 +74,24 @@ static void sample(struct vcpu *v, bool useful) {
     site->reaches = site->useful = 0;
 }
 
+/* Assembly counts reach_left down and comes here when it has run out. */
+static void sample_some(struct vcpu *v, const uint8_t *host, bool useful) {
+    if (!host || --v->cpu.reach_left > 0)
+        return;
+    v->cpu.reach_left = SAMPLE;
+    sample(v, useful);
+}
+
+uint64_t past_windows_tlb(struct vcpu *v) {
+    static const struct tlb_entry none[TLB_SIZE];
+    struct engine *e = v->engine;
+    bool seen = e->shadow.watched_count || plugins_want_callout(v->plugins, CALLOUT_reach);
+    return (uint64_t)(uintptr_t)(seen ? none : e->tlb[cpu_cpl(&v->cpu) == 3]);
+}
+
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len) {
     const struct fragment *f = running(v);
-    return !f || fragment_covers(f, gpa, len);
+    return !f || fragment_covers(v->engine, f, gpa, len);
 }
 
 /* Through the window that was right for the address last time; where it is not, the fault tells. */
@@ -86,15 +102,13 @@ static uint64_t in_window(const struct cpu *cpu, uint32_t linear) {
 static bool on_one_page(uint32_t linear, uint64_t len) { return (linear & PAGE_MASK) + len <= PAGE_SIZE; }
 
 enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    struct engine *e = v->engine;
     uint32_t size = arg & CHECK_SIZE_MAX;
-    bool write = (arg >> 12 & 15u) == ACCESS_WRITE, useful;
+    bool write = (arg >> 12 & 15u) == ACCESS_WRITE, useful = false;
     uint8_t *host = NULL;
     if (on_one_page(operand, size) && !guest_reach(v, operand, size, write, &host, &useful))
         return CALLOUT_FAULT;
     v->cpu.reached = host ? (uint64_t)(uintptr_t)host : in_window(&v->cpu, operand);
-    if (host && ++e->reaches % SAMPLE == 0)
-        sample(v, useful);
+    sample_some(v, host, useful);
     return CALLOUT_NEXT;
 }
 
@@ -119,8 +133,7 @@ enum callout_result callout_reach_string(struct vcpu *v, uint32_t arg, uint32_t 
     } else {
         cpu->reached = (uint64_t)(uintptr_t)from_host;
         cpu->reached2 = (uint64_t)(uintptr_t)to_host;
-        if (++v->engine->reaches % SAMPLE == 0)
-            sample(v, useful || useful_too);
+        sample_some(v, to_host, useful || useful_too);
     }
     cpu->result = down ? from - bytes : from + bytes;
     cpu->result2 = down ? to - bytes : to + bytes;

@@ -373,8 +373,12 @@ bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *a
         return false;
     *arg = explicit_access(b, in);
     uint32_t size = *arg & CHECK_SIZE_MAX;
+    if (size != 1 && size != 2 && size != 4 && size != 8)
+        return false; /* wider: #GP for alignment comes before #PF */
     *arg &= 0xffffu;
-    return size == 1 || size == 2 || size == 4 || size == 8; /* wider: #GP for alignment comes before #PF */
+    if (CHECK_KIND(*arg) == ACCESS_WRITE)
+        *arg |= ((1u << size) - 1) << REACH_WRITTEN_SHIFT;
+    return true;
 }
 
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias) {
