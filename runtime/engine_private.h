@@ -90,6 +90,8 @@ struct fragment {
 #define MAPS_MAX (8u << 20)
 #define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
+#define HINTED_BYTES 64u
+#define HINTED_WORDS 1024u
 #define SITE_SLOTS 1024u
 #define PATCHED_SLOTS 1024u
 #define CHURN_SLOTS 256u
@@ -182,6 +184,7 @@ struct engine {
     uint32_t fixed_count;
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
+    uint64_t hinted[HINTED_WORDS];
     struct site sites[SITE_SLOTS];
     struct churn churn[CHURN_SLOTS];
     bool granule_user[256];
