@@ -363,11 +363,13 @@ static bool is_plain_bit_string(const struct block *b, const struct insn *in) {
     return gs && !in->addr16 && !block_calls_out(b, in->segment);
 }
 
-/* Instructions whose one access is known in place and size. */
+/* Instructions whose one access is known in place and size. MOV with an offset may come with r12d lagging, which
+ * a callout must not see. */
 bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *arg) {
     const ZydisDecodedInstruction *z = &in->z;
     bool has_operand = z->attributes & ZYDIS_ATTRIB_HAS_MODRM && z->raw.modrm.mod != 3;
-    if (HINT_OPERAND(in->hint) != WINDOW_PAST || in->row->emit != e_ident || !has_operand || is_bit_string(in) ||
+    bool plain = in->row->emit == e_ident || (in->row->emit == e_moffs && !b->esp);
+    if (HINT_OPERAND(in->hint) != WINDOW_PAST || !plain || !has_operand || is_bit_string(in) ||
         in->row->unit == UNIT_X87 || in->row->unit == UNIT_MMX || in->row->vex || block_calls_out(b, in->segment) ||
         block_segment_class(b, in->segment) == SEGMENT_64K)
         return false;
