@@ -244,6 +244,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         {"evict-always", &engine->evict_always, true},
         {"no-prefault", &engine->no_prefault, true},
         {"past-windows", &engine->past_windows, true},
+        {"live-immediates", &engine->live_immediates, true},
         {"progress", &engine->progress, true},
         {"no-sandbox", &engine->sandbox, false},
     };
@@ -263,8 +264,8 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
     return error_set(
         error,
         "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-loops no-reuse "
-        "flush-always evict-always no-prefault past-windows cache=BYTES inject=START-END "
-        "inject-nmi=START-END progress rows=FILE no-sandbox)",
+        "flush-always evict-always no-prefault past-windows live-immediates cache=BYTES "
+        "inject=START-END inject-nmi=START-END progress rows=FILE no-sandbox)",
         word);
 }
 

@@ -150,6 +150,9 @@ static void note_stub(struct noting *n, struct explained_host *host, unsigned st
     case STUB_RETURN:
         say(host, PART_LINK, "predicted wrong: where it returns by the jump cache");
         break;
+    case STUB_REACH:
+        say(host, PART_CALLOUT, "callout reach, by C only where it must");
+        break;
     case STUB_LEAVE:
         say(host, PART_LINK, "to the run loop");
         break;

@@ -45,27 +45,39 @@ static uint32_t hint_slot(gpa_t gpa) {
     return (uint32_t)((uint32_t)gpa * 0x9e3779b1u) >> 18 & (HINT_SLOTS - 1);
 }
 
+/* Most code has no hints: a bit for each run of bytes tells, from a table that stays in the nearest cache. */
+static uint32_t hinted_bit(gpa_t gpa) {
+    return (uint32_t)(gpa / HINTED_BYTES * 0x9e3779b1u) % (HINTED_WORDS * 64u);
+}
+
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint) {
-    uint32_t slot = hint_slot(gpa);
+    uint32_t slot = hint_slot(gpa), bit = hinted_bit(gpa);
+    e->hinted[bit / 64] |= 1ull << bit % 64;
     e->hints[slot].gpa = (uint32_t)gpa;
     e->hints[slot].hint = hint;
 }
 
 uint8_t build_get_hint(const struct engine *e, gpa_t gpa) {
-    uint32_t slot = hint_slot(gpa);
+    uint32_t slot = hint_slot(gpa), bit = hinted_bit(gpa);
+    if (!(e->hinted[bit / 64] >> bit % 64 & 1))
+        return 0;
     return e->hints[slot].gpa == (uint32_t)gpa ? e->hints[slot].hint : 0;
 }
 
 static uint8_t hint_at(void *opaque, uint32_t eip) {
     const struct hint_context *context = opaque;
     uint8_t hint = build_get_hint(context->engine, context->gpa + (eip - context->eip));
-    return context->engine->options.past_windows ? (uint8_t)(hint | WINDOW_PAST) : hint;
+    const struct engine_options *options = &context->engine->options;
+    if (options->past_windows)
+        hint |= WINDOW_PAST;
+    return options->live_immediates ? hint | HINT_LIVE : hint;
 }
 
 /* At CPL 3 there is one window, and what goes past it. */
 static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     uint8_t hint = hint_at(opaque, eip);
-    return (uint8_t)((hint & (HINT_LOOP | HINT_WRAPS | HINT_DIVIDES)) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
+    uint8_t kept = HINT_LOOP | HINT_WRAPS | HINT_DIVIDES | HINT_LIVE;
+    return (uint8_t)((hint & kept) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -190,6 +202,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .mode = one_shot && e->check_operands ? (cpu->mode & ~MODE_DATA_CLASSES) | MODE_CHECK_ALL
                                               : cpu->mode,
         .code_limit = cpu->seg[SEG_CS].limit,
+        .live_code = one_shot || code->gpa == RAM_NOWHERE ? 0 : (uint64_t)(uintptr_t)(v->ram->base + code->gpa),
         .max_insns = alone || e->options.one_insn ? 1 : 0,
         .rows = e->options.rows,
         .max_branches = loop ? LOOP_BRANCHES_MAX : BRANCHES_MAX,

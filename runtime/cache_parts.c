@@ -102,12 +102,13 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes) {
     e->maps = arena_reserve(tables, MAPS_MAX * sizeof *e->maps);
     e->page_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
     e->page2_fragments = arena_reserve(NULL, pages * sizeof(uint32_t));
-    e->page_parts = arena_reserve(NULL, pages * sizeof(uint64_t));
-    if (!e->page_parts || !e->fragments || !e->maps || !e->exits || !e->late || !e->page_fragments ||
+    e->code_bits = arena_reserve(NULL, (pages + 1) * (PAGE_SIZE / 8)); /* stub_reach reads a little more */
+    if (!e->code_bits || !e->fragments || !e->maps || !e->exits || !e->late || !e->page_fragments ||
         !e->page2_fragments)
         return -ENOMEM;
     if (page_pads_init(e, pages))
         return -ENOMEM;
+    v->cpu.reach_bits = (uint64_t)(uintptr_t)e->code_bits - (uint64_t)(uintptr_t)v->ram->base / 8;
     cache_empty(e);
     instrument_open_part(v->plugins, 0, e->part_count);
     return 0;

@@ -19,9 +19,21 @@
 #define CPU_HOST_RSP 112
 #define CPU_RETURN_RSP 120
 #define CPU_VICTIMS 128
-#define CPU_RESUME 152
+#define CPU_REACH_TLB 136
+#define CPU_REACH_BITS 144
+#define CPU_REACH_LEFT 152
+#define CPU_REACH_SAVED 160
+#define CPU_REACHED 176
+#define CPU_RESUME 192
 
 #define JUMP_CACHE_NAME 524288 /* offset in a jump cache */
+
+#define TLB_ENTRY_SHIFT 4 /* its size */
+#define TLB_SLOTS 64
+#define TLB_DIRTY 4
+#define TLB_HOST 8
+#define REACH_WRITTEN 16 /* REACH_WRITTEN_SHIFT */
+#define CALLOUT_REACH 70
 
 #define LEAVE_CHAIN 3
 #define LEAVE_LOOKUP 4

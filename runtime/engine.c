@@ -55,6 +55,7 @@ static void set_stubs(struct cpu *cpu) {
     cpu->stubs[STUB_ATTENTION] = (uint64_t)(uintptr_t)stub_attention;
     cpu->stubs[STUB_RETURN] = (uint64_t)(uintptr_t)stub_return;
     cpu->stubs[STUB_LEAVE] = (uint64_t)(uintptr_t)stub_leave_miss;
+    cpu->stubs[STUB_REACH] = (uint64_t)(uintptr_t)stub_reach;
 }
 
 static int set_up(struct vcpu *v, const struct engine_options *options) {

@@ -33,6 +33,7 @@ struct engine_options {
     bool no_loops;              /* each branch back looks for attention */
     bool flush_always;          /* every shadow entry is dropped at every flush */
     bool past_windows;          /* every operand that can be looked up is */
+    bool live_immediates;       /* every immediate that can be read from the guest's code is */
     bool no_prefault;           /* hidden faults map one page */
     unsigned no_reuse;          /* N: the Nth translation used is thrown away then; with no_chain */
     bool evict_always;          /* every flush evicts every user window and clears the supervisor's */

@@ -85,6 +85,8 @@ struct fragment {
     bool is_loop; /* entered at its start only (loops.c) */
     bool listed; /* page_pads.c */
     bool victim; /* of some jump cache */
+    uint8_t undecoded; /* bytes behind guest_len that it hangs on, too */
+    bool live;         /* some of its instructions read their immediates as they run: MAP_LIVE */
     bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
 };
 
@@ -95,11 +97,13 @@ struct fragment {
 #define EXITS_MAX (2u << 20)
 #define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
+#define HINTED_BYTES 64u
+#define HINTED_WORDS 1024u
 #define SITE_SLOTS 4096u
+#define PATCHED_SLOTS 1024u
 #define CHURN_SLOTS 256u
 #define JUMP_CACHES 256u
 #define TABLE_MANY UINT16_MAX
-#define CODE_PART (PAGE_SIZE / 64u)
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
 
@@ -175,6 +179,11 @@ struct site {
     bool patient;             /* its troubles are dear: seldom ones are worth the rest */
 };
 
+/* An instruction whose last bytes were written while it was translated. */
+struct patched {
+    uint32_t gpa, count;
+};
+
 /* A page of the supervisor's window that is mapped again and again. */
 struct churn {
     uint32_t page, count;
@@ -206,7 +215,8 @@ struct engine {
     uint32_t *page_pads; /* by RAM page: first chunk */
     struct pad_chunk *pad_chunks; /* 0 is never used */
     uint32_t pad_chunk_next, pad_chunk_free;
-    uint64_t *page_parts; /* by RAM page: a bit for each CODE_PART bytes that fragments depend on */
+    uint64_t *code_bits; /* a bit for each byte of memory that fragments hang on (code_bytes.c) */
+    struct patched patched[PATCHED_SLOTS];
     struct fragment scratch; /* what the scratch area holds */
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
@@ -221,6 +231,7 @@ struct engine {
     uint32_t fixed_count;
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
+    uint64_t hinted[HINTED_WORDS];
     struct site sites[SITE_SLOTS];
     uint8_t *stand_ins[2]; /* a page for reads and one for writes where there is no memory */
     struct churn churn[CHURN_SLOTS];
@@ -293,6 +304,8 @@ _Noreturn void fault_leave(struct cpu *cpu, int reason);
 _Noreturn void fault_resume(const greg_t *regs);
 void stub_callout(void);
 void stub_callout_back(void); /* where its C code returns to */
+void stub_reach(void);
+void stub_reach_end(void);
 void stub_chain(void);
 void stub_miss(void);
 void stub_contended(void);
@@ -334,9 +347,6 @@ void fragments_invalidate_linear(struct vcpu *v, gva_t linear);
 void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
 /* Every fragment that a write to these bytes may change goes; they lie on one page. */
 void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_t *counter);
-/* May a write to these bytes change a fragment? */
-bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
-bool fragment_covers(const struct fragment *f, gpa_t gpa, uint32_t len);
 /* Fragments that hold the instruction at `gpa` go: it is to be translated otherwise. */
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa);
 /* The mapping of `gva` to the page at `gpa` is gone from a window: nothing may go from there to
@@ -362,6 +372,19 @@ void fragment_link_thunk(struct engine *e, struct fragment_exit *exit);
 /* The landing at cache offset `at`, where a return to elsewhere has arrived, compares from now on
  * without its tripwire. */
 void fragment_make_wary(struct vcpu *v, uint32_t at, uint32_t return_eip);
+/* code_bytes.c: which bytes of guest memory fragments hang on. Ranges lie on one page. */
+/* May a write to these bytes change a fragment? */
+bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
+/* Would it change this one? */
+bool fragment_covers(const struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
+void code_bytes_mark(struct engine *e, const struct fragment *f);
+/* Clears the bits of a fragment, of bytes, or of a page: others may hang on some of them. */
+void code_bytes_clear(struct engine *e, const struct fragment *f);
+void code_bytes_clear_range(struct engine *e, gpa_t gpa, uint32_t len);
+void code_bytes_clear_page(struct engine *e, gpa_t gpa);
+/* A write changes the fragment: an instruction that this happens to again and again, in its last bytes
+ * only, has its immediate read when it runs (HINT_LIVE) from the next translation on. */
+void code_bytes_patched(struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
 
 /* return_stack.c: host return addresses of guest calls, one stack a privilege half. */
 int return_stacks_init(struct vcpu *v);
@@ -424,6 +447,8 @@ uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
 bool past_windows_trouble(struct vcpu *v, gpa_t gpa, bool patient);
 /* Would the fragment that has called out change what it does itself by a write to these bytes? */
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len);
+/* What STUB_REACH may look into, at the current privilege level. */
+uint64_t past_windows_tlb(struct vcpu *v);
 /* A hidden fault at `gva` in the supervisor's window: is that page mapped again and again? */
 bool past_windows_churns(struct engine *e, gva_t gva);
 

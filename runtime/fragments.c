@@ -27,7 +27,6 @@ static void forget_pages(struct engine *e, const struct fragment *f) {
     uint32_t pages[2] = {page_of(f->gpa), page_of(f->gpa2)};
     for (unsigned k = 0; k < (f->gpa2 ? 2u : 1u); k++) {
         e->page_fragments[pages[k]] = e->page2_fragments[pages[k]] = NO_FRAGMENT;
-        e->page_parts[pages[k]] = 0;
         shadow_release_code(&e->shadow, (gpa_t)pages[k] << PAGE_SHIFT);
     }
 }
@@ -38,6 +37,7 @@ static void empty_part(struct engine *e, const struct cache_part *part) {
         if (f->dead)
             continue;
         e->hash[hash_of(f->gpa, f->space.mode)] = NO_FRAGMENT;
+        code_bytes_clear(e, f);
         forget_pages(e, f);
     }
     if (e->heat)
@@ -130,21 +130,6 @@ uint32_t fragment_room(const struct vcpu *v, uint32_t at) {
     return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
 }
 
-/* Bits for the parts of a page that a fragment depends on. */
-static uint64_t parts(gpa_t from, uint32_t len) {
-    unsigned first = (unsigned)(from & PAGE_MASK) / CODE_PART;
-    unsigned last = (unsigned)((from + len - 1) & PAGE_MASK) / CODE_PART;
-    return ~0ull << first & ~0ull >> (63 - last);
-}
-
-static void note_parts(struct engine *e, const struct fragment *f) {
-    uint32_t bytes = f->guest_len + 14, left = PAGE_SIZE - (uint32_t)(f->gpa & PAGE_MASK);
-    uint32_t first = bytes < left ? bytes : left;
-    e->page_parts[page_of(f->gpa)] |= parts(f->gpa, first);
-    if (f->gpa2 && bytes > first)
-        e->page_parts[page_of(f->gpa2)] |= parts(f->gpa2 & ~(gpa_t)PAGE_MASK, bytes - first);
-}
-
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
@@ -153,6 +138,8 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     f->code_len = t->code_len;
     f->guest_len = t->guest_len;
     f->map_count = t->insn_count;
+    f->undecoded = t->undecoded;
+    f->live = t->live;
     memcpy(&e->maps[f->map], t->map, t->insn_count * sizeof *t->map);
     f->exit_count = (uint8_t)t->exit_count;
     for (unsigned i = 0; i < t->exit_count; i++) {
@@ -178,7 +165,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         f->page2_next = e->page2_fragments[page_of(f->gpa2)];
         e->page2_fragments[page_of(f->gpa2)] = index;
     }
-    note_parts(e, f);
+    code_bytes_mark(e, f);
     cache_note_made(e, f);
     if (t->loop_at)
         loops_add(v, f, t->loop_at);
@@ -349,7 +336,7 @@ static void release_page(struct engine *e, gpa_t gpa) {
     uint32_t page = page_of(gpa);
     if (e->page_fragments[page] || e->page2_fragments[page])
         return;
-    e->page_parts[page] = 0;
+    code_bytes_clear_page(e, gpa);
     shadow_release_code(&e->shadow, gpa);
 }
 
@@ -386,20 +373,8 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
         kill_fragment(v, &e->fragments[e->page2_fragments[page]]);
         ++*counter;
     }
-    e->page_parts[page] = 0;
+    code_bytes_clear_page(e, gpa);
     shadow_release_code(&e->shadow, gpa);
-}
-
-/* Do the bytes decide what the fragment does? What does not decode may depend on as many as an
- * instruction has. */
-bool fragment_covers(const struct fragment *f, gpa_t gpa, uint32_t len) {
-    uint32_t bytes = f->guest_len + 14;
-    uint32_t left = PAGE_SIZE - (uint32_t)(f->gpa & PAGE_MASK);
-    uint32_t first = bytes < left ? bytes : left;
-    if (f->gpa < gpa + len && gpa < f->gpa + first)
-        return true;
-    gpa_t second = f->gpa2 & ~(gpa_t)PAGE_MASK;
-    return f->gpa2 && second < gpa + len && gpa < second + (bytes - first);
 }
 
 static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa, uint32_t len,
@@ -408,16 +383,14 @@ static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa
     for (uint32_t i = *list, next; i; i = next) {
         struct fragment *f = &e->fragments[i];
         next = second ? f->page2_next : f->page_next;
-        if (!fragment_covers(f, gpa, len))
+        if (!fragment_covers(e, f, gpa, len))
             continue;
+        code_bytes_patched(e, f, gpa, len);
+        code_bytes_clear(e, f);
         kill_fragment(v, f);
         ++*counter;
         return_stacks_forget(e); /* a landing behind a call must not go on in what was there */
     }
-}
-
-bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len) {
-    return e->page_parts[page_of(gpa)] & parts(gpa, len);
 }
 
 void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_t *counter) {
@@ -429,11 +402,11 @@ void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_
     TRACE(v->trace, code_bytes, len, gpa);
     kill_covering(v, &e->page_fragments[page], false, gpa, len, counter);
     kill_covering(v, &e->page2_fragments[page], true, gpa, len, counter);
-    e->page_parts[page] = 0;
+    code_bytes_clear_range(e, gpa, len);
     for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next)
-        note_parts(e, &e->fragments[i]);
+        code_bytes_mark(e, &e->fragments[i]);
     for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
-        note_parts(e, &e->fragments[i]);
+        code_bytes_mark(e, &e->fragments[i]);
 }
 
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {

@@ -53,6 +53,9 @@ void loops_add(struct vcpu *v, struct fragment *f, uint32_t loop_at) {
             continue;
         exit->to = index;
         exit->next = f->incoming;
+        exit->previous = 0;
+        if (exit->next)
+            e->exits[exit->next].previous = f->exits + i;
         f->incoming = f->exits + i;
         v->counters->links_made++;
         add_edge(e, f, exit, f->code + loop_at - (exit->site + 4));

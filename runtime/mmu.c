@@ -55,6 +55,7 @@ void mmu_activate(struct vcpu *v) {
     if (read_gs_base() != w->base)
         write_gs_base(w->base);
     v->cpu.window = w->base;
+    v->cpu.reach_tlb = past_windows_tlb(v);
     struct code_space space = code_space_of(&v->cpu);
     return_stack_switch(v, w->number, &space);
     v->cpu.jump_cache = (uint64_t)(uintptr_t)jump_cache_get(v, w->number, &space);

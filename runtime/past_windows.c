@@ -18,6 +18,7 @@
 #define TROUBLE_CYCLES (100u << 20) /* so many cycles */
 #define CHURN_COUNT 8u
 /* So many accesses are looked at before a site is judged, and so many must have been worth it. */
+#define SAMPLE 64u
 #define TRIAL 64u
 #define TRIAL_USEFUL 4u
 #define TRIAL_PATIENT 4096u
@@ -80,11 +81,21 @@ static void go_back(struct vcpu *v, struct site *site) {
         site->rejected++;
 }
 
+/* How many accesses this one stands for: assembly counts reach_left down, and comes to C when it has run out. */
+static uint32_t weight(struct vcpu *v) {
+    if (--v->cpu.reach_left > 0)
+        return 1;
+    v->cpu.reach_left = SAMPLE;
+    return SAMPLE;
+}
+
 /* The site at EIP has gone past the windows once more. */
 static void judge(struct vcpu *v, enum reach_use use) {
     struct site *site = site_at(v->engine, v->cpu.eip);
-    site->useful += use >= (site->patient ? REACH_LOOKED_UP : REACH_NEEDED);
-    if (++site->reaches < (site->patient ? TRIAL_PATIENT : TRIAL))
+    uint32_t count = weight(v);
+    site->useful += use >= (site->patient ? REACH_LOOKED_UP : REACH_NEEDED) ? count : 0;
+    site->reaches += count;
+    if (site->reaches < (site->patient ? TRIAL_PATIENT : TRIAL))
         return;
     if (site->useful < (site->patient ? TRIAL_PATIENT_USEFUL : TRIAL_USEFUL))
         go_back(v, site);
@@ -101,9 +112,16 @@ static enum callout_result true_fault(struct vcpu *v, bool write) {
     return CALLOUT_FAULT;
 }
 
+uint64_t past_windows_tlb(struct vcpu *v) {
+    static const struct tlb_entry none[TLB_SIZE];
+    struct engine *e = v->engine;
+    bool seen = e->shadow.watched_count || plugins_want_callout(v->plugins, CALLOUT_reach);
+    return (uint64_t)(uintptr_t)(seen ? none : e->tlb[cpu_cpl(&v->cpu) == 3]);
+}
+
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len) {
     const struct fragment *f = running(v);
-    return !f || fragment_covers(f, gpa, len);
+    return !f || fragment_covers(v->engine, f, gpa, len);
 }
 
 /* Through the window that was right for the address last time; where it is not, the fault tells. */

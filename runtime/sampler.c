@@ -85,6 +85,8 @@ static uint32_t stub_activity(const struct vcpu *v, const greg_t *regs) {
     uint32_t id = (uint32_t)regs[REG_R9];
     if (pc >= (uintptr_t)stub_callout && pc < (uintptr_t)stub_callout_back && id < CALLOUT_COUNT)
         return SAMPLER_CALLOUT(id);
+    if (pc >= (uintptr_t)stub_reach && pc < (uintptr_t)stub_reach_end)
+        return SAMPLER_CALLOUT(CALLOUT_reach);
     if (pc >= (uintptr_t)stub_callout_back && pc < (uintptr_t)stub_return)
         return v->sampler->activity;
     return SAMPLE_dispatch;

@@ -14,6 +14,16 @@ CHECK(CPU_ATTENTION, attention);
 CHECK(CPU_WINDOW, window);
 CHECK(CPU_JUMP_CACHE, jump_cache);
 CHECK(CPU_VICTIMS, victims);
+CHECK(CPU_REACH_TLB, reach_tlb);
+CHECK(CPU_REACH_BITS, reach_bits);
+CHECK(CPU_REACH_LEFT, reach_left);
+CHECK(CPU_REACH_SAVED, reach_saved);
+CHECK(CPU_REACHED, reached);
+_Static_assert(sizeof(struct tlb_entry) == 1 << TLB_ENTRY_SHIFT && TLB_SIZE == TLB_SLOTS &&
+                   TLB_DIRTY == __builtin_offsetof(struct tlb_entry, dirty) &&
+                   TLB_HOST == __builtin_offsetof(struct tlb_entry, host) && PAGE_SIZE == 4096,
+               "cpu_offsets.h: look-aside buffer");
+_Static_assert(CALLOUT_REACH == CALLOUT_reach && REACH_WRITTEN == REACH_WRITTEN_SHIFT, "cpu_offsets.h: reach");
 CHECK(CPU_CHAIN_SITE, chain_site);
 CHECK(CPU_HOST_RSP, host_rsp);
 CHECK(CPU_RETURN_RSP, return_rsp);

@@ -163,6 +163,64 @@ stub_callout_back:
     jump_guest
     .size stub_callout, . - stub_callout
 
+/* The callout `reach` where the look-aside buffer knows the page and, of a write, no code hangs on the bytes.
+ * Flags wait in ax and rax in r8. The slot is that of the first byte's page and the tag that of the last
+ * one's, so that an operand on two pages is C's. r10d argument, r11d linear address. */
+    .globl stub_reach
+    .type stub_reach, @function
+stub_reach:
+    mov r8, rax
+    lahf
+    seto al
+    mov [r15 + CPU_REACH_SAVED], rcx
+    sub dword ptr [r15 + CPU_REACH_LEFT], 1
+    jle 9f
+    mov ecx, r11d
+    shr ecx, 12 - TLB_ENTRY_SHIFT
+    and ecx, (TLB_SLOTS - 1) << TLB_ENTRY_SHIFT
+    add rcx, [r15 + CPU_REACH_TLB]
+    movzx r9d, r10b
+    lea r9d, [r11 + r9 - 1]
+    and r9d, -4096
+    or r9d, 1
+    cmp r9d, [rcx]
+    jne 9f
+    mov r9d, r11d
+    and r9d, 4095
+    add r9, [rcx + TLB_HOST]
+    test r10d, 0xff << REACH_WRITTEN
+    jz 7f
+    cmp byte ptr [rcx + TLB_DIRTY], 0
+    je 9f
+    mov [r15 + CPU_REACH_SAVED + 8], rdx
+    mov rcx, r9
+    shr rcx, 3
+    add rcx, [r15 + CPU_REACH_BITS]
+    mov edx, [rcx]
+    mov ecx, r9d
+    and ecx, 7
+    shr edx, cl
+    mov ecx, r10d
+    shr ecx, REACH_WRITTEN
+    test edx, ecx
+    mov rdx, [r15 + CPU_REACH_SAVED + 8]
+    jnz 9f
+7:  mov [r15 + CPU_REACHED], r9
+    mov rcx, [r15 + CPU_REACH_SAVED]
+    add al, 0x7f
+    sahf
+    mov rax, r8
+    ret
+9:  mov rcx, [r15 + CPU_REACH_SAVED]
+    add al, 0x7f
+    sahf
+    mov rax, r8
+    mov r9d, CALLOUT_REACH
+    jmp stub_callout
+    .globl stub_reach_end
+stub_reach_end:
+    .size stub_reach, . - stub_reach
+
 /* A return that the return stack did not know, or knew wrong. r11d: eip. */
     .globl stub_return
 stub_return:

@@ -190,6 +190,12 @@ void probes_emit(struct block *b, unsigned insn, uint32_t offset);
 
 /* emit_ident.c. Raises #NM or #UD, and ends the block, when the row's unit is switched off. */
 bool block_unit_off(struct block *b, const struct insn *in);
+/* emit_live.c: is the instruction's immediate to be read when it runs (HINT_LIVE)? */
+bool block_is_live(const struct block *b, const struct insn *in);
+/* reg = that immediate, sign-extended; r9 changes. */
+void block_load_live(struct block *b, const struct insn *in, unsigned reg);
+/* The whole instruction that way; false: it has no such form, nothing was emitted. */
+bool emit_live(struct block *b, const struct insn *in);
 /* The row's instruction with another register form or memory operand. */
 void emit_identical(struct block *b, const struct insn *in);
 

@@ -120,6 +120,7 @@ enum stub {
     STUB_ATTENTION, /* r11d eip to resume at */
     STUB_RETURN,    /* r11d eip: a return that was predicted wrong, through the jump cache */
     STUB_LEAVE,     /* r11d eip: to the run loop, whatever the jump cache knows */
+    STUB_REACH,     /* the callout `reach`, by C only where it must; r10d argument, r11d operand */
     STUB_COUNT
 };
 
@@ -142,6 +143,10 @@ struct cpu {
     uint64_t host_rsp;   /* of the run loop's frame, while translated code runs */
     uint64_t return_rsp; /* translated code's RSP: its stack of host return addresses */
     uint64_t victims;    /* jump targets that share their slot with another */
+    uint64_t reach_tlb;  /* STUB_REACH: look-aside buffer of the current privilege level, */
+    uint64_t reach_bits; /* bits of bytes that code hangs on; that of host address h is bit h % 8 at this + h / 8 */
+    int32_t reach_left;  /* so many accesses until C samples one */
+    uint64_t reach_saved[2];
     uint64_t reached, reached2; /* host addresses that the callouts `reach` and `reach_string` hand back */
     uint64_t resume;     /* where the handler of a fault goes on */
 

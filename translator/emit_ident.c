@@ -160,6 +160,8 @@ void emit_identical(struct block *b, const struct insn *in) {
     struct encoding enc = {.map = (uint8_t)z->opcode_map, .opcode = z->opcode,
                            .imm = in->bytes + in->imm_at, .imm_len = in->imm_len};
     uint8_t fourth = in->imm_len ? in->bytes[in->imm_at] & 0x7fu : 0;
+    if (in->hint & HINT_LIVE && emit_live(b, in))
+        return;
     if (in->row->vex)
         set_vex(in, &enc);
     else

@@ -37,10 +37,15 @@ void e_push_imm(struct block *b, const struct insn *in) {
     unsigned size = slot_size(in);
     struct memref m = operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE);
     struct encoding enc = {.opcode = 0xc7, .has_modrm = true, .mem = &m};
-    if (size == 2)
-        enc.legacy[enc.legacy_count++] = 0x66;
-    emit_insn(&b->e, &enc);
-    emit_bytes(&b->e, (const uint8_t *)&(int32_t){immediate(in)}, size);
+    if (block_is_live(b, in)) {
+        block_load_live(b, in, R9);
+        store_sized(b, &m, R9, size);
+    } else {
+        if (size == 2)
+            enc.legacy[enc.legacy_count++] = 0x66;
+        emit_insn(&b->e, &enc);
+        emit_bytes(&b->e, (const uint8_t *)&(int32_t){immediate(in)}, size);
+    }
     b->esp -= (int32_t)size;
 }
 

@@ -364,18 +364,24 @@ static bool is_plain_bit_string(const struct block *b, const struct insn *in) {
     return gs && !in->addr16 && !block_calls_out(b, in->segment);
 }
 
-/* Instructions whose one access is known in place and size. */
+/* Instructions whose one access is known in place and size. MOV with an offset may come with r12d lagging, which
+ * a callout must not see. */
 bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *arg) {
     const ZydisDecodedInstruction *z = &in->z;
     bool has_operand = z->attributes & ZYDIS_ATTRIB_HAS_MODRM && z->raw.modrm.mod != 3;
-    if (HINT_OPERAND(in->hint) != WINDOW_PAST || in->row->emit != e_ident || !has_operand || is_bit_string(in) ||
+    bool plain = in->row->emit == e_ident || (in->row->emit == e_moffs && !b->esp);
+    if (HINT_OPERAND(in->hint) != WINDOW_PAST || !plain || !has_operand || is_bit_string(in) ||
         in->row->unit == UNIT_X87 || in->row->unit == UNIT_MMX || in->row->vex || block_calls_out(b, in->segment) ||
         block_segment_class(b, in->segment) == SEGMENT_64K)
         return false;
     *arg = explicit_access(b, in);
     uint32_t size = *arg & CHECK_SIZE_MAX;
+    if (size != 1 && size != 2 && size != 4 && size != 8)
+        return false; /* wider: #GP for alignment comes before #PF */
     *arg &= 0xffffu;
-    return size == 1 || size == 2 || size == 4 || size == 8; /* wider: #GP for alignment comes before #PF */
+    if (CHECK_KIND(*arg) == ACCESS_WRITE)
+        *arg |= ((1u << size) - 1) << REACH_WRITTEN_SHIFT;
+    return true;
 }
 
 struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp_bias) {

@@ -87,6 +87,7 @@ static int one_insn(struct block *b, uint32_t offset) {
     if (verdict) {
         bool gp = verdict == 13;
         b->out->guest_len = offset + 1;
+        b->out->undecoded = INSN_BYTES_MAX - 1;
         block_raise(b, b->pc, b->pc + 1, gp ? 0x10d : (uint32_t)verdict);
         return 1;
     }
@@ -95,6 +96,7 @@ static int one_insn(struct block *b, uint32_t offset) {
         insn_row_mark(b->req->rows, in.row);
     in.row->emit(b, &in);
     b->out->map[b->out->insn_count - 1].undo = b->undo;
+    b->out->live |= (b->undo & MAP_LIVE) != 0;
     return in.len;
 }
 
@@ -135,6 +137,8 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     bool after_sti = false;
     assert(req->len > 0 && req->page_bytes <= req->len);
     out->insn_count = out->exit_count = out->guest_len = out->loop_at = 0;
+    out->undecoded = 0;
+    out->live = false;
     exits_enter_loop(&b);
     while (!b.ended) {
         if (b.quick && !b.check_exits && !after_sti) {

@@ -17,6 +17,7 @@
 #define TRANSLATION_EXITS_MAX 16u
 #define LOOP_ENTRY 8u /* bytes before the place where a loop's branches go back to */
 #define TRANSLATION_CODE_MAX 8192u
+#define INSN_BYTES_MAX 15u
 #define INSN_CODE_MAX 640u /* no single instruction emits more than this */
 #define JUMP_CACHE_SLOTS 65536u
 /* Behind the slots stands the table's name (runtime/jump_cache.c), and behind it slots that belong to one
@@ -34,8 +35,9 @@ enum window_hint { WINDOW_SUPER, WINDOW_USER, WINDOW_BOTH, WINDOW_PAST };
 #define HINT_OPERAND(hint) ((hint) & 3u)
 #define HINT_SECOND(hint) ((hint) >> 2 & 3u)
 #define HINT_WRAPS 0x10u /* an address of the instruction's goes round at 4 GiB */
-#define HINT_LOOP 0x80u /* the head of a loop that was found running: a block starts here (runtime/loops.c) */
 #define HINT_DIVIDES 0x20u /* it has raised #DE: the divisor is looked at first */
+#define HINT_LIVE 0x40u  /* its immediate is patched again and again: it is read when the instruction runs */
+#define HINT_LOOP 0x80u /* the head of a loop that was found running: a block starts here (runtime/loops.c) */
 
 /* What an instruction of the block has before it, at somebody's wish; in the order of the list. */
 enum probe_kind {
@@ -59,6 +61,7 @@ struct translate_request {
     uint32_t mode;       /* MODE_* */
     uint32_t code_limit; /* of CS, with MODE_GENERAL_CS: `bytes` end there at the latest */
     uint32_t max_insns;
+    uint64_t live_code;  /* host address of the guest's code itself, for HINT_LIVE; 0: there is none */
     bool no_links;       /* every exit returns to the dispatcher */
     bool direct_cross_page; /* direct links may leave the page (caller undoes them) */
     bool tsc_is_host;    /* RDTSC needs no callout */
@@ -96,7 +99,7 @@ struct insn_map {
     uint16_t host;  /* offset of its first host byte */
     uint16_t body;  /* the same behind what probes have put before it: where it may be run again */
     uint16_t guest; /* offset of its first guest byte */
-    uint8_t undo;   /* UNDO_* */
+    uint8_t undo;   /* UNDO_*, MAP_LIVE */
     int8_t esp;     /* guest ESP is r12d plus this while the instruction runs */
 };
 
@@ -110,6 +113,10 @@ struct insn_map {
 #define UNDO_POINTERS 0x20u
 /* Nothing to undo: the instruction stands in the shadow of the STI before it. */
 #define UNDO_SHADOWED 0x10u
+/* Nothing to undo: the instruction's last bytes, 1, 2 or 4 by the values 1, 2 and 3, are an immediate that
+ * is read when it runs, so that its translation does not hang on them. */
+#define MAP_LIVE_SHIFT 2u
+#define MAP_LIVE (3u << MAP_LIVE_SHIFT)
 
 struct translation_exit {
     uint32_t site;   /* offset of the rel32 to patch */
@@ -120,6 +127,8 @@ struct translation {
     uint32_t code_len, cold_len;
     uint32_t guest_len;
     uint32_t insn_count;
+    uint8_t undecoded; /* bytes behind guest_len that it hangs on, too: no instruction was found in them */
+    bool live;         /* some instruction has MAP_LIVE */
     struct insn_map map[TRANSLATION_INSNS_MAX];
     struct translation_exit exits[TRANSLATION_EXITS_MAX];
     uint32_t exit_count;
