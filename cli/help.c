@@ -28,6 +28,8 @@ static const char usage[] =
     "Options (one dash will do: -kernel, -bios, -initrd, -append, -m, -no-reboot, -nographic):\n"
     "  --initrd FILE          initial RAM disk, or the Multiboot module\n"
     "  --append STRING        the guest's command line\n"
+    "  --unpack keep|host|guest   who unpacks a Linux kernel: ring3, which keeps it in the user's\n"
+    "                         cache (default), ring3 each time, or the kernel's own stub\n"
     "  --memory SIZE          guest memory, 4M to 3584M (default 256M; a plain number is MiB)\n"
     "  --no-reboot            end when the guest resets, instead of starting it again\n"
     "  --serial stdio|FILE|none   where the first serial port goes (default stdio)\n"

@@ -24,6 +24,7 @@ enum option_id {
     OPTION_KERNEL = 256,
     OPTION_INITRD,
     OPTION_APPEND,
+    OPTION_UNPACK,
     OPTION_MEMORY,
     OPTION_NO_REBOOT,
     OPTION_FIRMWARE,
@@ -61,6 +62,7 @@ static const struct option long_options[] = {
     {"bios", required_argument, NULL, OPTION_FIRMWARE},
     {"initrd", required_argument, NULL, OPTION_INITRD},
     {"append", required_argument, NULL, OPTION_APPEND},
+    {"unpack", required_argument, NULL, OPTION_UNPACK},
     {"memory", required_argument, NULL, OPTION_MEMORY},
     {"m", required_argument, NULL, OPTION_MEMORY},
     {"no-reboot", no_argument, NULL, OPTION_NO_REBOOT},
@@ -151,6 +153,15 @@ static int parse_stats(struct options *options, const char *text, struct error *
         return error_set(error, "--stats='%s': unknown format, only text and json", text);
     options->stats = text && !strcmp(text, "json") ? STATS_JSON : STATS_TEXT;
     return 0;
+}
+
+static int parse_unpack(struct options *options, const char *text, struct error *error) {
+    bool keep = !strcmp(text, "keep");
+    options->load.unpack = keep || !strcmp(text, "host") ? UNPACK_HOST : UNPACK_GUEST;
+    options->keep_unpacked = keep;
+    return options->load.unpack == UNPACK_HOST || !strcmp(text, "guest")
+               ? 0
+               : error_set(error, "--unpack '%s': none of keep, host and guest", text);
 }
 
 static int parse_accel(struct options *options, const char *text, struct error *error) {
@@ -331,6 +342,8 @@ static int apply_option(struct options *options, int option, const char *value,
     case OPTION_APPEND:
         options->load.append = value;
         return 0;
+    case OPTION_UNPACK:
+        return parse_unpack(options, value, error);
     case OPTION_MEMORY:
         return parse_memory(options, value, error);
     case OPTION_NO_REBOOT:
@@ -466,7 +479,8 @@ static int parse_words(struct options *options, int argc, char **argv, struct er
 
 int options_parse(struct options *options, int argc, char **argv, struct error *error) {
     *options = (struct options){
-        .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true};
+        .memory = MEMORY_DEFAULT, .debugcon.kind = OUTPUT_STDERR, .engine.sandbox = true,
+        .load.unpack = UNPACK_HOST, .keep_unpacked = true};
     if (argc < 2)
         return error_set(error,
                          "no command: run, demo, profile, bench, explain, trace or symbols (see ring3 --help)");

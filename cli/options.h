@@ -41,7 +41,8 @@ struct output {
 
 struct options {
     enum command command;
-    struct load_options load;
+    struct load_options load; /* without `cache` */
+    bool keep_unpacked;
     uint64_t memory; /* bytes */
     bool no_reboot;
     const char *firmware; /* instead of a kernel */

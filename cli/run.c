@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 #include "cli/watching.h"
 #include "inspect/gdb.h"
 #include "kvm/kvm.h"
+#include "loader/kernel_cache.h"
 #include "runtime/instrument.h"
 #include "runtime/sandbox.h"
 
@@ -297,6 +299,17 @@ static int flush_plugins(struct session *session, int status) {
     return STATUS_HOST_FAILURE;
 }
 
+static int load_guest(const struct options *options, struct machine *machine,
+                      struct error *error) {
+    char cache[PATH_MAX];
+    struct load_options load = options->load;
+    if (options->firmware)
+        return machine_load_firmware(machine, options->firmware, error);
+    if (options->keep_unpacked && kernel_cache_directory(cache, sizeof cache))
+        load.cache = cache;
+    return machine_load(machine, &load, error);
+}
+
 /* One boot. Returns the exit status. */
 static int run_once(struct session *session) {
     const struct options *options = session->options;
@@ -313,8 +326,7 @@ static int run_once(struct session *session) {
     }
     int status = STATUS_BAD_INPUT;
     pid_t monitor = getpid(), pid = -1;
-    int rc = options->firmware ? machine_load_firmware(machine, options->firmware, &error)
-                               : machine_load(machine, &options->load, &error);
+    int rc = load_guest(options, machine, &error);
     if (!rc)
         rc = observatory_prepare(&session->observatory, machine, options, &error);
     if (rc) {

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "inspect/unpack.h"
+#include "loader/unpack.h"
 
 #define FILE_MAX UNPACKED_MAX
 /* The setup header of a bzImage (Documentation/arch/x86/boot.rst). */

@@ -1,10 +1,13 @@
 /* Linux bzImage by the 32-bit boot protocol (Documentation/arch/x86/boot.rst of the kernel).
  *
  * The real-mode part of the file is not run: its setup header is copied into a boot_params page,
- * the protected-mode part is placed and entered directly. Offsets below are the same in the file
- * and in boot_params. */
+ * the protected-mode part is placed and entered directly. That part is a stub that unpacks the
+ * kernel; where it can be done here as well (linux_kernel.h), the kernel is placed and entered
+ * instead, by the same contract. Offsets below are the same in the file and in boot_params. */
 #include <assert.h>
+#include <sys/random.h>
 
+#include "loader/linux_kernel.h"
 #include "loader/protocols.h"
 
 #define HDR_START 0x1f1
@@ -24,6 +27,8 @@
 #define HDR_KERNEL_ALIGNMENT 0x230
 #define HDR_RELOCATABLE 0x234
 #define HDR_CMDLINE_SIZE 0x238
+#define HDR_PAYLOAD_OFFSET 0x248
+#define HDR_PAYLOAD_LENGTH 0x24c
 #define HDR_PREF_ADDRESS 0x258
 #define HDR_INIT_SIZE 0x260
 #define HDR_END_MAX 0x290 /* where boot_params goes on with other things */
@@ -36,6 +41,7 @@
 #define E820_ENTRY_SIZE 20
 
 #define LOADED_HIGH 0x01
+#define KASLR_DONE 0x02 /* from the stub to the kernel: it has been moved at random */
 #define KEEP_SEGMENTS 0x40
 #define CAN_USE_HEAP 0x80
 #define LOADER_UNDEFINED 0xff
@@ -43,6 +49,7 @@
 #define COMMAND_LINE (PLACE_BOOT_INFO + ZP_SIZE)
 #define COMMAND_LINE_ROOM (PLACE_LOW_END - COMMAND_LINE)
 #define OLD_COMMAND_LINE_MAX 255 /* before protocol 2.06 */
+#define KASLR_END (512u << 20)   /* a 32-bit kernel is not moved beyond */
 
 /* What the setup header asks for. */
 struct setup {
@@ -159,9 +166,9 @@ static uint64_t choose_address(const struct setup *setup, const struct ram *ram)
     return (PLACE_HIGH + mask) & ~mask;
 }
 
-/* Takes the memory that the kernel needs before it reads the memory map, and fills it. */
-static int place_kernel(const struct image *image, const struct setup *setup, struct place *place,
-                        uint64_t load, struct error *error) {
+/* Takes the memory that the kernel needs before it reads the memory map. */
+static int take_memory(const struct image *image, const struct setup *setup, struct place *place,
+                       uint64_t load, struct error *error) {
     uint64_t run = setup->relocatable || setup->preferred == 0 ? load : setup->preferred;
     uint64_t start = run < load ? run : load;
     uint64_t code_end = load + setup->code_size, run_end = run + setup->init_size;
@@ -169,10 +176,7 @@ static int place_kernel(const struct image *image, const struct setup *setup, st
         return error_set(error, "%s: offset %#x: preferred address %#llx is out of range",
                          image->name, HDR_PREF_ADDRESS, (unsigned long long)run);
     uint64_t end = code_end > run_end ? code_end : run_end;
-    if (place_take(place, image, setup->code_offset, start, end - start, "the kernel", error))
-        return -1;
-    return place_file(place, image, setup->code_offset, load, setup->code_size, "the kernel",
-                      error);
+    return place_take(place, image, setup->code_offset, start, end - start, "the kernel", error);
 }
 
 static int place_initrd(const char *path, const struct setup *setup, struct place *place,
@@ -200,11 +204,10 @@ static int place_initrd(const char *path, const struct setup *setup, struct plac
 
 /* Everything else stays zero, the screen information too: there is no VGA console. */
 static void fill_zero_page(const struct image *image, const struct setup *setup,
-                           const struct ram *ram, uint64_t load, uint8_t *zero_page) {
+                           const struct ram *ram, uint8_t *zero_page) {
     memcpy(zero_page + HDR_START, image->head + HDR_START, setup->header_end - HDR_START);
     zero_page[HDR_TYPE_OF_LOADER] = LOADER_UNDEFINED;
-    zero_page[HDR_LOADFLAGS] &= (uint8_t) ~(KEEP_SEGMENTS | CAN_USE_HEAP);
-    put32(zero_page + HDR_CODE32_START, (uint32_t)load);
+    zero_page[HDR_LOADFLAGS] &= (uint8_t) ~(KASLR_DONE | KEEP_SEGMENTS | CAN_USE_HEAP);
     put32(zero_page + HDR_RAMDISK_IMAGE, 0);
     put32(zero_page + HDR_RAMDISK_SIZE, 0);
     put32(zero_page + HDR_CMD_LINE_PTR, COMMAND_LINE);
@@ -222,6 +225,95 @@ static void fill_zero_page(const struct image *image, const struct setup *setup,
     }
 }
 
+/* Does the stub do more with these words than to move the kernel? It prints messages, or keeps off
+ * memory. */
+static bool wants_stub(const char *command_line) {
+    static const char *const words[] = {"mem=", "memmap=", "earlyprintk", "console=uart"};
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+        if (strstr(command_line, words[i]))
+            return true;
+    return false;
+}
+
+static bool has_word(const char *command_line, const char *word) {
+    size_t len = strlen(word);
+    for (const char *at = command_line; (at = strstr(at, word)); at += len)
+        if ((at == command_line || at[-1] == ' ') && (at[len] == 0 || at[len] == ' '))
+            return true;
+    return false;
+}
+
+/* One of the places that the stub could choose, each as likely; `first` is one of them. */
+static uint64_t choose_slot(const struct setup *setup, const struct place *place, uint64_t first) {
+    uint64_t count = 0, wanted = 0, slot = first;
+    for (uint64_t at = first; at + setup->init_size <= KASLR_END; at += setup->alignment)
+        count += place_is_free(place, at, setup->init_size);
+    if (count == 0 || getrandom(&wanted, sizeof wanted, GRND_NONBLOCK) != sizeof wanted)
+        return first;
+    wanted %= count;
+    for (uint64_t at = first; at + setup->init_size <= KASLR_END; at += setup->alignment)
+        if (place_is_free(place, at, setup->init_size) && wanted-- == 0)
+            slot = at;
+    return slot;
+}
+
+/* Where the guest begins: the stub, or the kernel that was in it. */
+struct start {
+    uint64_t load; /* of what is entered */
+    uint32_t eip;
+    bool kaslr_done;
+};
+
+/* Puts the kernel where its memory is, or to another place if it moves. */
+static bool place_kernel(struct linux_kernel *kernel, const struct image *image,
+                         const struct setup *setup, struct place *place, struct start *start) {
+    struct error error; /* the stub will meet it, too */
+    uint64_t at = start->load;
+    place_release(place, at);
+    if (start->kaslr_done)
+        at = choose_slot(setup, place, at);
+    uint32_t slide = (uint32_t)(at - setup->preferred);
+    if (linux_kernel_slide(kernel, slide) &&
+        place_take(place, image, setup->code_offset, at, setup->init_size, "the kernel", &error) ==
+            0 &&
+        linux_kernel_place(kernel, slide, place, &error) == 0) {
+        start->load = at;
+        start->eip = kernel->entry + slide;
+        return true;
+    }
+    return false;
+}
+
+/* The kernel without its stub. False: nothing is changed, the stub has to do it. */
+static bool place_unpacked(const struct image *image, const struct setup *setup,
+                           const struct load_options *options, struct place *place,
+                           struct start *start) {
+    const char *command_line = options->append ? options->append : "";
+    if (options->unpack == UNPACK_GUEST || setup->version < 0x20a || !setup->relocatable ||
+        start->load < setup->preferred || setup->alignment < PAGE_SIZE || wants_stub(command_line))
+        return false;
+    const struct linux_payload payload = {
+        .offset = setup->code_offset + get32(image->head + HDR_PAYLOAD_OFFSET),
+        .size = get32(image->head + HDR_PAYLOAD_LENGTH),
+        .code_end = setup->code_offset + setup->code_size,
+        .preferred = setup->preferred,
+        .init_size = setup->init_size,
+    };
+    struct linux_kernel kernel;
+    if (!linux_kernel_open(&kernel, image, &payload, options->cache))
+        return false;
+    const struct place before = *place;
+    const struct start stub = *start;
+    start->kaslr_done = kernel.has_kaslr && !has_word(command_line, "nokaslr");
+    bool good = place_kernel(&kernel, image, setup, place, start);
+    if (!good) {
+        *place = before;
+        *start = stub;
+    }
+    linux_kernel_close(&kernel);
+    return good;
+}
+
 int linux_load(const struct image *image, const struct load_options *options, struct place *place,
                struct load_result *result, struct error *error) {
     struct setup setup = {0};
@@ -235,17 +327,24 @@ int linux_load(const struct image *image, const struct load_options *options, st
                          image->name, length, (unsigned long long)setup.command_line_max);
 
     uint64_t load = choose_address(&setup, place->ram);
+    struct start start = {.load = load, .eip = (uint32_t)load};
     uint8_t zero_page[ZP_SIZE] = {0};
-    fill_zero_page(image, &setup, place->ram, load, zero_page);
-    if (place_kernel(image, &setup, place, load, error))
+    fill_zero_page(image, &setup, place->ram, zero_page);
+    if (take_memory(image, &setup, place, load, error))
         return -1;
     if (options->initrd && place_initrd(options->initrd, &setup, place, zero_page, error))
         return -1;
+    if (!place_unpacked(image, &setup, options, place, &start) &&
+        place_file(place, image, setup.code_offset, load, setup.code_size, "the kernel", error))
+        return -1;
+    put32(zero_page + HDR_CODE32_START, (uint32_t)start.load);
+    if (start.kaslr_done)
+        zero_page[HDR_LOADFLAGS] |= KASLR_DONE;
     if (place_write(place, PLACE_BOOT_INFO, zero_page, ZP_SIZE, error) ||
         place_write(place, COMMAND_LINE, command_line, length + 1, error))
         return -1;
     /* EBP, EDI and EBX must be zero. */
-    result->eip = (uint32_t)load;
+    result->eip = start.eip;
     result->gpr[ESI] = PLACE_BOOT_INFO;
     result->protocol = "linux";
     return 0;

@@ -12,10 +12,15 @@
 #include "memory/ram.h"
 #include "translator/cpu.h"
 
+/* Who unpacks a Linux kernel: its own stub in the guest, or the loader. */
+enum unpack_where { UNPACK_GUEST, UNPACK_HOST };
+
 struct load_options {
     const char *kernel;
     const char *initrd; /* NULL: none. Multiboot: the first module ("file args") */
     const char *append; /* NULL: empty */
+    enum unpack_where unpack;
+    const char *cache; /* the directory where UNPACK_HOST keeps unpacked kernels, or NULL */
 };
 
 /* The CPU as the boot protocol wants it at entry; applied to the vCPU by the caller. */

@@ -2,7 +2,6 @@
 #include "loader/place.h"
 
 #include <assert.h>
-#include <stdbool.h>
 
 static void take(struct place *place, uint64_t start, uint64_t end, const char *what) {
     assert(place->count < PLACE_RANGES_MAX && start < end);
@@ -50,7 +49,15 @@ int place_take(struct place *place, const struct image *image, uint64_t offset, 
     return 0;
 }
 
-static bool is_free(const struct place *place, uint64_t start, uint64_t len) {
+void place_release(struct place *place, uint64_t start) {
+    unsigned i = 0;
+    while (i < place->count && place->taken[i].start != start)
+        i++;
+    assert(i < place->count);
+    place->taken[i] = place->taken[--place->count];
+}
+
+bool place_is_free(const struct place *place, uint64_t start, uint64_t len) {
     return ram_ptr(place->ram, start, len) && !overlapped(place, start, start + len);
 }
 
@@ -64,7 +71,7 @@ uint64_t place_find_high(const struct place *place, uint64_t low, uint64_t high,
         if (end > high || end < len)
             continue;
         uint64_t start = (end - len) & ~(uint64_t)PAGE_MASK;
-        if (start >= low && start > best && is_free(place, start, len))
+        if (start >= low && start > best && place_is_free(place, start, len))
             best = start;
     }
     return best;
@@ -79,7 +86,7 @@ uint64_t place_find_low(const struct place *place, uint64_t low, uint64_t high, 
         uint64_t start = (end + PAGE_MASK) & ~(uint64_t)PAGE_MASK;
         if (start < low || start > high || len > high - start)
             continue;
-        if ((best == 0 || start < best) && is_free(place, start, len))
+        if ((best == 0 || start < best) && place_is_free(place, start, len))
             best = start;
     }
     return best;

@@ -12,6 +12,7 @@
 #ifndef RING3_LOADER_PLACE_H
 #define RING3_LOADER_PLACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -44,6 +45,10 @@ void place_init(struct place *place, struct ram *ram);
  * when it is not all RAM or overlaps something. An empty range takes nothing. */
 int place_take(struct place *place, const struct image *image, uint64_t offset, uint64_t start,
                uint64_t len, const char *what, struct error *error);
+/* Gives back the range that was taken from `start` on. */
+void place_release(struct place *place, uint64_t start);
+/* RAM that nothing has been put into. */
+bool place_is_free(const struct place *place, uint64_t start, uint64_t len);
 /* The highest or lowest free page-aligned address in [low, high) for `len` bytes; 0: none. */
 uint64_t place_find_high(const struct place *place, uint64_t low, uint64_t high, uint64_t len);
 uint64_t place_find_low(const struct place *place, uint64_t low, uint64_t high, uint64_t len);

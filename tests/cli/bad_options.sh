@@ -39,7 +39,7 @@ for word in "${hostile[@]}" x --x -x -- -: -+ --kernels --no-reboot=1 --nographi
     [[ $word = -- ]] || refuse run --kernel "$good" "$word"
 done
 refuse run --kernel "$good" -- extra
-for option in kernel firmware bios initrd append memory m serial debugcon log accel callout plugin system-map symbols debug gdb web; do
+for option in kernel firmware bios initrd append unpack memory m serial debugcon log accel callout plugin system-map symbols debug gdb web; do
     refuse run "--$option"
     refuse run "-$option"
     refuse demo "--$option"
@@ -49,6 +49,7 @@ refuse run --no-reboot
 refuse demo --kernel "$good"
 refuse demo --initrd "$good"
 refuse demo extra
+for where in '' Keep host, hosts guest=1 none; do refuse run --kernel "$good" --unpack "$where"; done
 refuse demo --firmware "$good"
 head -c 65536 /dev/zero >"$work/rom"
 refuse run --firmware "$work/rom" --kernel "$good"

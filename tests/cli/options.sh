@@ -27,6 +27,7 @@ accept run --kernel="$kernel" --initrd="$work/initrd" --append="" --memory=1G --
 for size in 4 4M 4096K 256 256m 1g 3G 3584 3584M; do
     accept run --kernel "$kernel" --memory "$size"
 done
+for where in keep host guest; do accept run --kernel "$kernel" --unpack "$where"; done
 accept run --kernel "$kernel" --kern "$kernel" --mem 8
 accept run --kernel "$kernel" --debug no-chain,one-insn,no-jump-cache,flush-always,no-prefault
 accept run --kernel "$kernel" --debug no-sandbox --debug cache=1M,no-chain

@@ -1,7 +1,8 @@
 # For the scripts here and in bench/: the guest's kernel and initramfs, and running them.
 # Expects $top (the source tree). Uses RING3 (the ring3 program), RING3_CACHE (where fetch-guest
 # keeps its files), RING3_PROGRAMS (the linux_guest_programs), RING3_TESTS (the scripts for
-# /tests), RING3_DEBUG (switches for --debug), RING3_EMULATOR (ring3 or qemu), RING3_TIMEOUT (seconds a run).
+# /tests), RING3_DEBUG (switches for --debug), RING3_UNPACK (a value for --unpack), RING3_EMULATOR
+# (ring3 or qemu), RING3_TIMEOUT (seconds a run).
 # shellcheck shell=bash
 top=${top:?}
 RING3_CACHE=${RING3_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ring3}
@@ -31,7 +32,7 @@ run_kernel() {
     case $1 in
     ring3)
         "${limit[@]}" "${RING3:?RING3 names no ring3 program}" run --kernel "$2" ${3:+--initrd "$3"} \
-            --append "$5" --memory "$4" --no-reboot ${RING3_DEBUG:+--debug "$RING3_DEBUG"} ;;
+            --append "$5" --memory "$4" --no-reboot ${RING3_UNPACK:+--unpack "$RING3_UNPACK"} ${RING3_DEBUG:+--debug "$RING3_DEBUG"} ;;
     qemu)
         "${limit[@]}" qemu-system-x86_64 -accel tcg -kernel "$2" ${3:+-initrd "$3"} -append "$5" -m "$4" \
             -display none -monitor none -serial stdio -no-reboot ;;

@@ -73,7 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int initrd_fd = make_file(data + 1, size - 1, initrd);
     snprintf(append, sizeof append, "%.*s", (int)(size - 1 < 40 ? size - 1 : 40),
              (const char *)data + 1);
-    struct load_options options = {.kernel = kernel};
+    struct load_options options = {.kernel = kernel,
+                                   .unpack = data[0] & 4 ? UNPACK_HOST : UNPACK_GUEST};
     if (!is_kernel || (data[0] & 2) != 0) {
         options.initrd = initrd;
         options.append = append;

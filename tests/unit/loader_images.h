@@ -137,7 +137,7 @@ static inline struct loaded load(const struct blob *kernel, uint64_t memory, con
     struct loaded loaded = {0};
     ck_assert_int_eq(ram_create(&loaded.ram, memory), 0);
     int fd = file_of(kernel->bytes, kernel->size, loaded.path);
-    struct load_options options = {loaded.path, initrd, append};
+    struct load_options options = {.kernel = loaded.path, .initrd = initrd, .append = append};
     loaded.rc = loader_load(&options, &loaded.ram, &loaded.result, &loaded.gdt, &loaded.error);
     close(fd);
     return loaded;

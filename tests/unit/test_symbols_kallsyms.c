@@ -8,7 +8,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "inspect/unpack.h"
+#include "loader/unpack.h"
 #include "tests/unit/symbols_fixture.h"
 
 #define COUNT 1200u

@@ -2,7 +2,7 @@
  *
  * All formats but lz4 are streams of the same shape: hand over input and room, be told how much of
  * both was used. One loop drives them and makes room; lz4's legacy frames are blocks. */
-#include "inspect/unpack.h"
+#include "loader/unpack.h"
 
 #include <assert.h>
 #include <bzlib.h>

@@ -1,6 +1,6 @@
 /* What compressed kernels are compressed with, undone in memory by the libraries of each format. */
-#ifndef RING3_INSPECT_UNPACK_H
-#define RING3_INSPECT_UNPACK_H
+#ifndef RING3_LOADER_UNPACK_H
+#define RING3_LOADER_UNPACK_H
 
 #include <stddef.h>
 #include <stdint.h>
