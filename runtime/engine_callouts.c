@@ -75,6 +75,13 @@ static bool goes_on(uint32_t id) {
     }
 }
 
+/* The run loop is next, without a poll that faults: a device's line has risen by an OUT, or an access was watched. */
+static bool leaves_for_attention(const struct vcpu *v, uint32_t id) {
+    if (v->cpu.mode & MODE_DEBUG)
+        return false; /* it is alone in its fragment */
+    return id == CALLOUT_out || (inspection_was_met(v->inspection) && !goes_on(id));
+}
+
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
     assert(id < CALLOUT_COUNT);
@@ -100,8 +107,7 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
             cpu->eip = cpu->next_eip;
             return LEAVE_STOP;
         }
-        if (cpu->attention && inspection_was_met(v->inspection) && !goes_on(id) &&
-            !(cpu->mode & MODE_DEBUG)) { /* else it is alone in its fragment */
+        if (cpu->attention && leaves_for_attention(v, id)) {
             cpu->eip = cpu->next_eip;
             return LEAVE_STOP;
         }

@@ -101,7 +101,8 @@ struct fragment {
 #define HINTED_WORDS 1024u
 #define SITE_SLOTS 4096u
 #define PATCHED_SLOTS 1024u
-#define CHURN_SLOTS 256u
+#define UNASKED_SLOTS 256u
+#define CHURN_SLOTS 4096u
 #define JUMP_CACHES 256u
 #define TABLE_MANY UINT16_MAX
 #define COLD_CODE_MAX 2048u /* of one block */
@@ -177,6 +178,7 @@ struct site {
     uint8_t before;           /* how its operand was reached before */
     uint8_t rejected;         /* how often that went for nothing */
     bool patient;             /* its troubles are dear: seldom ones are worth the rest */
+    bool asks;                /* others use the pages that it faults on: they are mapped for them */
 };
 
 /* An instruction whose last bytes were written while it was translated. */
@@ -269,6 +271,7 @@ struct engine {
     bool wrong_to_user;
     unsigned fault_repeats;
     struct asked_page asked;
+    struct asked_page unasked[UNASKED_SLOTS]; /* by page: sites past the windows have faulted there */
 
     uint8_t *handler_stack;
     size_t handler_stack_size;
@@ -445,6 +448,8 @@ uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
 /* The site at EIP and `gpa` met trouble: it wrote to a page with code or met a page that churns (`patient`), raised #PF
  * or accessed what is no memory. True: it has got the hint to go past the windows from now on. */
 bool past_windows_trouble(struct vcpu *v, gpa_t gpa, bool patient);
+/* A hidden fault of user code: did a site that goes past the windows leave the page to it? */
+void past_windows_unasked(struct vcpu *v, gva_t gva);
 /* Would the fragment that has called out change what it does itself by a write to these bytes? */
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len);
 /* What STUB_REACH may look into, at the current privilege level. */

@@ -115,7 +115,7 @@ void loops_learn(struct vcpu *v) {
     const struct fragment_exit *exit = exit_back(e, f, insn);
     if (!exit || calls(e, f, exit))
         return;
-    gpa_t branch = f->gpa + insn->guest, head = f->gpa + (exit->target - f->eip);
+    gpa_t branch = f->gpa + insn->guest, head = f->gpa + (gpa_t)(int64_t)(int32_t)(exit->target - f->eip);
     uint8_t hint = build_get_hint(e, head);
     if (hint & HINT_LOOP)
         return;

@@ -179,6 +179,8 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
         return past_windows_trouble(v, insn, true) ? go_past(v, insn, gva, hint) : LEAVE_CODE_WRITE;
     }
     v->counters->hidden_faults++;
+    if (user)
+        past_windows_unasked(v, gva);
     PLUGIN_EVENT(v, HIDDEN_FAULT, gva, walk.gpa, write, cpu->eip);
     if (!user && w->number == WINDOW_SUPERVISOR && !walk.large && past_windows_churns(e, gva) &&
         past_windows_trouble(v, insn, true))

@@ -7,6 +7,9 @@
  * access what is no memory. Such an operand stands in the linear mapping of RAM. What cannot be had there goes
  * through a window after all: accesses that cross pages, and writes to the very code that makes them.
  *
+ * The page of a true fault is not mapped for a site that does not need that, until another site
+ * meets it as a hidden fault.
+ *
  * A site that goes past the windows for nothing goes back, and is tried again after twice as many troubles. */
 #include "base/clock.h"
 #include "runtime/engine_private.h"
@@ -102,12 +105,33 @@ static void judge(struct vcpu *v, enum reach_use use) {
     site->reaches = site->useful = 0;
 }
 
+static struct asked_page *unasked_at(struct engine *e, gva_t gva) {
+    return &e->unasked[gva >> PAGE_SHIFT & (UNASKED_SLOTS - 1)];
+}
+
+static void ask(struct vcpu *v, gva_t gva, bool write) {
+    const struct cpu *cpu = &v->cpu;
+    if (site_at(v->engine, cpu->eip)->asks)
+        memory_fault_ask(v, gva, write);
+    else
+        *unasked_at(v->engine, gva) = (struct asked_page){.gva = gva, .eip = cpu->eip,
+                                                          .cr3 = cpu->paging.cr3, .waits = true};
+}
+
+void past_windows_unasked(struct vcpu *v, gva_t gva) {
+    struct asked_page *page = unasked_at(v->engine, gva);
+    if (!page->waits || (page->gva ^ gva) >> PAGE_SHIFT || page->cr3 != v->cpu.paging.cr3)
+        return;
+    page->waits = false;
+    site_at(v->engine, page->eip)->asks = true;
+}
+
 /* The true fault that guest_reach has found. */
 static enum callout_result true_fault(struct vcpu *v, bool write) {
     const struct cpu *cpu = &v->cpu;
     v->counters->true_faults++;
     PLUGIN_EVENT(v, TRUE_FAULT, v->fault.cr2, v->fault.error, cpu->eip);
-    memory_fault_ask(v, v->fault.cr2, write);
+    ask(v, v->fault.cr2, write);
     judge(v, REACH_NEEDED);
     return CALLOUT_FAULT;
 }

@@ -13,7 +13,7 @@
 
 /* id, argument, operand, instructions */
 #define CALLOUTS(X)                                                                               \
-    X(raise, "vector, or 0x100|vector with error code 0", "-", "#UD, #NM, #GP found at translation") \
+    X(raise, "vector, or 0x100|vector with error code 0", "-", "#UD, #NM, #GP found at translation; #DE by a divisor of zero") \
     X(int_n, "vector", "-", "INT n (gate DPL is checked)")                                        \
     X(int3, "-", "-", "INT3")                                                                     \
     X(into, "-", "-", "INTO (only called with OF set)")                                           \
