@@ -87,18 +87,20 @@ static const struct fragment_exit *exit_back(const struct engine *e, const struc
     return NULL;
 }
 
+static bool is_call(const struct vcpu *v, gpa_t gpa) {
+    const uint8_t *code = ram_ptr(v->ram, gpa, 2);
+    return code && (code[0] == 0xe8 || (code[0] == 0xff && (code[1] & 0x38) == 0x10));
+}
+
 /* Is there a call on the way round? The return from it looks for attention. */
-static bool calls(const struct engine *e, const struct fragment *f, const struct fragment_exit *back) {
-    if (back->target < f->eip)
-        return false;
-    const struct insn_map *map = &e->maps[f->map];
-    uint32_t from = 0;
-    for (unsigned i = 0; i < f->map_count && f->eip + map[i].guest <= back->target; i++)
-        from = f->code + map[i].host;
-    for (unsigned i = 0; i < f->exit_count; i++) {
-        uint32_t site = e->exits[f->exits + i].site;
-        if (site > from && site < back->site && e->cache_exec[site - 1] == 0xe8)
-            return true;
+static bool calls(const struct vcpu *v, const struct fragment *f, uint32_t head, uint32_t branch) {
+    const struct engine *e = v->engine;
+    for (uint32_t i = e->page_fragments[f->gpa >> PAGE_SHIFT]; i; i = e->fragments[i].page_next) {
+        const struct fragment *other = &e->fragments[i];
+        const struct insn_map *map = &e->maps[other->map];
+        for (unsigned k = 0; k < other->map_count; k++)
+            if (other->eip + map[k].guest - head <= branch - head && is_call(v, other->gpa + map[k].guest))
+                return true;
     }
     return false;
 }
@@ -113,7 +115,7 @@ void loops_learn(struct vcpu *v) {
         return;
     const struct insn_map *insn = fragment_insn(e, f, pc);
     const struct fragment_exit *exit = exit_back(e, f, insn);
-    if (!exit || calls(e, f, exit))
+    if (!exit || calls(v, f, exit->target, f->eip + insn->guest))
         return;
     gpa_t branch = f->gpa + insn->guest, head = f->gpa + (gpa_t)(int64_t)(int32_t)(exit->target - f->eip);
     uint8_t hint = build_get_hint(e, head);
