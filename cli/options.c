@@ -450,7 +450,7 @@ static int check_accel(const struct options *options, struct error *error) {
         return error_set(error, "--web '%s': only with --accel bt", options->web);
     if (options->plugin_count)
         return error_set(error, "--plugin '%s': only with --accel bt", options->plugins[0]);
-    if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->flush_always ||
+    if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->no_loops || engine->flush_always ||
         engine->no_prefault || engine->evict_always || engine->cache_bytes || engine->progress || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");
     return 0;
