@@ -132,7 +132,7 @@ static void open_part(struct engine *e, struct cache_part *part) {
     part->opened = ++e->parts_opened;
     e->part = part;
     e->part_full = false;
-    e->part_again = 0;
+    e->part_told = e->part_again = 0;
 }
 
 void cache_empty(struct engine *e) {
@@ -174,34 +174,39 @@ static void forget_slots(struct engine *e, const struct cache_part *part) {
     }
 }
 
+/* One fragment of eight is told for all, by its hash. NULL: it is none of these. */
 static struct evicted *evicted_place(struct engine *e, const struct fragment *f, uint32_t *tag) {
     uint64_t key = (f->gpa ^ (uint64_t)f->space.mode << 32) * 0x9e3779b97f4a7c15ull;
     *tag = (uint32_t)(key >> 8);
-    return &e->evicted[(key >> 40) % EVICTED_SLOTS];
+    return key >> 61 ? NULL : &e->evicted[(key >> 40) % EVICTED_SLOTS];
 }
 
 static void note_evicted(struct engine *e, const struct fragment *f) {
     uint32_t tag;
     struct evicted *place = evicted_place(e, f, &tag);
-    *place = (struct evicted){tag, (uint32_t)e->parts_opened};
+    if (place)
+        *place = (struct evicted){tag, (uint32_t)e->parts_opened};
 }
 
 void cache_note_made(struct engine *e, const struct fragment *f) {
     uint32_t tag;
     const struct evicted *place = evicted_place(e, f, &tag);
-    e->part_again += place->tag == tag && (uint32_t)e->parts_opened - place->when < AGAIN_ROUNDS * e->part_count;
+    if (!place)
+        return;
+    bool again = place->tag == tag && (uint32_t)e->parts_opened - place->when < AGAIN_ROUNDS * e->part_count;
+    e->part_told++;
+    e->part_again += again;
 }
 
 /* The oldest; those without anything in them before all others. But when most of what was made had been evicted
  * not long ago, the code in use does not fit, and the oldest is what is wanted next if it goes round in a circle: any
  * part then, so that some of it stays. */
 static struct cache_part *next_part(struct engine *e) {
-    uint32_t made = e->part->fragments.used - e->part->fragments.start;
     struct cache_part *oldest = NULL, *any;
     for (unsigned i = 0; i < e->part_count; i++)
         if (&e->parts[i] != e->part && (!oldest || e->parts[i].opened < oldest->opened))
             oldest = &e->parts[i];
-    if (!oldest->opened || e->part_again * 2 <= made)
+    if (!oldest->opened || e->part_again * 2 <= e->part_told)
         return oldest;
     do {
         e->random_part = e->random_part * 1664525u + 1013904223u;

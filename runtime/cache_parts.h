@@ -41,7 +41,7 @@ struct late_code {
 struct evicted {
     uint32_t tag, when;
 };
-#define EVICTED_SLOTS 65536u
+#define EVICTED_SLOTS 32768u
 
 /* Maps a cache of so many bytes (0: the default) and reserves the pools. */
 int cache_init(struct vcpu *v, uint64_t cache_bytes);
@@ -49,7 +49,7 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes);
 void cache_empty(struct engine *e);
 /* The open part is full: another one is opened, and what was in it is evicted. Only between fragments. */
 void cache_open_part(struct vcpu *v);
-/* A fragment has been made. */
+/* A fragment has been made: had it been there before? */
 void cache_note_made(struct engine *e, const struct fragment *f);
 /* The part that has a cache offset among its code, a fragment, an exit. NULL: no part's code. */
 struct cache_part *cache_part_at(struct engine *e, uint32_t offset);

@@ -203,7 +203,7 @@ struct engine {
     uint32_t part_cold;         /* bytes of stubs that the open part has room for */
     uint64_t parts_opened;
     struct evicted evicted[EVICTED_SLOTS]; /* by a hash of what fragments are found by */
-    uint32_t part_again;        /* fragments made in the open part that had been evicted not long ago */
+    uint32_t part_told, part_again; /* of fragments made in the open part, and evicted not long before */
     uint32_t random_part;
     uint64_t evictions;         /* of parts or of everything: indexes are given anew */
     bool part_full;             /* something found no room: another one is to be opened */

@@ -12,9 +12,9 @@
 #include "runtime/instrument.h"
 #include "runtime/plugins.h"
 
-#define BLOCK_CODE_ROOM 4096u
+#define BLOCK_CODE_ROOM 2048u
 #define PAD_ROOM 64u
-#define LATE_ROOM 512u
+#define LATE_ROOM 256u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 

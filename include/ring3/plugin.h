@@ -173,7 +173,7 @@ enum ring3_flushed {
     RING3_FLUSH_PAGE,  /* INVLPG */
     RING3_FLUSH_ALL,   /* CR0, CR4 or EFER changed what entries mean */
     RING3_FLUSH_CACHE, /* the translation cache */
-    RING3_FLUSH_PART   /* a part of it, the oldest, when it is full */
+    RING3_FLUSH_PART   /* a part of it, when it is full */
 };
 
 enum ring3_register {
