@@ -161,6 +161,7 @@ struct engine {
     uint32_t hash[HASH_SIZE];
     uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
     uint64_t *page_parts; /* by RAM page: a bit for each CODE_PART bytes that fragments depend on */
+    uint8_t *insn_starts; /* a bit for each byte of RAM (insn_starts.c) */
     struct fragment scratch; /* what the scratch area holds */
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
@@ -297,6 +298,15 @@ void fragment_make_wary(struct vcpu *v, uint32_t at, uint32_t return_eip);
 static inline gva_t fragment_linear(const struct fragment *f) { return f->space.base + f->eip; }
 static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
     return (uint32_t)(f - e->fragments);
+}
+
+/* insn_starts.c. Made of a fragment when it is committed; a page's go when all its fragments do. */
+int insn_starts_init(struct vcpu *v);
+void insn_starts_note(struct engine *e, const struct fragment *f, const struct insn_map *map);
+void insn_starts_forget_page(struct engine *e, gpa_t gpa);
+/* False: no fragment, in whatever code space, can be entered at the byte. */
+static inline bool insn_starts_at(const struct engine *e, gpa_t gpa) {
+    return e->insn_starts[gpa >> 3] >> (gpa & 7u) & 1u;
 }
 
 /* return_stack.c: host return addresses of guest calls, one stack a privilege half. */

@@ -196,6 +196,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     f->guest_len = t->guest_len;
     f->map_count = t->insn_count;
     memcpy(&e->maps[f->map], t->map, t->insn_count * sizeof *t->map);
+    insn_starts_note(e, f, t->map);
     f->exit_count = (uint8_t)t->exit_count;
     for (unsigned i = 0; i < t->exit_count; i++) {
         struct fragment_exit *exit = &e->exits[f->exits + i];
@@ -404,6 +405,7 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
         kill_fragment(v, &e->fragments[e->page2_fragments[page]]);
         ++*counter;
     }
+    insn_starts_forget_page(e, gpa);
     e->page_parts[page] = 0;
     shadow_release_code(&e->shadow, gpa);
 }
