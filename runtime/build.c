@@ -155,7 +155,7 @@ static void copy_bytes(struct vcpu *v, gpa_t gpa, uint8_t *to, uint32_t len, boo
         memset(to, 0xff, len);
         return;
     }
-    if (protect) {
+    if (protect && !v->engine->shadow.page_code[gpa >> PAGE_SHIFT]) {
         guest_tlb_drop_writable(v->engine);
         shadow_protect_code(&v->engine->shadow, gpa);
     }
@@ -375,8 +375,9 @@ struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at) {
         return NULL;
     if (code.gpa == RAM_NOWHERE)
         return build_one_shot(v);
-    struct fragment *f = fragment_find(e, code.gpa, cpu->eip, &space);
-    if (!f && !indirect)
+    bool known = insn_starts_at(e, code.gpa);
+    struct fragment *f = known ? fragment_find(e, code.gpa, cpu->eip, &space) : NULL;
+    if (known && !f && !indirect)
         f = fragment_inside(e, code.gpa, cpu->eip, &space, at);
     if (f && f->gpa2) { /* its second page must be this address space's */
         gpa_t second;

@@ -84,6 +84,8 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     if (!status)
         status = cache_init(v, options->cache_bytes);
     if (!status)
+        status = insn_starts_init(v);
+    if (!status)
         status = jump_caches_init(v);
     if (!status)
         status = return_stacks_init(v);

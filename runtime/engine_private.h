@@ -218,6 +218,7 @@ struct engine {
     struct pad_chunk *pad_chunks; /* 0 is never used */
     uint32_t pad_chunk_next, pad_chunk_free;
     uint64_t *code_bits; /* a bit for each byte of memory that fragments hang on (code_bytes.c) */
+    uint8_t *insn_starts; /* a bit for each byte of RAM (insn_starts.c) */
     struct patched patched[PATCHED_SLOTS];
     struct fragment scratch; /* what the scratch area holds */
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
@@ -388,6 +389,15 @@ void code_bytes_clear_page(struct engine *e, gpa_t gpa);
 /* A write changes the fragment: an instruction that this happens to again and again, in its last bytes
  * only, has its immediate read when it runs (HINT_LIVE) from the next translation on. */
 void code_bytes_patched(struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
+
+/* insn_starts.c. Made of a fragment when it is committed; a page's go when all its fragments do. */
+int insn_starts_init(struct vcpu *v);
+void insn_starts_note(struct engine *e, const struct fragment *f, const struct insn_map *map);
+void insn_starts_forget_page(struct engine *e, gpa_t gpa);
+/* False: no fragment, in whatever code space, can be entered at the byte. */
+static inline bool insn_starts_at(const struct engine *e, gpa_t gpa) {
+    return e->insn_starts[gpa >> 3] >> (gpa & 7u) & 1u;
+}
 
 /* return_stack.c: host return addresses of guest calls, one stack a privilege half. */
 int return_stacks_init(struct vcpu *v);

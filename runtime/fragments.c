@@ -141,6 +141,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     f->undecoded = t->undecoded;
     f->live = t->live;
     memcpy(&e->maps[f->map], t->map, t->insn_count * sizeof *t->map);
+    insn_starts_note(e, f, t->map);
     f->exit_count = (uint8_t)t->exit_count;
     for (unsigned i = 0; i < t->exit_count; i++) {
         struct fragment_exit *exit = &e->exits[f->exits + i];
@@ -337,6 +338,7 @@ static void release_page(struct engine *e, gpa_t gpa) {
     if (e->page_fragments[page] || e->page2_fragments[page])
         return;
     code_bytes_clear_page(e, gpa);
+    insn_starts_forget_page(e, gpa);
     shadow_release_code(&e->shadow, gpa);
 }
 
@@ -373,6 +375,7 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
         kill_fragment(v, &e->fragments[e->page2_fragments[page]]);
         ++*counter;
     }
+    insn_starts_forget_page(e, gpa);
     code_bytes_clear_page(e, gpa);
     shadow_release_code(&e->shadow, gpa);
 }

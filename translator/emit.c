@@ -19,9 +19,9 @@ void emit64(struct emit *e, uint64_t value) {
 }
 
 void emit_bytes(struct emit *e, const uint8_t *bytes, unsigned len) {
-    if (len == 4 && e->end - e->at >= 4) { /* most immediates */
-        __builtin_memcpy(e->at, bytes, 4);
-        e->at += 4;
+    if (e->end - e->at >= (ptrdiff_t)len) {
+        __builtin_memcpy(e->at, bytes, len);
+        e->at += len;
         return;
     }
     for (unsigned i = 0; i < len; i++)

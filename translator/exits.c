@@ -7,6 +7,7 @@
  * What goes back tests for attention first. A guest call is a host call whose landing checks where
  * the guest really returns to. */
 #include <assert.h>
+#include <string.h>
 
 #include "translator/block.h"
 #include "translator/tripwire.h"
@@ -284,6 +285,17 @@ static void point_at(uint8_t *site, const uint8_t *at) {
         site[k] = (uint8_t)(distance >> (8 * k));
 }
 
+/* Every block has some, so it is written at once: lea r10, [rip + site]; mov r11d, target; jmp [r15 + entry]. */
+static void chain_stub(struct emit *e, const struct pending_exit *exit) {
+    const uint32_t entry = (uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_CHAIN * 8u;
+    const int32_t site = (int32_t)(exit->site - (e->at + 7));
+    uint8_t stub[20] = {0x4c, 0x8d, 0x15, 0, 0, 0, 0, 0x41, 0xbb, 0, 0, 0, 0, 0x41, 0xff, 0xa7};
+    memcpy(stub + 3, &site, sizeof site);
+    memcpy(stub + 9, &exit->target, sizeof exit->target);
+    memcpy(stub + 16, &entry, sizeof entry);
+    emit_bytes(e, stub, sizeof stub);
+}
+
 /* The cold code: what leaves for good, and a stub for each link not yet made. */
 void exits_finish(struct block *b) {
     struct emit *e = b->cold;
@@ -305,12 +317,8 @@ void exits_finish(struct block *b) {
         emit32(e, (uint32_t)(int32_t)(check->back - (e->at + 4)));
     }
     for (unsigned i = 0; i < b->exit_count && !b->e.overflow; i++) {
-        const struct pending_exit *exit = &b->exits[i];
-        point_at(exit->site, e->at);
-        emit_bytes(e, (const uint8_t[]){0x4c, 0x8d, 0x15}, 3); /* lea r10, [rip + site] */
-        emit32(e, (uint32_t)(int32_t)(exit->site - (e->at + 4)));
-        emit_mov_reg_imm(e, REG_TARGET, exit->target);
-        emit_jump_stub(e, STUB_CHAIN);
+        point_at(b->exits[i].site, e->at);
+        chain_stub(e, &b->exits[i]);
     }
 }
 

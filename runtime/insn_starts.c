@@ -1,0 +1,30 @@
+/* Which bytes of guest RAM are the first of an instruction that some fragment can be entered at.
+ *
+ * A bit for each byte of pages with code. A set bit may be out of date, a clear one never is: where nobody can be
+ * found, neither the index nor a page's list is gone through. Most code is translated once, and then it
+ * is just so. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "runtime/engine_private.h"
+
+#define PAGE_BITS_BYTES (PAGE_SIZE / 8u)
+
+int insn_starts_init(struct vcpu *v) {
+    v->engine->insn_starts = arena_reserve(NULL, ram_page_count(v->ram) * PAGE_BITS_BYTES);
+    return v->engine->insn_starts ? 0 : -ENOMEM;
+}
+
+/* Those on its first page, where nobody looks for a fragment of two pages behind its start. */
+void insn_starts_note(struct engine *e, const struct fragment *f, const struct insn_map *map) {
+    for (unsigned i = 0; i < f->map_count; i++) {
+        gpa_t gpa = f->gpa + map[i].guest;
+        if (!map[i].esp && gpa >> PAGE_SHIFT == f->gpa >> PAGE_SHIFT)
+            e->insn_starts[gpa >> 3] |= (uint8_t)(1u << (gpa & 7u));
+    }
+}
+
+void insn_starts_forget_page(struct engine *e, gpa_t gpa) {
+    memset(e->insn_starts + (gpa >> PAGE_SHIFT) * PAGE_BITS_BYTES, 0, PAGE_BITS_BYTES);
+}
