@@ -29,7 +29,7 @@
     X(one_shots, "instructions run once beside their page's code")                                 \
     X(hidden_faults, "hidden faults (shadow entry filled)")                                        \
     X(true_faults, "true page faults")                                                             \
-    X(faults_answered, "pages mapped as user code returned to its true fault")                     \
+    X(faults_answered, "pages mapped on the return to a true fault")                     \
     X(other_faults, "other exceptions raised by hardware in translated code")                      \
     X(pages_mapped, "guest pages mapped into windows")                                             \
     X(map_calls, "mmap calls that mapped them")                                                    \

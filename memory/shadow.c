@@ -324,14 +324,41 @@ static struct window *free_window(struct shadow *s) {
     return unused ? unused : oldest;
 }
 
+/* Of a window whose address space is gone. Its directory has come back for another one, which gets rather the one of
+ * those gone that was used last: short processes that follow each other stay in few windows, whose
+ * tables, jump caches and host mappings are in the processor's caches still. */
+static struct window *warmest_gone(struct shadow *s, struct window *cold) {
+    for (unsigned i = 0; i < WINDOWS_RECENT && s->windows_recent[i]; i++) {
+        struct window *w = &s->windows[s->windows_recent[i]];
+        if (w == cold)
+            return cold;
+        if (w->used && w->last_use != s->use_clock && looks_gone(s, w)) {
+            cold->cr3 = WINDOW_NOBODY;
+            return w;
+        }
+    }
+    return cold;
+}
+
+static void note_recent(struct shadow *s, const struct window *w) {
+    uint16_t moved = (uint16_t)w->number;
+    for (unsigned i = 0; i < WINDOWS_RECENT && moved; i++) {
+        uint16_t other = s->windows_recent[i];
+        s->windows_recent[i] = moved;
+        moved = other == (uint16_t)w->number ? 0 : other;
+    }
+}
+
 struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh) {
     uint16_t *hint = &s->window_hints[(cr3 >> 5 ^ cr3 >> 12) % WINDOW_HINTS];
     struct window *w = &s->windows[*hint];
     for (unsigned i = 1; !(w->used && w->cr3 == cr3) && i < WINDOW_COUNT; i++)
         w = &s->windows[i];
-    *fresh = !w->used || w->cr3 != cr3;
+    bool known = w->used && w->cr3 == cr3;
+    struct window *pick = !known ? free_window(s) : looks_gone(s, w) ? warmest_gone(s, w) : w;
+    *fresh = !known || pick != w;
+    w = pick;
     if (*fresh) {
-        w = free_window(s);
         s->counters->windows_evicted += w->active_count != 0;
         shadow_clear_window(s, w);
         w->used = true;
@@ -339,6 +366,7 @@ struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh) {
         s->counters->windows_new++;
     }
     *hint = (uint16_t)w->number;
+    note_recent(s, w);
     w->last_use = ++s->use_clock;
     return w;
 }

@@ -29,6 +29,8 @@
 #define WINDOW_COUNT 257u
 #define WINDOW_SUPERVISOR 0u
 #define WINDOW_HINTS 1024u
+#define WINDOWS_RECENT 8u
+#define WINDOW_NOBODY 0xfffffffdu /* no CR3 */
 #define WINDOWS_KEPT 32u /* so many user windows are taken before those of others that are gone */
 
 /* Mappings we allow ourselves; the kernel's limit is 65,530 for the process. */
@@ -97,6 +99,7 @@ struct shadow {
     struct shadow_region *region_pool, *region_free;
     uint32_t region_next, region_max;
     uint16_t window_hints[WINDOW_HINTS]; /* by CR3: which window was it? */
+    uint16_t windows_recent[WINDOWS_RECENT]; /* user windows, last used first; 0: none */
     uint64_t use_clock;
     uint32_t vmas;      /* upper bound, of all windows */
     uint32_t vma_limit; /* lowered when the host refuses a mapping before it is reached */

@@ -1,0 +1,125 @@
+/* What leads to a page of code: lists by page, linear page and code space, and jump caches that two targets want
+ * one slot of. */
+#include "tests/unit/engine_fixture.h"
+
+#define PADS_PAGE 0x5000u
+#define LINEAR 0x8048000u
+
+static struct engine *e;
+
+static void set_up(void) {
+    struct arena *none = NULL;
+    e = arena_reserve(none, sizeof *e);
+    ck_assert_ptr_nonnull(e);
+    e->fragment_max = 4096;
+    e->fragments = arena_reserve(none, e->fragment_max * sizeof *e->fragments);
+    ck_assert_ptr_nonnull(e->fragments);
+    ck_assert_int_eq(page_pads_init(e, 64), 0);
+}
+
+static struct fragment *make(uint32_t index, gva_t linear, uint32_t mode) {
+    struct fragment *f = &e->fragments[index];
+    *f = (struct fragment){.gpa = PADS_PAGE + (linear & PAGE_MASK), .eip = linear, .pad = index, .code = 2 * index,
+                           .fixed = PAD_UNFIXED, .space = {.mode = mode, .limit = UINT32_MAX}};
+    page_pads_add(e, f);
+    ck_assert(f->listed);
+    return f;
+}
+
+static unsigned count(gva_t linear, uint32_t mode) {
+    const struct code_space space = {.mode = mode, .limit = UINT32_MAX};
+    struct pad_chunk *chunk;
+    unsigned found = 0;
+    for (uint32_t at = e->page_pads[PADS_PAGE >> PAGE_SHIFT];
+         (chunk = page_pads_next(e, &at, linear >> PAGE_SHIFT, &space));)
+        for (uint32_t i = 0; i < chunk->count; i++) {
+            const struct fragment *f = &e->fragments[chunk->pads[i].fragment];
+            ck_assert_uint_eq(chunk->pads[i].eip, f->eip);
+            ck_assert_uint_eq(f->space.mode, mode);
+            found++;
+        }
+    return found;
+}
+
+START_TEST(lists_tell_linear_pages_and_spaces_apart) {
+    for (uint32_t i = 0; i < 40; i++)
+        make(1 + i, LINEAR + i * 4, 3);
+    for (uint32_t i = 0; i < 7; i++)
+        make(100 + i, LINEAR + i * 4, 7);
+    for (uint32_t i = 0; i < 5; i++)
+        make(200 + i, LINEAR + PAGE_SIZE + i * 4, 3);
+    ck_assert_uint_eq(count(LINEAR, 3), 40);
+    ck_assert_uint_eq(count(LINEAR, 7), 7);
+    ck_assert_uint_eq(count(LINEAR + PAGE_SIZE, 3), 5);
+    ck_assert_uint_eq(count(LINEAR + PAGE_SIZE, 7), 0);
+}
+END_TEST
+
+START_TEST(what_is_removed_gives_its_room_back) {
+    for (unsigned round = 0; round < 50; round++) {
+        for (uint32_t i = 0; i < 40; i++)
+            make(1 + i, LINEAR + i * 4, 3);
+        for (uint32_t i = 0; i < 40; i++) {
+            struct fragment *f = &e->fragments[1 + (i * 7 + round) % 40];
+            page_pads_remove(e, f);
+            page_pads_remove(e, f); /* it is not there any more */
+            ck_assert(!f->listed);
+            ck_assert_uint_eq(count(LINEAR, 3), 39 - i);
+        }
+    }
+    ck_assert_uint_eq(e->page_pads[PADS_PAGE >> PAGE_SHIFT], 0);
+    ck_assert_uint_le(e->pad_chunk_next, 1 + 4);
+}
+END_TEST
+
+START_TEST(reset_empties_all_lists) {
+    for (uint32_t i = 0; i < 40; i++)
+        make(1 + i, LINEAR + i * 4, 3);
+    page_pads_reset(e);
+    ck_assert_uint_eq(count(LINEAR, 3), 0);
+    make(1, LINEAR, 3);
+    ck_assert_uint_eq(count(LINEAR, 3), 1);
+    ck_assert_uint_eq(e->pad_chunk_next, 2);
+}
+END_TEST
+
+GUEST(calls_two, "xor %eax, %eax; mov $100, %ecx; 1: call *%esi; call *%edi; dec %ecx; jnz 1b\n" STOP)
+GUEST(counts, "inc %eax; ret\n")
+
+/* Not by a trip over the other's pad each time, which is a signal, nor by C. */
+START_TEST(two_targets_of_one_slot_are_both_found) {
+    uint32_t other = DATA + 16;
+    engine_variant(_i);
+    while (jump_cache_slot(other) != jump_cache_slot(DATA))
+        other += 16;
+    ck_assert_uint_lt(other, MACHINE_RAM - PAGE_SIZE);
+    PUT_GUEST(CODE, calls_two);
+    PUT_GUEST(DATA, counts);
+    PUT_GUEST(other, counts);
+    CPU->gpr[ESI] = DATA;
+    CPU->gpr[EDI] = other;
+    ck_assert_uint_eq(run_guest(), 200);
+    if (_i)
+        return;
+    ck_assert_uint_le(m.counters.slots_contended, 1);
+    ck_assert_uint_lt(m.counters.jump_cache_misses, 10);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("page_pads");
+    TCase *lists = tcase_create("lists"), *slots = tcase_create("slots");
+    tcase_add_checked_fixture(lists, set_up, NULL);
+    tcase_add_test(lists, lists_tell_linear_pages_and_spaces_apart);
+    tcase_add_test(lists, what_is_removed_gives_its_room_back);
+    tcase_add_test(lists, reset_empties_all_lists);
+    tcase_add_checked_fixture(slots, machine_set_up, NULL);
+    tcase_add_loop_test(slots, two_targets_of_one_slot_are_both_found, 0, ENGINE_VARIANTS);
+    suite_add_tcase(suite, lists);
+    suite_add_tcase(suite, slots);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
