@@ -43,22 +43,34 @@ static struct sample sample_clocks(clockid_t id) {
     return best;
 }
 
-void clock_start(struct clock *clock) {
+void clock_begin(struct clock *clock) {
     struct sample first = sample_clocks(CLOCK_MONOTONIC_RAW);
-    struct timespec pause = {.tv_nsec = (long)MEASURE_NS};
-    nanosleep(&pause, NULL);
-    struct sample last = sample_clocks(CLOCK_MONOTONIC_RAW);
-    uint64_t ticks = last.tsc - first.tsc, ns = last.ns - first.ns;
-    assert(ticks != 0 && ns != 0 && "the host's clocks stand still");
-
     struct sample wall = sample_clocks(CLOCK_REALTIME);
     *clock = (struct clock){
         .tsc_base = wall.tsc,
-        .tsc_hz = (uint64_t)((uint128)ticks * NS_PER_SECOND / ns),
-        .ns_mult = (uint64_t)(((uint128)ns << 32) / ticks),
         .wall_start = (int64_t)(wall.ns / NS_PER_SECOND),
         .wall_start_ns = (uint32_t)(wall.ns % NS_PER_SECOND),
+        .raw_tsc = first.tsc,
+        .raw_ns = first.ns,
     };
+}
+
+void clock_finish(struct clock *clock) {
+    uint64_t passed = timespec_ns(CLOCK_MONOTONIC_RAW) - clock->raw_ns;
+    if (passed < MEASURE_NS) {
+        struct timespec pause = {.tv_nsec = (long)(MEASURE_NS - passed)};
+        nanosleep(&pause, NULL);
+    }
+    struct sample last = sample_clocks(CLOCK_MONOTONIC_RAW);
+    uint64_t ticks = last.tsc - clock->raw_tsc, ns = last.ns - clock->raw_ns;
+    assert(ticks != 0 && ns != 0 && "the host's clocks stand still");
+    clock->tsc_hz = (uint64_t)((uint128)ticks * NS_PER_SECOND / ns);
+    clock->ns_mult = (uint64_t)(((uint128)ns << 32) / ticks);
+}
+
+void clock_start(struct clock *clock) {
+    clock_begin(clock);
+    clock_finish(clock);
 }
 
 uint64_t clock_now(const struct clock *clock) {

@@ -14,11 +14,16 @@ struct clock {
     uint64_t ns_offset;     /* added to the result; with ns_mult 0 it is the time (tests) */
     int64_t wall_start;     /* CLOCK_REALTIME seconds at time 0 */
     uint32_t wall_start_ns; /* and the nanoseconds of that second already gone */
+    uint64_t raw_tsc, raw_ns; /* one instant on the TSC and on CLOCK_MONOTONIC_RAW */
 };
 
-/* Measures the TSC against CLOCK_MONOTONIC_RAW for about 10 ms and starts the clock. */
+/* Time 0. The clock stands at it until its rate is known. */
+void clock_begin(struct clock *clock);
+/* Measures the TSC's rate since clock_begin, for 10 ms at least: sleeps for what is missing. */
+void clock_finish(struct clock *clock);
+/* Both. */
 void clock_start(struct clock *clock);
-/* Nanoseconds since clock_start. */
+/* Nanoseconds since clock_begin. */
 uint64_t clock_now(const struct clock *clock);
 uint64_t clock_host_tsc(void);
 

@@ -121,7 +121,7 @@ static int build(struct machine *machine, const struct machine_options *options,
         return fail(machine, "cannot make guest memory", rc, error);
     }
     ram_add_video(&machine->ram);
-    clock_start(&machine->clock);
+    clock_begin(&machine->clock);
     timers_init(&machine->timers);
     make_trace(machine, options);
     machine->sampler = ARENA_NEW(&machine->arena, struct sampler);

@@ -40,7 +40,7 @@ struct machine_options {
     uint32_t sample_rate;   /* samples a second; 0: none at first */
 };
 
-/* Builds a machine with its CPU in reset. NULL with `error` filled when the host refuses. */
+/* Builds a machine with its CPU in reset; its clock runs from clock_finish on. NULL with `error` filled when the host refuses. */
 struct machine *machine_create(const struct machine_options *options, struct error *error);
 void machine_destroy(struct machine *machine);
 

@@ -327,6 +327,8 @@ static int run_once(struct session *session) {
     int status = STATUS_BAD_INPUT;
     pid_t monitor = getpid(), pid = -1;
     int rc = load_guest(options, machine, &error);
+    if (!rc) /* the TSC's rate was measured meanwhile */
+        clock_finish(&machine->clock);
     if (!rc)
         rc = observatory_prepare(&session->observatory, machine, options, &error);
     if (rc) {

@@ -10,6 +10,7 @@
 #include "devices/fw_cfg.h"
 #include "devices/host_bridge.h"
 #include "devices/i8042.h"
+#include "devices/isa_pnp.h"
 #include "devices/pci.h"
 #include "devices/pic.h"
 #include "devices/pit.h"
@@ -88,6 +89,7 @@ struct pc *pc_create(struct arena *arena, struct bus *bus, struct timers *timers
     post_create(arena, bus, trace);
     debug_exit_create(arena, bus, options->debug_exit, options->opaque);
     create_console(arena, bus, options);
+    isa_pnp_create(arena, bus);
     return pc;
 }
 

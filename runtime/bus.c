@@ -35,6 +35,17 @@ void bus_claim(struct bus *bus, const char *name, uint16_t first, uint16_t count
     }
 }
 
+bool bus_move(struct bus *bus, uint16_t from, uint16_t to) {
+    uint8_t owner = bus->owner[from];
+    assert(owner != 0 && bus->ranges[owner - 1].first == from && bus->ranges[owner - 1].count == 1);
+    if (to != from && bus->owner[to] != 0)
+        return false;
+    bus->owner[from] = 0;
+    bus->owner[to] = owner;
+    bus->ranges[owner - 1].first = to;
+    return true;
+}
+
 static const struct port_range *find_range(const struct bus *bus, uint16_t port) {
     uint8_t owner = bus->owner[port];
     return owner == 0 ? 0 : &bus->ranges[owner - 1];

@@ -7,6 +7,7 @@
 #ifndef RING3_RUNTIME_BUS_H
 #define RING3_RUNTIME_BUS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/arena.h"
@@ -39,6 +40,8 @@ void bus_init(struct bus *bus, struct arena *arena, struct trace *trace, struct 
 /* Claims [first, first+count). Overlap with another device is a broken invariant (asserts). */
 void bus_claim(struct bus *bus, const char *name, uint16_t first, uint16_t count,
                port_read_fn read, port_write_fn write, void *device);
+/* Moves a range of one port to where nobody has claimed any. False: somebody has, and it stays. */
+bool bus_move(struct bus *bus, uint16_t from, uint16_t to);
 /* A 2- or 4-byte access that starts in a range goes to that range's handler whole. */
 uint32_t bus_read(struct bus *bus, uint16_t port, unsigned size);
 void bus_write(struct bus *bus, uint16_t port, uint32_t value, unsigned size);

@@ -102,6 +102,23 @@ START_TEST(the_clock_follows_the_host) {
 }
 END_TEST
 
+START_TEST(the_clock_stands_until_its_rate_is_known) {
+    struct clock clock;
+    struct timespec before, after, pause = {.tv_nsec = 30000000};
+    clock_begin(&clock);
+    ck_assert_uint_eq(clock_now(&clock), 0);
+    nanosleep(&pause, NULL);
+    ck_assert_uint_eq(clock_now(&clock), 0);
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    clock_finish(&clock);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    ck_assert_uint_ge(clock_now(&clock), 30000000);
+    ck_assert_uint_gt(clock.tsc_hz, 100000000);
+    int64_t took = (after.tv_sec - before.tv_sec) * 1000000000 + after.tv_nsec - before.tv_nsec;
+    ck_assert_int_lt(took, 9000000); /* nothing was missing */
+}
+END_TEST
+
 START_TEST(the_clock_scales_without_overflow) {
     /* 256 ns a tick: the product of ticks and multiplier needs far more than 64 bits. */
     struct clock clock = {.ns_mult = UINT64_C(256) << 32, .ns_offset = 5};
@@ -115,4 +132,5 @@ END_TEST
 
 RUN_SUITE("timer", fires_in_order_of_deadline, says_when_the_host_timer_must_be_armed_anew,
           rearming_in_the_callback_keeps_the_order, one_call_ends_even_if_a_timer_never_catches_up,
-          the_clock_follows_the_host, the_clock_scales_without_overflow)
+          the_clock_follows_the_host, the_clock_stands_until_its_rate_is_known,
+          the_clock_scales_without_overflow)
