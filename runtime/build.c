@@ -193,6 +193,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
     bool loop = !one_shot && build_get_hint(e, code->gpa) & HINT_LOOP;
+    bool live = !one_shot && code->gpa != RAM_NOWHERE && !plugins_want(v->plugins, RING3_EVENT_TRANSLATE); /* they look at bytes */
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
     *context = (struct hint_context){.v = v, .engine = e, .plugins = v->plugins, .gpa = code->gpa,
                                      .eip = cpu->eip};
@@ -202,7 +203,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .mode = one_shot && e->check_operands ? (cpu->mode & ~MODE_DATA_CLASSES) | MODE_CHECK_ALL
                                               : cpu->mode,
         .code_limit = cpu->seg[SEG_CS].limit,
-        .live_code = one_shot || code->gpa == RAM_NOWHERE ? 0 : (uint64_t)(uintptr_t)(v->ram->base + code->gpa),
+        .live_code = live ? (uint64_t)(uintptr_t)(v->ram->base + code->gpa) : 0,
         .max_insns = alone || e->options.one_insn ? 1 : 0,
         .rows = e->options.rows,
         .max_branches = loop ? LOOP_BRANCHES_MAX : BRANCHES_MAX,

@@ -113,7 +113,13 @@ static struct patched *patched_of(struct engine *e, gpa_t gpa) {
     return patched;
 }
 
-void code_bytes_patched(struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len) {
+static void change_hint(struct vcpu *v, const struct fragment *f, uint32_t insn, uint8_t old, unsigned hint) {
+    build_hint(v->engine, f->gpa + insn, (uint8_t)hint);
+    TRACE(v->trace, hint, f->gpa + insn, fragment_linear(f) + insn, old, hint);
+}
+
+void code_bytes_patched(struct vcpu *v, const struct fragment *f, gpa_t gpa, uint32_t len) {
+    struct engine *e = v->engine;
     const struct insn_map *map = &e->maps[f->map];
     uint32_t from = (uint32_t)(gpa - f->gpa), i = 0;
     if (gpa < f->gpa || from >= f->guest_len || f->gpa2)
@@ -125,10 +131,10 @@ void code_bytes_patched(struct engine *e, const struct fragment *f, gpa_t gpa, u
     uint8_t hint = build_get_hint(e, f->gpa + start);
     if (from > start && from + 4 >= end && from + len <= end) {
         if (++patched->count >= PATCHED_COUNT && !(hint & HINT_LIVE))
-            build_hint(e, f->gpa + start, hint | HINT_LIVE);
+            change_hint(v, f, start, hint, hint | HINT_LIVE);
         return;
     }
     patched->count = 0;
     if (hint & HINT_LIVE)
-        build_hint(e, f->gpa + start, (uint8_t)(hint & ~HINT_LIVE));
+        change_hint(v, f, start, hint, hint & ~HINT_LIVE);
 }

@@ -388,7 +388,7 @@ void code_bytes_clear_range(struct engine *e, gpa_t gpa, uint32_t len);
 void code_bytes_clear_page(struct engine *e, gpa_t gpa);
 /* A write changes the fragment: an instruction that this happens to again and again, in its last bytes
  * only, has its immediate read when it runs (HINT_LIVE) from the next translation on. */
-void code_bytes_patched(struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
+void code_bytes_patched(struct vcpu *v, const struct fragment *f, gpa_t gpa, uint32_t len);
 
 /* insn_starts.c. Made of a fragment when it is committed; a page's go when all its fragments do. */
 int insn_starts_init(struct vcpu *v);

@@ -388,7 +388,7 @@ static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa
         next = second ? f->page2_next : f->page_next;
         if (!fragment_covers(e, f, gpa, len))
             continue;
-        code_bytes_patched(e, f, gpa, len);
+        code_bytes_patched(v, f, gpa, len);
         code_bytes_clear(e, f);
         kill_fragment(v, f);
         ++*counter;

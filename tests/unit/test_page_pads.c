@@ -11,8 +11,7 @@ static void set_up(void) {
     struct arena *none = NULL;
     e = arena_reserve(none, sizeof *e);
     ck_assert_ptr_nonnull(e);
-    e->fragment_max = 4096;
-    e->fragments = arena_reserve(none, e->fragment_max * sizeof *e->fragments);
+    e->fragments = arena_reserve(none, 4096 * sizeof *e->fragments);
     ck_assert_ptr_nonnull(e->fragments);
     ck_assert_int_eq(page_pads_init(e, 64), 0);
 }
