@@ -93,14 +93,13 @@ void segment_set_v86(struct cpu *cpu, enum segment_index index, uint32_t selecto
 
 void segment_set_flat(struct cpu *cpu, enum segment_index index, uint32_t selector, uint32_t type,
                       unsigned dpl) {
-    cpu->seg[index] = (struct segment){
-        .selector = (uint16_t)selector,
-        .attr = (uint16_t)(type | SEG_ATTR_S | dpl << 5 | SEG_ATTR_P | SEG_ATTR_DB | SEG_ATTR_G),
-        .base = 0,
-        .limit = UINT32_MAX,
-        .usable = true,
-    };
-    cpu_segment_changed(cpu, &cpu->seg[index]);
+    struct segment *segment = &cpu->seg[index];
+    segment->selector = (uint16_t)selector;
+    segment->attr = (uint16_t)(type | SEG_ATTR_S | dpl << 5 | SEG_ATTR_P | SEG_ATTR_DB | SEG_ATTR_G);
+    segment->base = 0;
+    segment->limit = UINT32_MAX;
+    segment->usable = true;
+    cpu_segment_changed(cpu, segment);
 }
 
 bool segment_holds(const struct segment *segment, uint32_t offset, uint32_t len) {

@@ -79,6 +79,7 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
         return -errno;
     e->stand_ins[0] = pages;
     e->stand_ins[1] = pages + PAGE_SIZE;
+    cpu_forget_all_loaded(&v->cpu);
     set_stubs(&v->cpu);
     int status = mmu_init(v);
     if (!status)

@@ -243,6 +243,7 @@ struct engine {
 
     struct tlb_entry tlb[2][TLB_SIZE]; /* supervisor, user */
     bool tlb_has_writable;
+    bool loaded_noted; /* cpu->loaded holds something */
 
     bool flush_cache;       /* throw every translation away before the next look-up */
     bool sync_wanted;       /* monitor or timer signal: devices want to run */
@@ -508,8 +509,8 @@ void mmu_activate(struct vcpu *v);
 void mmu_user_window_changed(struct vcpu *v);
 
 /* guest_access.c */
-void guest_tlb_flush(struct engine *e, bool global_too);
-void guest_tlb_flush_page(struct engine *e, gva_t gva);
+void guest_tlb_flush(struct vcpu *v, bool global_too);
+void guest_tlb_flush_page(struct vcpu *v, gva_t gva);
 void guest_tlb_drop_writable(struct engine *e);
 
 /* What C code is at, for the sampler. */

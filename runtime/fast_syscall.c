@@ -10,11 +10,13 @@
 static enum callout_result switch_level(struct vcpu *v, uint32_t cs, unsigned cpl, uint32_t eip,
                                         uint32_t esp) {
     struct cpu *cpu = &v->cpu;
+    bool dirty = cpu->mode_dirty;
     segment_set_flat(cpu, SEG_CS, cs | cpl, TYPE_CODE, cpl);
     segment_set_flat(cpu, SEG_SS, (cs + 8) | cpl, TYPE_DATA, cpl);
+    cpu->mode_dirty = dirty; /* by CS and SS themselves it is answered below */
     cpu->gpr[ESP] = esp;
     cpu->eip = eip;
-    cpu_update_mode(cpu, cpl);
+    cpu_update_mode_flat(cpu, cpl);
     return CALLOUT_JUMP;
 }
 

@@ -14,18 +14,42 @@
 #include "runtime/plugins.h"
 #include "runtime/stepping.h"
 
-void guest_tlb_flush(struct engine *e, bool global_too) {
+static void forget_loaded(struct vcpu *v) {
+    if (!v->engine->loaded_noted)
+        return;
+    cpu_forget_all_loaded(&v->cpu);
+    v->engine->loaded_noted = false;
+}
+
+void guest_tlb_flush(struct vcpu *v, bool global_too) {
+    struct engine *e = v->engine;
     for (unsigned i = 0; i < 2 * TLB_SIZE; i++)
         if (global_too || !e->tlb[i / TLB_SIZE][i % TLB_SIZE].global)
             e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
+    forget_loaded(v);
 }
 
-void guest_tlb_flush_page(struct engine *e, gva_t gva) {
+void guest_tlb_flush_page(struct vcpu *v, gva_t gva) {
     for (unsigned user = 0; user < 2; user++) {
-        struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
+        struct tlb_entry *entry = &v->engine->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
         if (entry->tag >> PAGE_SHIFT == gva >> PAGE_SHIFT)
             entry->tag = 0;
     }
+    forget_loaded(v);
+}
+
+void guest_note_loaded(struct vcpu *v, unsigned index, uint32_t selector, gva_t gva, uint64_t descriptor) {
+    struct engine *e = v->engine;
+    const struct tlb_entry *entry = &e->tlb[0][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
+    if (v->plugins || inspection_has_watchpoints(v->inspection) || entry->tag != ((gva & ~PAGE_MASK) | 1) ||
+        (gva & PAGE_MASK) + sizeof descriptor > PAGE_SIZE)
+        return;
+    e->loaded_noted = true;
+    v->cpu.loaded[index] = (struct loaded_segment){
+        .at = (uint64_t)(uintptr_t)(entry->host + (gva & PAGE_MASK)),
+        .minus_descriptor = -descriptor,
+        .minus_selector = -(uint64_t)selector,
+    };
 }
 
 void guest_tlb_drop_writable(struct engine *e) {

@@ -247,7 +247,7 @@ void inspection_watch_pages(struct vcpu *v) {
         add_page(pages, &count, (w->address + w->len - 1) >> PAGE_SHIFT, reads);
     }
     shadow_watch(&v->engine->shadow, pages, count);
-    guest_tlb_flush(v->engine, true);
+    guest_tlb_flush(v, true);
 }
 
 static bool is_watchpoint(const struct inspection_request *r) {

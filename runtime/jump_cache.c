@@ -17,6 +17,7 @@
 #define TOUCHED_MAX 4096u
 #define FIXED_PROBES 8u
 #define KNOWN_PAGES 512u
+#define FRONT 8u /* tables that need not be nearer: a system call is in three or four */
 #define DROPPED_PAGES 8u /* of an address space that is going, it seems: its table is cleared */
 
 /* At a table's end. */
@@ -178,7 +179,7 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
         struct jump_cache *jc = &e->jump_caches[i];
         if (jc->used && jc->window == window && code_space_equal(&jc->space, space)) {
             jc->last_use = ++e->use_clock;
-            if (i) { /* move to the front: the scan is short for those in use */
+            if (i >= FRONT) { /* move to the front: the scan is short for those in use */
                 struct jump_cache first = e->jump_caches[i / 2];
                 e->jump_caches[i / 2] = *jc;
                 *jc = first;

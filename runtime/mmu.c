@@ -106,7 +106,7 @@ void mmu_cr3_loaded(struct vcpu *v) {
     }
     shadow_flush_window(&e->shadow, super(v), &v->cpu.paging, !global_survive);
     shadow_flush_window(&e->shadow, e->user, &v->cpu.paging, !global_survive);
-    guest_tlb_flush(e, !global_survive);
+    guest_tlb_flush(v, !global_survive);
 }
 
 /* Rights may mean something else now: every user window goes, and the supervisor's too. */
@@ -129,7 +129,7 @@ void mmu_paging_changed(struct vcpu *v) {
     }
     if (e->options.evict_always)
         evict_windows(v);
-    guest_tlb_flush(e, true);
+    guest_tlb_flush(v, true);
     mmu_user_window_changed(v);
     /* Only PGE was toggled: a flush of everything, global entries too. */
     shadow_flush_window(&e->shadow, super(v), &v->cpu.paging, true);
@@ -142,7 +142,7 @@ void mmu_memory_changed(struct vcpu *v) {
         return; /* nothing runs yet */
     for (unsigned i = 0; i < WINDOW_COUNT; i++)
         shadow_clear_window(&e->shadow, &e->shadow.windows[i]);
-    guest_tlb_flush(e, true);
+    guest_tlb_flush(v, true);
     e->flush_cache = true;
     v->cpu.mode_dirty = true; /* so that the fragment is left */
 }
@@ -159,7 +159,7 @@ void mmu_invlpg(struct vcpu *v, gva_t gva) {
         evict_windows(v);
     shadow_flush_page(&e->shadow, super(v), &v->cpu.paging, gva);
     shadow_flush_page(&e->shadow, e->user, &v->cpu.paging, gva);
-    guest_tlb_flush_page(e, gva);
+    guest_tlb_flush_page(v, gva);
 }
 
 void mmu_retranslate_all(struct vcpu *v) { v->engine->flush_cache = true; }

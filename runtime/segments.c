@@ -60,8 +60,10 @@ static bool load_protected(struct vcpu *v, enum segment_index index, uint32_t se
     }
     if (!descriptor_fetch(v, selector, VEC_GP, 0, &d))
         return false;
-    if (is_loaded(v, index, selector, &d))
+    if (is_loaded(v, index, selector, &d)) {
+        guest_note_loaded(v, index, selector, d.gva, (uint64_t)d.high << 32 | d.low);
         return true;
+    }
     bool good = index == SEG_SS ? check_stack_segment(v, selector, &d)
                                 : check_data_segment(v, selector, &d);
     if (!good || !descriptor_set_accessed(v, &d))
@@ -85,14 +87,23 @@ static void cast_shadow(struct vcpu *v) {
     v->cpu.interrupt_shadow = v->cpu.debug_shadow = !v->behind_mov_ss;
 }
 
+/* The load may have been what makes the mode another one. */
+static enum callout_result finish_load(struct vcpu *v, enum segment_index index, bool dirty_before) {
+    if (dirty_before || index == SEG_SS || !v->cpu.mode_dirty)
+        return callout_continue_if_clean(v);
+    cpu_update_mode_for(&v->cpu, index);
+    return callout_jump(v, v->cpu.next_eip);
+}
+
 enum callout_result callout_mov_to_seg(struct vcpu *v, uint32_t arg, uint32_t operand) {
     if (arg == SEG_CS || arg >= SEG_COUNT)
         return fault_raise(v, VEC_UD);
+    bool dirty = v->cpu.mode_dirty;
     if (!load(v, (enum segment_index)arg, operand & 0xffffu))
         return CALLOUT_FAULT;
     if (arg == SEG_SS)
         cast_shadow(v);
-    return callout_continue_if_clean(v);
+    return finish_load(v, (enum segment_index)arg, dirty);
 }
 
 enum callout_result callout_pop_seg(struct vcpu *v, uint32_t arg, uint32_t operand) {
@@ -100,6 +111,7 @@ enum callout_result callout_pop_seg(struct vcpu *v, uint32_t arg, uint32_t opera
     struct cpu *cpu = &v->cpu;
     enum segment_index index = (enum segment_index)(arg & 0xffu);
     uint32_t unit = callout_unit(arg), item = 0;
+    bool dirty = cpu->mode_dirty;
     if (index == SEG_CS || index >= SEG_COUNT)
         return fault_raise(v, VEC_UD);
     /* ESP moves by the stack size that held before SS was loaded. */
@@ -109,7 +121,7 @@ enum callout_result callout_pop_seg(struct vcpu *v, uint32_t arg, uint32_t opera
     cpu->gpr[ESP] = (cpu->gpr[ESP] & ~mask) | ((cpu->gpr[ESP] + unit) & mask);
     if (index == SEG_SS)
         cast_shadow(v);
-    return callout_continue_if_clean(v);
+    return finish_load(v, index, dirty);
 }
 
 enum callout_result callout_load_far(struct vcpu *v, uint32_t arg, uint32_t operand) {
@@ -159,6 +171,7 @@ enum callout_result callout_lldt(struct vcpu *v, uint32_t arg, uint32_t operand)
         return fault_raise(v, VEC_UD);
     if (cpu_cpl(cpu) != 0)
         return fault_raise_gp(v, 0);
+    cpu_forget_all_loaded(cpu);
     if (selector_is_null(selector)) {
         cpu->ldt = (struct segment){.selector = (uint16_t)selector, .usable = false};
         return CALLOUT_NEXT;

@@ -35,6 +35,7 @@ static enum callout_result store_table(struct vcpu *v, gva_t gva,
 }
 
 enum callout_result callout_lgdt(struct vcpu *v, uint32_t arg, uint32_t operand) {
+    cpu_forget_all_loaded(&v->cpu);
     return load_table(v, arg, operand, &v->cpu.gdt);
 }
 

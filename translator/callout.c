@@ -232,6 +232,34 @@ void e_ret_far(struct block *b, const struct insn *in) {
     after(b, in);
 }
 
+/* Behind the load of a sum that is zero where two things agree. */
+static uint8_t *jump_if_zero(struct block *b, const struct memref *minus, unsigned value) {
+    struct memref sum = {.base = RCX, .index = (uint8_t)value};
+    emit_load64(&b->e, RCX, minus);
+    emit_lea64(&b->e, RCX, &sum);
+    return emit_short_jump(&b->e, 0xe3); /* jrcxz */
+}
+
+/* r11d: a selector. Kernels load what is there already at every entry: where selector and descriptor are what they were
+ * when the segment was loaded, nothing is to be done; flags and ECX stay. Returns where to go on then. */
+static uint8_t *skip_if_loaded(struct block *b, unsigned segment) {
+    uint32_t loaded = (uint32_t)(__builtin_offsetof(struct cpu, loaded) + segment * sizeof(struct loaded_segment));
+    struct memref at = mem_cpu(loaded + (uint32_t)__builtin_offsetof(struct loaded_segment, at));
+    struct memref descriptor = mem_cpu(loaded + (uint32_t)__builtin_offsetof(struct loaded_segment, minus_descriptor));
+    struct memref selector = mem_cpu(loaded + (uint32_t)__builtin_offsetof(struct loaded_segment, minus_selector));
+    struct memref there = {.base = R9, .index = NO_REG};
+    emit_mov_reg_reg(&b->e, R8, RCX);
+    uint8_t *same_selector = jump_if_zero(b, &selector, R11);
+    uint8_t *other = emit_short_jump(&b->e, 0xeb);
+    emit_short_land(&b->e, same_selector);
+    emit_load64(&b->e, R9, &at);
+    emit_load64(&b->e, R9, &there);
+    uint8_t *same = jump_if_zero(b, &descriptor, R9);
+    emit_short_land(&b->e, other);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    return same;
+}
+
 void e_mov_to_seg(struct block *b, const struct insn *in) {
     unsigned segment = in->z.raw.modrm.reg;
     if (segment == SEG_CS || segment >= SEG_COUNT) {
@@ -239,8 +267,15 @@ void e_mov_to_seg(struct block *b, const struct insn *in) {
         return;
     }
     load_rm16(b, in);
+    bool quick = segment != SEG_SS && !(b->req->mode & (MODE_CPL | MODE_REAL | MODE_VM86)) && !block_checked(b);
+    uint8_t *same = quick ? skip_if_loaded(b, segment) : NULL;
     block_callout(b, in, CALLOUT_mov_to_seg, segment);
     after(b, in);
+    if (!quick)
+        return;
+    emit_short_land(&b->e, same);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    b->ended = false;
 }
 
 void e_pop_seg(struct block *b, const struct insn *in) {

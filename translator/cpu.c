@@ -21,10 +21,12 @@ static bool has_full_rights(const struct segment *segment, bool is_cs) {
     return (attr & (SEG_ATTR_WRITABLE | SEG_ATTR_DOWN)) == SEG_ATTR_WRITABLE;
 }
 
-/* Does the mode word say of a data segment what its class is? CS and SS have more in it. */
+/* CS and SS have more in the mode than their class. */
+static const uint8_t shifts[SEG_COUNT] = {[SEG_ES] = MODE_ES_SHIFT, [SEG_DS] = MODE_DS_SHIFT,
+                                          [SEG_FS] = MODE_FS_SHIFT, [SEG_GS] = MODE_GS_SHIFT};
+
+/* Does the mode word say of a data segment what its class is? */
 static bool mode_holds(const struct cpu *cpu, const struct segment *segment) {
-    static const uint8_t shifts[SEG_COUNT] = {[SEG_ES] = MODE_ES_SHIFT, [SEG_DS] = MODE_DS_SHIFT,
-                                              [SEG_FS] = MODE_FS_SHIFT, [SEG_GS] = MODE_GS_SHIFT};
     uintptr_t index = ((uintptr_t)segment - (uintptr_t)cpu->seg) / sizeof *segment;
     bool kernel_gs = index == SEG_GS && !(cpu->mode & (MODE_CPL | MODE_REAL | MODE_VM86));
     return index < SEG_COUNT && shifts[index] && (kernel_gs || (cpu->mode >> shifts[index] & 3u) == segment->cls);
@@ -38,6 +40,9 @@ void cpu_segment_changed(struct cpu *cpu, struct segment *segment) {
         segment->cls = SEGMENT_64K;
     else
         segment->cls = segment->base == 0 ? SEGMENT_FLAT : SEGMENT_BASED;
+    uintptr_t index = ((uintptr_t)segment - (uintptr_t)cpu->seg) / sizeof *segment;
+    if (index < SEG_COUNT)
+        cpu_forget_loaded(cpu, (unsigned)index);
     cpu->mode_dirty |= !mode_holds(cpu, segment);
 }
 
@@ -89,4 +94,25 @@ void cpu_update_mode(struct cpu *cpu, unsigned cpl) {
         mode |= MODE_ALIGN;
     cpu->mode = mode;
     cpu->mode_dirty = false;
+}
+
+void cpu_update_mode_for(struct cpu *cpu, enum segment_index index) {
+    bool kernel_gs = index == SEG_GS && !(cpu->mode & (MODE_CPL | MODE_REAL | MODE_VM86));
+    assert(index < SEG_COUNT && shifts[index]);
+    if (!kernel_gs)
+        cpu->mode = (cpu->mode & ~(3u << shifts[index])) | (uint32_t)cpu->seg[index].cls << shifts[index];
+    cpu->mode_dirty = false;
+}
+
+void cpu_update_mode_flat(struct cpu *cpu, unsigned cpl) {
+    const uint32_t replaced = MODE_CPL | MODE_CODE16 | MODE_STACK16 | MODE_GENERAL_CS | MODE_DATA_CS | MODE_ALIGN |
+                              3u << MODE_GS_SHIFT | 3u << MODE_SS_SHIFT;
+    if (cpu->mode_dirty || cpu->mode & (MODE_REAL | MODE_VM86)) {
+        cpu_update_mode(cpu, cpl);
+        return;
+    }
+    uint32_t gs = cpl == 0 ? SEGMENT_GENERAL : cpu->seg[SEG_GS].cls;
+    bool aligned = cpl == 3 && (cpu->paging.cr0 & CR0_AM) && (cpu->sys_flags & FL_AC);
+    assert(cpu->seg[SEG_CS].cls == SEGMENT_FLAT && cpu->seg[SEG_SS].cls == SEGMENT_FLAT);
+    cpu->mode = (cpu->mode & ~replaced) | cpl | gs << MODE_GS_SHIFT | (aligned ? MODE_ALIGN : 0);
 }

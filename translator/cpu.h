@@ -124,6 +124,13 @@ enum stub {
     STUB_COUNT
 };
 
+/* What a data segment was last loaded from: a load of the same selector from the same bytes changes nothing.
+ * Negative, so that a sum is zero where they agree. */
+struct loaded_segment {
+    uint64_t at; /* host address of the descriptor; of `no_descriptor`, which never agrees */
+    uint64_t minus_descriptor, minus_selector;
+};
+
 struct cpu {
     /* Hot: within a signed byte of r15. */
     uint32_t gpr[8];
@@ -153,6 +160,8 @@ struct cpu {
     /* Reached with a 32-bit displacement. */
     struct segment seg[SEG_COUNT];
     struct segment ldt, tr;
+    struct loaded_segment loaded[SEG_COUNT]; /* DS, ES, FS, GS */
+    uint64_t no_descriptor;
     struct table_register gdt, idt;
     uint64_t stubs[STUB_COUNT];
     uint64_t callout_counts[128];
@@ -189,11 +198,23 @@ static inline void cpu_set_eflags(struct cpu *cpu, uint32_t value, uint32_t mask
     cpu->sys_flags = eflags & FL_SYS;
 }
 
+/* Nothing is known of where the segment came from. */
+static inline void cpu_forget_loaded(struct cpu *cpu, unsigned index) {
+    cpu->loaded[index] = (struct loaded_segment){.at = (uint64_t)(uintptr_t)&cpu->no_descriptor, .minus_descriptor = 1};
+}
+static inline void cpu_forget_all_loaded(struct cpu *cpu) {
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        cpu_forget_loaded(cpu, i);
+}
 /* Recomputes a segment's class after its hidden part changed, and marks the mode dirty if it does
  * not hold any more. */
 void cpu_segment_changed(struct cpu *cpu, struct segment *segment);
 /* Recomputes `mode` from the state; `cpl` is the privilege level (not derivable from CS in the
  * middle of a transfer). */
 void cpu_update_mode(struct cpu *cpu, unsigned cpl);
+/* The same where the mode held until DS, ES, FS or GS was loaded; and until CS and SS became flat ones of 32 bits
+ * at a level of protected mode. */
+void cpu_update_mode_for(struct cpu *cpu, enum segment_index index);
+void cpu_update_mode_flat(struct cpu *cpu, unsigned cpl);
 
 #endif

@@ -109,6 +109,9 @@ bool guest_probe_write(struct vcpu *v, gva_t gva, uint32_t len, bool system) {
     (void)v;
     return fake_access(gva, len, true, system);
 }
+void guest_note_loaded(struct vcpu *v, unsigned index, uint32_t selector, gva_t gva, uint64_t descriptor) {
+    (void)v, (void)index, (void)selector, (void)gva, (void)descriptor;
+}
 void mmu_cr3_loaded(struct vcpu *v) { (void)v, fake.cr3_loads++; }
 void mmu_paging_changed(struct vcpu *v) { (void)v, fake.paging_changes++; }
 void mmu_invlpg(struct vcpu *v, gva_t gva) { (void)v, (void)gva, fake.invlpgs++; }

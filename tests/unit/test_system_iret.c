@@ -201,6 +201,37 @@ START_TEST(interrupt_and_return_are_inverse) {
 }
 END_TEST
 
+/* What is changed in the mode alone is what working it out from everything gives. */
+static void assert_whole_mode(unsigned cpl) {
+    uint32_t mode = CPU->mode;
+    ck_assert(!CPU->mode_dirty);
+    cpu_update_mode(CPU, cpl);
+    ck_assert_uint_eq(mode, CPU->mode);
+}
+
+START_TEST(modes_of_sysenter_and_sysexit) {
+    enter_level(3);
+    CPU->msr.sysenter_cs = 0x60;
+    CPU->paging.cr0 |= CR0_AM;
+    if (_i & 1)
+        cpu_set_eflags(CPU, FL_AC, FL_AC);
+    if (_i & 2)
+        load_segment(SEG_GS, SEL_STACK16);
+    if (_i & 4) { /* code, but with a base */
+        gdt_set(SEL_FREE, 0x1000, 0xfffff, 0xfa, 0xc);
+        load_segment(SEG_CS, SEL_FREE | 3);
+    }
+    cpu_update_mode(CPU, 3);
+    CPU->mode_dirty = _i & 8;
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(callout_sysenter(V, 0, 0), CALLOUT_JUMP);
+        assert_whole_mode(0);
+        ck_assert_int_eq(callout_sysexit(V, 0, 0), CALLOUT_JUMP);
+        assert_whole_mode(3);
+    }
+}
+END_TEST
+
 START_TEST(sysenter_and_sysexit) {
     enter_level(3);
     CPU->iflag = FL_IF;
@@ -255,6 +286,7 @@ int main(void) {
     tcase_add_test(tc, vm_is_ignored_in_user_mode);
     tcase_add_test(tc, interrupt_and_return_are_inverse);
     tcase_add_test(tc, sysenter_and_sysexit);
+    tcase_add_loop_test(tc, modes_of_sysenter_and_sysexit, 0, 16);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

@@ -14,6 +14,23 @@ START_TEST(data_segment_loads) {
 }
 END_TEST
 
+/* What is changed in the mode alone is what working it out from everything gives. */
+START_TEST(mode_behind_a_load_is_the_whole_one) {
+    static const uint32_t selectors[] = {SEL_KDATA, 0, SEL_RODATA, SEL_UDATA, SEL_STACK16, 3, SEL_CODE1, SEL_UDATA};
+    static const enum segment_index indexes[] = {SEG_DS, SEG_ES, SEG_FS, SEG_GS};
+    unsigned level = _i ? 3 : 0;
+    enter_level(level);
+    for (unsigned i = 0; i < 4 * sizeof selectors / sizeof *selectors; i++) {
+        enum callout_result result = callout_mov_to_seg(V, indexes[i % 4], selectors[i / 4]);
+        uint32_t mode = CPU->mode, before = CPU->mode_dirty;
+        cpu_update_mode(CPU, level);
+        ck_assert(result != CALLOUT_FAULT || level == 3);
+        ck_assert(!before);
+        ck_assert_uint_eq(mode, CPU->mode);
+    }
+}
+END_TEST
+
 START_TEST(stack_segment_load_shadows) {
     ck_assert_int_eq(callout_mov_to_seg(V, SEG_SS, SEL_KDATA), CALLOUT_NEXT);
     ck_assert(CPU->interrupt_shadow && CPU->debug_shadow);
@@ -289,6 +306,7 @@ int main(void) {
     TCase *tc = tcase_create("segments");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, data_segment_loads);
+    tcase_add_loop_test(tc, mode_behind_a_load_is_the_whole_one, 0, 2);
     tcase_add_test(tc, stack_segment_load_shadows);
     tcase_add_loop_test(tc, bad_segment_loads, 0, (int)(sizeof bad_loads / sizeof bad_loads[0]));
     tcase_add_test(tc, cs_cannot_be_loaded);
