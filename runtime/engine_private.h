@@ -88,6 +88,7 @@ struct fragment {
 #define MAPS_MAX (8u << 20)
 #define HASH_SIZE 262144u
 #define HINT_SLOTS 16384u
+#define HINT_PAGE_WORDS 64u
 #define SITE_SLOTS 1024u
 #define CHURN_SLOTS 256u
 #define JUMP_CACHES 256u
@@ -161,7 +162,7 @@ struct engine {
     uint32_t hash[HASH_SIZE];
     uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
     uint64_t *page_parts; /* by RAM page: a bit for each CODE_PART bytes that fragments depend on */
-    uint8_t *insn_starts; /* a bit for each byte of RAM (insn_starts.c) */
+    uint64_t *insn_starts; /* a bit for each byte of RAM (insn_starts.c) */
     struct fragment scratch; /* what the scratch area holds */
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
 
@@ -175,6 +176,7 @@ struct engine {
     uint32_t fixed_count;
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
+    uint64_t hint_pages[HINT_PAGE_WORDS]; /* a bit for several pages: some instruction there has or had a hint */
     struct site sites[SITE_SLOTS];
     uint32_t reaches;
     struct churn churn[CHURN_SLOTS];
@@ -306,7 +308,7 @@ void insn_starts_note(struct engine *e, const struct fragment *f, const struct i
 void insn_starts_forget_page(struct engine *e, gpa_t gpa);
 /* False: no fragment, in whatever code space, can be entered at the byte. */
 static inline bool insn_starts_at(const struct engine *e, gpa_t gpa) {
-    return e->insn_starts[gpa >> 3] >> (gpa & 7u) & 1u;
+    return e->insn_starts[gpa / 64] >> gpa % 64 & 1u;
 }
 
 /* return_stack.c: host return addresses of guest calls, one stack a privilege half. */
