@@ -26,7 +26,8 @@ static void expect_copy(unsigned to, const unsigned char *from, unsigned len) {
 
 static void check_bytes(const char *what, unsigned len, unsigned at) {
     for (unsigned i = 0; i < ROOM; i++)
-        ck_assert_msg(bytes[i] == expected[i], "%s of %u bytes, %u: byte %u", what, len, at, i);
+        if (bytes[i] != expected[i])
+            ck_abort_msg("%s of %u bytes, %u: byte %u", what, len, at, i);
 }
 
 START_TEST(copies_are_exact) {
