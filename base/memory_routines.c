@@ -15,6 +15,7 @@
 struct word { uint64_t value; } __attribute__((packed, may_alias));
 struct half { uint32_t value; } __attribute__((packed, may_alias));
 
+/* Each word is read before what it may overlap is written: copy_up's callers count on it. */
 static void copy_short(uint8_t *to, const uint8_t *from, size_t len) {
     if (len < 8) {
         if (len < 4) {
@@ -45,14 +46,17 @@ static void set_short(uint8_t *to, uint8_t value, size_t len) {
     ((struct word *)(to + len - 8))->value = word;
 }
 
-void *memcpy(void *restrict to, const void *restrict from, size_t len) {
-    void *result = to;
-    if (len <= SHORT) {
+/* From the first byte to the last: the destination may overlap if it comes first. */
+static void copy_up(void *to, const void *from, size_t len) {
+    if (len <= SHORT)
         copy_short(to, from, len);
-        return result;
-    }
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(len) : : "memory");
-    return result;
+    else
+        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(len) : : "memory");
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t len) {
+    copy_up(to, from, len);
+    return to;
 }
 
 void *memset(void *to, int value, size_t len) {
@@ -66,8 +70,10 @@ void *memset(void *to, int value, size_t len) {
 }
 
 void *memmove(void *to, const void *from, size_t len) {
-    if ((uintptr_t)to - (uintptr_t)from >= len)
-        return memcpy(to, from, len);
+    if ((uintptr_t)to - (uintptr_t)from >= len) {
+        copy_up(to, from, len);
+        return to;
+    }
     uint8_t *end = (uint8_t *)to + len;
     const uint8_t *source = (const uint8_t *)from + len;
     while (len--)

@@ -50,11 +50,19 @@ static uint32_t hinted_bit(gpa_t gpa) {
     return (uint32_t)(gpa / HINTED_BYTES * 0x9e3779b1u) % (HINTED_WORDS * 64u);
 }
 
+static uint32_t hint_page(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT) % (HINT_PAGE_WORDS * 64u); }
+
+/* Most pages have none, and nobody need look for them. */
+static bool page_has_hints(const struct engine *e, gpa_t gpa) {
+    return e->hint_pages[hint_page(gpa) / 64] >> hint_page(gpa) % 64 & 1;
+}
+
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint) {
     uint32_t slot = hint_slot(gpa), bit = hinted_bit(gpa);
     e->hinted[bit / 64] |= 1ull << bit % 64;
     e->hints[slot].gpa = (uint32_t)gpa;
     e->hints[slot].hint = hint;
+    e->hint_pages[hint_page(gpa) / 64] |= 1ull << hint_page(gpa) % 64;
 }
 
 uint8_t build_get_hint(const struct engine *e, gpa_t gpa) {
@@ -78,6 +86,12 @@ static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     uint8_t hint = hint_at(opaque, eip);
     uint8_t kept = HINT_LOOP | HINT_WRAPS | HINT_DIVIDES | HINT_LIVE;
     return (uint8_t)((hint & kept) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
+}
+
+/* NULL: no instruction of the page has one. Where options give all instructions a hint, the first has it, too. */
+static uint8_t (*hints_for(struct hint_context *context, unsigned cpl))(void *opaque, uint32_t eip) {
+    uint8_t (*hint)(void *opaque, uint32_t eip) = cpl == 3 ? user_hint_at : hint_at;
+    return page_has_hints(context->engine, context->gpa) || hint(context, context->eip) ? hint : NULL;
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -213,7 +227,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .no_links = alone || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
-        .hint = cpu_cpl(cpu) == 3 ? user_hint_at : hint_at,
+        .hint = hints_for(context, cpu_cpl(cpu)),
         .watch = v->plugins && !e->finishing ? watch_at : NULL,
         .stop_before = inspection_has_breakpoints(v->inspection) ? breaks_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,

@@ -99,6 +99,7 @@ struct fragment {
 #define HINT_SLOTS 16384u
 #define HINTED_BYTES 64u
 #define HINTED_WORDS 1024u
+#define HINT_PAGE_WORDS 64u
 #define SITE_SLOTS 4096u
 #define PATCHED_SLOTS 1024u
 #define UNASKED_SLOTS 256u
@@ -218,7 +219,7 @@ struct engine {
     struct pad_chunk *pad_chunks; /* 0 is never used */
     uint32_t pad_chunk_next, pad_chunk_free;
     uint64_t *code_bits; /* a bit for each byte of memory that fragments hang on (code_bytes.c) */
-    uint8_t *insn_starts; /* a bit for each byte of RAM (insn_starts.c) */
+    uint64_t *insn_starts; /* a bit for each byte of RAM (insn_starts.c) */
     struct patched patched[PATCHED_SLOTS];
     struct fragment scratch; /* what the scratch area holds */
     struct insn_map scratch_map[TRANSLATION_INSNS_MAX];
@@ -235,6 +236,7 @@ struct engine {
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
     uint64_t hinted[HINTED_WORDS];
+    uint64_t hint_pages[HINT_PAGE_WORDS]; /* a bit for several pages: some instruction there has or had a hint */
     struct site sites[SITE_SLOTS];
     uint8_t *stand_ins[2]; /* a page for reads and one for writes where there is no memory */
     struct churn churn[CHURN_SLOTS];
@@ -397,7 +399,7 @@ void insn_starts_note(struct engine *e, const struct fragment *f, const struct i
 void insn_starts_forget_page(struct engine *e, gpa_t gpa);
 /* False: no fragment, in whatever code space, can be entered at the byte. */
 static inline bool insn_starts_at(const struct engine *e, gpa_t gpa) {
-    return e->insn_starts[gpa >> 3] >> (gpa & 7u) & 1u;
+    return e->insn_starts[gpa / 64] >> gpa % 64 & 1u;
 }
 
 /* return_stack.c: host return addresses of guest calls, one stack a privilege half. */

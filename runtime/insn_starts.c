@@ -16,15 +16,24 @@ int insn_starts_init(struct vcpu *v) {
     return v->engine->insn_starts ? 0 : -ENOMEM;
 }
 
-/* Those on its first page, where nobody looks for a fragment of two pages behind its start. */
+/* Those on its first page: a fragment of two pages has no others. Neighbours share a word. */
 void insn_starts_note(struct engine *e, const struct fragment *f, const struct insn_map *map) {
+    gpa_t last = f->gpa | PAGE_MASK, word = f->gpa / 64;
+    uint64_t bits = 0;
     for (unsigned i = 0; i < f->map_count; i++) {
         gpa_t gpa = f->gpa + map[i].guest;
-        if (!map[i].esp && gpa >> PAGE_SHIFT == f->gpa >> PAGE_SHIFT)
-            e->insn_starts[gpa >> 3] |= (uint8_t)(1u << (gpa & 7u));
+        if (map[i].esp || gpa > last)
+            continue;
+        if (gpa / 64 != word) {
+            e->insn_starts[word] |= bits;
+            word = gpa / 64;
+            bits = 0;
+        }
+        bits |= 1ull << gpa % 64;
     }
+    e->insn_starts[word] |= bits;
 }
 
 void insn_starts_forget_page(struct engine *e, gpa_t gpa) {
-    memset(e->insn_starts + (gpa >> PAGE_SHIFT) * PAGE_BITS_BYTES, 0, PAGE_BITS_BYTES);
+    memset(e->insn_starts + (gpa & ~(gpa_t)PAGE_MASK) / 64, 0, PAGE_BITS_BYTES);
 }

@@ -217,10 +217,11 @@ static void count_zydis(void *opaque) { (void)opaque, decoded_by_zydis++; }
 /* Every opcode with every kind of ModRM, three SIB bytes in turn, and prefixes. */
 START_TEST(plain_decoding_agrees_with_zydis) {
     static const uint8_t prefixes[][3] = {{0}, {0x66}, {0x64}, {0x66, 0x65}, {0x2e, 0x66}, {0x66, 0x66},
-                                          {0x26, 0x36}, {0x66, 0x3e, 0x66}, {0xf3}, {0xf0}, {0x67}};
+                                          {0x26, 0x36}, {0x66, 0x3e, 0x66}, {0xf3}, {0xf0}, {0x67},
+                                          {0xf2}, {0xf3, 0x66}, {0x64, 0xf3, 0x66}, {0xf3, 0xf2}};
     static const uint8_t sibs[] = {0x24, 0x9d, 0x45}, rms[] = {0, 4, 5, 7};
     unsigned plain_ones = 0;
-    for (unsigned key = 0; key < 11u * 2 * 256 * 128; key++) {
+    for (unsigned key = 0; key < sizeof prefixes / sizeof *prefixes * 2 * 256 * 128; key++) {
         unsigned modrm = (key & 0x7cu) << 1 | rms[key & 3], opcode = key >> 7 & 255, map = key >> 15 & 1;
         uint8_t bytes[32], *p = bytes;
         memset(bytes, 0x81, sizeof bytes); /* negative displacements and immediates */
