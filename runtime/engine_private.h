@@ -328,79 +328,7 @@ bool engine_iterate(struct vcpu *v);
 /* progress.c: after EXIT_QUIT; a guest that gets nowhere makes it a host failure. */
 void progress_prove(struct vcpu *v);
 
-/* fragments.c */
-void fragments_flush_all(struct vcpu *v);
-struct fragment *fragment_new(struct vcpu *v); /* NULL: the open part is full */
-/* Room for the code of the new fragment, from cache offset `at` on. */
-uint32_t fragment_room(const struct vcpu *v, uint32_t at);
-void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t);
-struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
-                               const struct code_space *space);
-/* A fragment that has the instruction at `gpa` further on, and may be entered there: `*at` bytes behind the
- * start of its code. */
-struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
-                                 const struct code_space *space, uint32_t *at);
-struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fragment */
-const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
-/* Where the instruction whose code starts `at` bytes behind its fragment's can be run again. */
-uint32_t fragment_body(const struct engine *e, const struct fragment *f, uint32_t at);
-/* A fragment goes; its code stays as long as its part. */
-void fragment_forget(struct vcpu *v, struct fragment *f);
-/* It goes with its part: what is outside forgets it. The jump caches have done so. */
-void fragment_evict(struct vcpu *v, struct fragment *f, const struct cache_part *part);
-/* Every fragment that holds an instruction at the linear address, in whatever space, goes. */
-void fragments_invalidate_linear(struct vcpu *v, gva_t linear);
-/* Every fragment with code on the page goes; `counter` counts them. */
-void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter);
-/* Every fragment that a write to these bytes may change goes; they lie on one page. */
-void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_t *counter);
-/* Fragments that hold the instruction at `gpa` go: it is to be translated otherwise. */
-void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa);
-/* The mapping of `gva` to the page at `gpa` is gone from a window: nothing may go from there to
- * the page's fragments without a fresh look-up. */
-void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva);
-/* Patches the exit whose rel32 is at host address `site` to go to `to`, `at` bytes behind the start of its
- * code. */
-void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t at);
-static inline gva_t fragment_linear(const struct fragment *f) { return f->space.base + f->eip; }
-static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
-    return (uint32_t)(f - e->fragments);
-}
-
-/* Makes the JMP, Jcc or CALL rel32 at a site go elsewhere. */
-static inline void cache_patch(struct engine *e, uint32_t site, uint32_t rel) {
-    __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
-}
-
-/* late_code.c. The landing pad's host address, made when first asked for; 0: the open part is full. */
-uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
-/* A thunk (translate_thunk) for an exit whose target may not be linked directly. */
-void fragment_link_thunk(struct engine *e, struct fragment_exit *exit);
-/* The landing at cache offset `at`, where a return to elsewhere has arrived, compares from now on
- * without its tripwire. */
-void fragment_make_wary(struct vcpu *v, uint32_t at, uint32_t return_eip);
-/* code_bytes.c: which bytes of guest memory fragments hang on. Ranges lie on one page. */
-/* May a write to these bytes change a fragment? */
-bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
-/* Would it change this one? */
-bool fragment_covers(const struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
-void code_bytes_mark(struct engine *e, const struct fragment *f);
-/* Clears the bits of a fragment, of bytes, or of a page: others may hang on some of them. */
-void code_bytes_clear(struct engine *e, const struct fragment *f);
-void code_bytes_clear_range(struct engine *e, gpa_t gpa, uint32_t len);
-void code_bytes_clear_page(struct engine *e, gpa_t gpa);
-/* A write changes the fragment: an instruction that this happens to again and again, in its last bytes
- * only, has its immediate read when it runs (HINT_LIVE) from the next translation on. */
-void code_bytes_patched(struct vcpu *v, const struct fragment *f, gpa_t gpa, uint32_t len);
-
-/* insn_starts.c. Made of a fragment when it is committed; a page's go when all its fragments do. */
-int insn_starts_init(struct vcpu *v);
-void insn_starts_note(struct engine *e, const struct fragment *f, const struct insn_map *map);
-void insn_starts_forget_page(struct engine *e, gpa_t gpa);
-/* False: no fragment, in whatever code space, can be entered at the byte. */
-static inline bool insn_starts_at(const struct engine *e, gpa_t gpa) {
-    return e->insn_starts[gpa / 64] >> gpa % 64 & 1u;
-}
+#include "runtime/fragments.h"
 
 /* return_stack.c: host return addresses of guest calls, one stack a privilege half. */
 int return_stacks_init(struct vcpu *v);
@@ -417,36 +345,6 @@ void return_stack_settle(struct vcpu *v, bool keep);
 uint64_t return_stack_overflow(const struct vcpu *v, uintptr_t address);
 /* The same when a stub has pushed: what it stands on moves to the bottom. Returns the new RSP. */
 uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp);
-
-/* jump_cache.c */
-int jump_caches_init(struct vcpu *v);
-uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_space *space);
-void jump_cache_set(struct vcpu *v, struct fragment *f);
-void jump_cache_contend(struct vcpu *v, uint32_t target);
-void jump_caches_forget_window(struct engine *e, unsigned window);
-/* The fragment is gone, from every table. */
-void jump_caches_forget(struct engine *e, struct fragment *f);
-/* In how many tables that looks; is looking through all tables less work than looking in so many? */
-unsigned jump_caches_places(const struct engine *e, const struct fragment *f);
-bool jump_caches_scan_is_less(const struct engine *e, uint64_t places);
-/* That: nothing leads into this code any more. */
-void jump_caches_forget_code(struct engine *e, uintptr_t code, uint32_t len);
-/* The mapping of `gva` to the page is gone from a window, and with it what leads to the page's fragments. */
-void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva);
-/* User code has come to a page that its table knows not, in its current mapping: all fragments there that were
- * reached indirectly by somebody can be found from now on. */
-void jump_cache_know_page(struct vcpu *v, const struct fragment *f);
-uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
-void jump_caches_reset(struct engine *e);
-
-/* page_pads.c: for each page of code, what jump caches lead to there. */
-int page_pads_init(struct engine *e, uint64_t pages);
-void page_pads_add(struct engine *e, struct fragment *f);
-void page_pads_remove(struct engine *e, struct fragment *f);
-/* The next chunk of a page, from `*chunk` on (e->page_pads[page] at first), for this linear page and space;
- * NULL: no more. */
-struct pad_chunk *page_pads_next(struct engine *e, uint32_t *chunk, gva_t page, const struct code_space *space);
-void page_pads_reset(struct engine *e);
 
 /* build.c: the fragment for cpu->eip in the current mode, translated if need be. NULL with
  * v->fault set: an instruction fetch fault. `indirect`: it was reached through the jump cache, and needs a
