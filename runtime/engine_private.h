@@ -166,6 +166,7 @@ struct tlb_entry {
     uint32_t tag; /* page | 1 */
     bool dirty, global; /* dirty: a write was walked */
     bool writable;      /* and there is no translated code on the page */
+    bool large;         /* a part of a large page */
     uint8_t *host;
 };
 #define TLB_SIZE 64u
@@ -244,7 +245,7 @@ struct engine {
     uint32_t rights[3]; /* CR0, CR4, EFER bits that mappings were made under */
 
     struct tlb_entry tlb[2][TLB_SIZE]; /* supervisor, user */
-    bool tlb_has_writable;
+    bool tlb_has_writable, tlb_has_large;
     bool loaded_noted; /* cpu->loaded holds something */
 
     bool flush_cache;       /* throw every translation away before the next look-up */

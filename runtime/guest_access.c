@@ -14,6 +14,8 @@
 #include "runtime/plugins.h"
 #include "runtime/stepping.h"
 
+#define LARGE_SHIFT 22 /* 4 MiB: of 2 MiB, two go together */
+
 static void forget_loaded(struct vcpu *v) {
     if (!v->engine->loaded_noted)
         return;
@@ -26,7 +28,17 @@ void guest_tlb_flush(struct vcpu *v, bool global_too) {
     for (unsigned i = 0; i < 2 * TLB_SIZE; i++)
         if (global_too || !e->tlb[i / TLB_SIZE][i % TLB_SIZE].global)
             e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
+    e->tlb_has_large &= !global_too;
     forget_loaded(v);
+}
+
+/* What INVLPG drops of a large page is all of it, whatever its size (SDM vol. 3A, 4.10.4.1). */
+static void flush_large(struct engine *e, gva_t gva) {
+    for (unsigned i = 0; i < 2 * TLB_SIZE; i++) {
+        struct tlb_entry *entry = &e->tlb[i / TLB_SIZE][i % TLB_SIZE];
+        if (entry->large && entry->tag >> LARGE_SHIFT == gva >> LARGE_SHIFT)
+            entry->tag = 0;
+    }
 }
 
 void guest_tlb_flush_page(struct vcpu *v, gva_t gva) {
@@ -35,6 +47,8 @@ void guest_tlb_flush_page(struct vcpu *v, gva_t gva) {
         if (entry->tag >> PAGE_SHIFT == gva >> PAGE_SHIFT)
             entry->tag = 0;
     }
+    if (v->engine->tlb_has_large)
+        flush_large(v->engine, gva);
     forget_loaded(v);
 }
 
@@ -88,7 +102,8 @@ static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool wri
     struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
     bool writable = write && !e->shadow.page_code[page >> PAGE_SHIFT];
     *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .dirty = write, .writable = writable,
-                                .global = walk.global, .host = v->ram->base + page};
+                                .global = walk.global, .large = walk.large, .host = v->ram->base + page};
+    e->tlb_has_large |= walk.large;
     e->tlb_has_writable |= writable;
     if (write && !writable && len) {
         e->wrote_self |= e->calls_out && past_windows_writes_self(v, page + (gva & PAGE_MASK), len);
