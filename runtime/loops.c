@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #include "runtime/engine_private.h"
+#include "runtime/plugins.h"
 
 static void point(struct engine *e, const struct loop_edge *edge, uint32_t rel) { cache_patch(e, edge->site, rel); }
 
@@ -58,6 +59,8 @@ void loops_add(struct vcpu *v, struct fragment *f, uint32_t loop_at) {
             e->exits[exit->next].previous = f->exits + i;
         f->incoming = f->exits + i;
         v->counters->links_made++;
+        PLUGIN_EVENT(v, LINK, fragment_linear(f), fragment_linear(f));
+        TRACE(v->trace, link, (uintptr_t)e->cache_exec + exit->site, index, index, fragment_linear(f));
         add_edge(e, f, exit, f->code + loop_at - (exit->site + 4));
     }
 }
