@@ -154,6 +154,33 @@ static void quick_stack(struct block *b, uint8_t opcode, unsigned reg, int32_t d
     b->e.at = put_memory(to, reg, ESP, NO_REG, 0, disp);
 }
 
+struct sum {
+    unsigned base, index, scale; /* NO_REG where absent */
+    int32_t disp;
+};
+
+/* What lies behind a ModRM byte that names memory, from `at` on; returns where it ends. */
+static inline unsigned take_sum(const uint8_t *bytes, unsigned at, unsigned modrm, struct sum *sum) {
+    unsigned mod = modrm >> 6;
+    *sum = (struct sum){.base = modrm & 7u, .index = NO_REG};
+    if (sum->base == ESP) {
+        uint8_t sib = bytes[at++];
+        sum->base = sib & 7u;
+        if ((sib & 0x38) != 0x20) {
+            sum->index = sib >> 3 & 7u;
+            sum->scale = sib >> 6;
+        }
+    }
+    if (mod == 1) {
+        sum->disp = (int8_t)bytes[at++];
+    } else if (mod == 2 || sum->base == EBP) {
+        sum->disp = (int32_t)load32(bytes + at);
+        at += 4;
+        sum->base = mod ? sum->base : NO_REG;
+    }
+    return at;
+}
+
 /* `at` is where the ModRM byte is; returns the instruction's length, 0: it is not for here. */
 static unsigned quick_modrm(struct block *b, const struct quick *q, const uint8_t *bytes, unsigned at, bool prefix66) {
     uint8_t *to = b->e.at;
@@ -171,26 +198,12 @@ static unsigned quick_modrm(struct block *b, const struct quick *q, const uint8_
         *to++ = (uint8_t)opcode;
         *to++ = (uint8_t)modrm;
     } else {
-        unsigned base = rm, index = NO_REG, scale = 0;
-        if (rm == ESP) {
-            uint8_t sib = bytes[at++];
-            base = sib & 7u;
-            if ((sib & 0x38) != 0x20) {
-                index = sib >> 3 & 7u;
-                scale = sib >> 6;
-            }
-        }
-        int32_t disp = 0;
-        if (mod == 1) {
-            disp = (int8_t)bytes[at++];
-        } else if (mod == 2 || base == EBP) {
-            disp = (int32_t)load32(bytes + at);
-            at += 4;
-            base = mod ? base : NO_REG;
-        }
-        bool steps = q->steps && reg == base && operand_step_is_near(index, disp), rex = base == ESP || steps;
+        struct sum sum;
+        at = take_sum(bytes, at, modrm, &sum);
+        unsigned base = sum.base, index = sum.index;
+        bool steps = q->steps && reg == base && operand_step_is_near(index, sum.disp), rex = base == ESP || steps;
         if (base == ESP)
-            disp += b->esp;
+            sum.disp += b->esp;
         if (rex && q->reg8 && reg >= 4)
             return 0;
         if (steps) {
@@ -207,7 +220,7 @@ static unsigned quick_modrm(struct block *b, const struct quick *q, const uint8_
         *to = 0x0f;
         to += two_bytes;
         *to++ = (uint8_t)opcode;
-        to = put_memory(to, reg, base, index, scale, disp);
+        to = put_memory(to, reg, base, index, sum.scale, sum.disp);
     }
     if (q->kind == QUICK_NOTHING) {
         *b->e.at++ = 0x90;
