@@ -17,7 +17,7 @@ void loops_suspend(struct engine *e, uintptr_t pc) {
     bool all = offset >= e->cache_size || (offset >= SCRATCH_CODE && !cache_part_at(e, (uint32_t)offset));
     for (uint32_t i = 0; i < e->loop_edge_count; i++) {
         const struct loop_edge *edge = &e->loop_edges[i];
-        if (all || offset - edge->start < edge->len) {
+        if (edge->site && (all || offset - edge->start < edge->len)) {
             e->loops_suspended = true;
             point(e, edge, edge->stub_rel);
         }
@@ -65,12 +65,23 @@ void loops_add(struct vcpu *v, struct fragment *f, uint32_t loop_at) {
     }
 }
 
+/* A signal that comes in between finds no site there, and the other edge where it was. */
+static void replace_edge(struct loop_edge *edge, struct loop_edge by) {
+    uint32_t site = by.site;
+    by.site = 0;
+    edge->site = 0;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    *edge = by;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    edge->site = site;
+}
+
 void loops_forget(struct engine *e, const struct fragment *f) {
     uint32_t index = fragment_index(e, f);
     for (uint32_t i = e->loop_edge_count; f->is_loop && i-- > 0;) {
         if (e->loop_edges[i].fragment != index)
             continue;
-        e->loop_edges[i] = e->loop_edges[e->loop_edge_count - 1];
+        replace_edge(&e->loop_edges[i], e->loop_edges[e->loop_edge_count - 1]);
         __atomic_store_n(&e->loop_edge_count, e->loop_edge_count - 1, __ATOMIC_RELEASE);
     }
 }
