@@ -40,6 +40,7 @@
     X(entries_compared, "shadowed entries compared at flushes")                                    \
     X(entries_dropped, "shadowed entries dropped")                                                 \
     X(windows_new, "address spaces given a fresh window")                                          \
+    X(windows_dense, "address spaces whose data were looked up for long, and are mapped from then on") \
     X(windows_evicted, "windows evicted")                                                          \
     X(invalidate_write, "fragments invalidated by a guest write")                                  \
     X(invalidate_device, "fragments invalidated by a monitor or device write")                     \

@@ -251,6 +251,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         {"one-insn", &engine->one_insn, true},
         {"no-jump-cache", &engine->no_jump_cache, true},
         {"no-loops", &engine->no_loops, true},
+        {"no-sparse", &engine->no_sparse, true},
         {"flush-always", &engine->flush_always, true},
         {"evict-always", &engine->evict_always, true},
         {"no-prefault", &engine->no_prefault, true},

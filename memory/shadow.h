@@ -28,6 +28,7 @@
 #define WINDOW_SIZE (4ull << 30)
 #define WINDOW_COUNT 257u
 #define WINDOW_SUPERVISOR 0u
+#define WINDOW_TOUCHED_WORDS 16u
 #define WINDOW_HINTS 1024u
 #define WINDOWS_RECENT 8u
 #define WINDOW_NOBODY 0xfffffffdu /* no CR3 */
@@ -68,6 +69,9 @@ struct window {
     bool used;
     uint32_t cr3;       /* key of a user window */
     uint64_t last_use;
+    bool sparse;        /* of a user window: its data are looked up, and mapped only where that cannot be; */
+    uint32_t reaches, useful; /* how often, and how often the page was new (runtime/sparse_windows.c), */
+    uint64_t touched[WINDOW_TOUCHED_WORDS]; /* which they were, by a hash */
     uint32_t vmas;      /* upper bound of host mappings */
     uint16_t active_count;
     struct shadow_region *regions[2048];

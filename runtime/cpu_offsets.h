@@ -29,7 +29,7 @@
 #define JUMP_CACHE_NAME 524288 /* offset in a jump cache */
 
 #define TLB_ENTRY_SHIFT 4 /* its size */
-#define TLB_SLOTS 64
+#define TLB_SLOTS 256
 #define TLB_DIRTY 4
 #define TLB_HOST 8
 #define REACH_WRITTEN 16 /* REACH_WRITTEN_SHIFT */

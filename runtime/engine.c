@@ -238,7 +238,7 @@ static void after_step(struct vcpu *v, uint32_t mode) {
 
 static void prepare(struct vcpu *v) {
     struct cpu *cpu = &v->cpu;
-    if (cpu->mode_dirty)
+    if (cpu->mode_dirty || (cpu->mode & MODE_SPARSE && !cpu->user_sparse))
         cpu_update_mode(cpu, cpu_cpl(cpu));
     if (cpu->interrupt_shadow == SHADOW_OF_STI)
         cpu->interrupt_shadow = !cpu->if_before_sti;

@@ -13,6 +13,7 @@
 #include "memory/shadow.h"
 #include "runtime/cache_parts.h"
 #include "runtime/engine.h"
+#include "runtime/guest_access.h"
 #include "runtime/sampler.h"
 #include "runtime/vcpu.h"
 #include "translator/translate.h"
@@ -169,7 +170,7 @@ struct tlb_entry {
     bool large;         /* a part of a large page */
     uint8_t *host;
 };
-#define TLB_SIZE 64u
+#define TLB_SIZE 256u
 
 /* An instruction that windows serve badly (past_windows.c). */
 struct site {
@@ -245,6 +246,7 @@ struct engine {
     uint32_t rights[3]; /* CR0, CR4, EFER bits that mappings were made under */
 
     struct tlb_entry tlb[2][TLB_SIZE]; /* supervisor, user */
+    uint64_t tlb_locals[2][TLB_SIZE / 64]; /* a bit for each entry that was made for a page that is not global */
     bool tlb_has_writable, tlb_has_large;
     bool loaded_noted; /* cpu->loaded holds something */
 
@@ -368,6 +370,18 @@ bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len);
 uint64_t past_windows_tlb(struct vcpu *v);
 /* A hidden fault at `gva` in the supervisor's window: is that page mapped again and again? */
 bool past_windows_churns(struct engine *e, gva_t gva);
+
+/* What is known of the instruction at EIP. */
+struct site *past_windows_site(struct vcpu *v);
+/* The instruction at EIP, which calls out, reaches its operand in another way from the next translation on, if
+ * that was `from`. */
+bool past_windows_settle(struct vcpu *v, unsigned from, unsigned to);
+
+/* sparse_windows.c: a window has been given to an address space; an address space has been chosen; `count` operands
+ * were looked up in it, the last one at EIP for `gva`. */
+void sparse_begin(struct vcpu *v, struct window *w);
+void sparse_chosen(struct vcpu *v);
+void sparse_judge(struct vcpu *v, gva_t gva, enum reach_use use, uint32_t count);
 
 /* signals.c, memory_fault.c */
 int signals_init(struct vcpu *v);

@@ -23,11 +23,21 @@ static void forget_loaded(struct vcpu *v) {
     v->engine->loaded_noted = false;
 }
 
+/* Entries that are not global, of one privilege half. */
+static void drop_locals(struct engine *e, unsigned user) {
+    for (unsigned word = 0; word < TLB_SIZE / 64; word++) {
+        for (uint64_t left = e->tlb_locals[user][word]; left; left &= left - 1)
+            e->tlb[user][word * 64 + (unsigned)__builtin_ctzll(left)].tag = 0;
+        e->tlb_locals[user][word] = 0;
+    }
+}
+
 void guest_tlb_flush(struct vcpu *v, bool global_too) {
     struct engine *e = v->engine;
-    for (unsigned i = 0; i < 2 * TLB_SIZE; i++)
-        if (global_too || !e->tlb[i / TLB_SIZE][i % TLB_SIZE].global)
-            e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
+    drop_locals(e, 0);
+    drop_locals(e, 1);
+    for (unsigned i = 0; global_too && i < 2 * TLB_SIZE; i++)
+        e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
     e->tlb_has_large &= !global_too;
     forget_loaded(v);
 }
@@ -99,11 +109,14 @@ static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool wri
         engine_host_failure(v, "guest memory", ENOMEM);
         return (struct place){0};
     }
-    struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
+    unsigned slot = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
+    struct tlb_entry *entry = &e->tlb[user][slot];
     bool writable = write && !e->shadow.page_code[page >> PAGE_SHIFT];
     *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .dirty = write, .writable = writable,
                                 .global = walk.global, .large = walk.large, .host = v->ram->base + page};
     e->tlb_has_large |= walk.large;
+    if (!walk.global)
+        e->tlb_locals[user][slot / 64] |= 1ull << slot % 64;
     e->tlb_has_writable |= writable;
     if (write && !writable && len) {
         e->wrote_self |= e->calls_out && past_windows_writes_self(v, page + (gva & PAGE_MASK), len);

@@ -185,6 +185,8 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
     if (!user && w->number == WINDOW_SUPERVISOR && !walk.large && past_windows_churns(e, gva) &&
         past_windows_trouble(v, insn, true))
         return go_past(v, insn, gva, hint);
+    if (w->sparse && !user && past_windows_trouble(v, insn, true))
+        return go_past(v, insn, gva, hint);
     TRACE(v->trace, fill, w->number, gva, walk.gpa, write);
     if (shadow_fill(&e->shadow, w, &cpu->paging, gva, &walk, write) != FILL_OK) {
         e->why_dead = "the host refused a mapping";

@@ -66,8 +66,11 @@ void mmu_user_window_changed(struct vcpu *v) {
     uint32_t cr3 = v->cpu.paging.cr0 & CR0_PG ? v->cpu.paging.cr3 : CR3_UNPAGED;
     bool fresh;
     e->user = shadow_user_window(&e->shadow, cr3, &fresh);
-    if (fresh)
+    if (fresh) {
         jump_caches_forget_window(e, e->user->number);
+        sparse_begin(v, e->user);
+    }
+    sparse_chosen(v);
     v->cpu.user_window = e->user->base;
     for (unsigned i = 0; i < 256; i++)
         if (e->granule_user[i])

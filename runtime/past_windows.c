@@ -22,7 +22,7 @@
 #define CHURN_COUNT 8u
 /* So many accesses are looked at before a site is judged, and so many must have been worth it. */
 #define SAMPLE 64u
-#define TRIAL 64u
+#define TRIAL 1024u
 #define TRIAL_USEFUL 4u
 #define TRIAL_PATIENT 4096u
 #define TRIAL_PATIENT_USEFUL (TRIAL_PATIENT / 128u)
@@ -72,17 +72,23 @@ static const struct fragment *running(const struct vcpu *v) {
     return fragment_at(v->engine, (uintptr_t)return_address);
 }
 
-static void go_back(struct vcpu *v, struct site *site) {
+bool past_windows_settle(struct vcpu *v, unsigned from, unsigned to) {
     struct engine *e = v->engine;
     const struct fragment *f = running(v);
     gpa_t gpa = f ? f->gpa + (v->cpu.eip - f->eip) : 0;
-    if (!f || HINT_OPERAND(build_get_hint(e, gpa)) != WINDOW_PAST)
-        return;
-    set_operand(e, gpa, site->before);
+    if (!f || HINT_OPERAND(build_get_hint(e, gpa)) != from)
+        return false;
+    set_operand(e, gpa, to);
     fragments_invalidate_insn(v, gpa);
-    if (site->rejected < REJECTED_MAX)
+    return true;
+}
+
+static void go_back(struct vcpu *v, struct site *site) {
+    if (past_windows_settle(v, WINDOW_PAST, site->before) && site->rejected < REJECTED_MAX)
         site->rejected++;
 }
+
+struct site *past_windows_site(struct vcpu *v) { return site_at(v->engine, v->cpu.eip); }
 
 /* How many accesses this one stands for: assembly counts reach_left down, and comes to C when it has run out. */
 static uint32_t weight(struct vcpu *v) {
@@ -93,9 +99,13 @@ static uint32_t weight(struct vcpu *v) {
 }
 
 /* The site at EIP has gone past the windows once more. */
-static void judge(struct vcpu *v, enum reach_use use) {
+static void judge(struct vcpu *v, gva_t gva, enum reach_use use) {
     struct site *site = site_at(v->engine, v->cpu.eip);
     uint32_t count = weight(v);
+    if (v->cpu.mode & MODE_SPARSE) {
+        sparse_judge(v, gva, use, count);
+        return;
+    }
     site->useful += use >= (site->patient ? REACH_LOOKED_UP : REACH_NEEDED) ? count : 0;
     site->reaches += count;
     if (site->reaches < (site->patient ? TRIAL_PATIENT : TRIAL))
@@ -131,8 +141,9 @@ static enum callout_result true_fault(struct vcpu *v, bool write) {
     const struct cpu *cpu = &v->cpu;
     v->counters->true_faults++;
     PLUGIN_EVENT(v, TRUE_FAULT, v->fault.cr2, v->fault.error, cpu->eip);
-    ask(v, v->fault.cr2, write);
-    judge(v, REACH_NEEDED);
+    if (!v->engine->user->sparse)
+        ask(v, v->fault.cr2, write);
+    judge(v, v->fault.cr2, REACH_NEEDED);
     return CALLOUT_FAULT;
 }
 
@@ -160,10 +171,11 @@ enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand
     bool write = (arg >> 12 & 15u) == ACCESS_WRITE;
     enum reach_use use = REACH_KNOWN;
     uint8_t *host = NULL;
-    if (on_one_page(operand, size) && !guest_reach(v, operand, size, write, &host, &use))
+    bool trapped = size > 8 && operand % size; /* #GP comes before #PF */
+    if (on_one_page(operand, size) && !trapped && !guest_reach(v, operand, size, write, &host, &use))
         return true_fault(v, write);
     v->cpu.reached = host ? (uint64_t)(uintptr_t)host : in_window(&v->cpu, operand);
-    judge(v, use);
+    judge(v, operand, use);
     return CALLOUT_NEXT;
 }
 
@@ -187,7 +199,7 @@ enum callout_result callout_reach_string(struct vcpu *v, uint32_t arg, uint32_t 
     bool in_windows = !to_host || (source && !from_host);
     cpu->reached = in_windows ? in_window(cpu, from) : (uint64_t)(uintptr_t)from_host;
     cpu->reached2 = in_windows ? in_window(cpu, to) : (uint64_t)(uintptr_t)to_host;
-    judge(v, in_windows ? REACH_KNOWN : use > use_to ? use : use_to);
+    judge(v, to, in_windows ? REACH_KNOWN : use > use_to ? use : use_to);
     cpu->result = down ? from - bytes : from + bytes;
     cpu->result2 = down ? to - bytes : to + bytes;
     return CALLOUT_NEXT;

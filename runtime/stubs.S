@@ -188,7 +188,7 @@ stub_reach:
     mov r9d, r11d
     and r9d, 4095
     add r9, [rcx + TLB_HOST]
-    test r10d, 0xff << REACH_WRITTEN
+    test r10d, 0xffff << REACH_WRITTEN
     jz 7f
     cmp byte ptr [rcx + TLB_DIRTY], 0
     je 9f

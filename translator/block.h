@@ -115,6 +115,8 @@ bool operand_steps(const struct insn_row *row, unsigned opcode);
 static inline bool operand_step_is_near(unsigned index, int32_t disp) {
     return index == NO_REG && disp >= -OPERAND_NEAR_BELOW;
 }
+/* Is the explicit operand to be looked up, if it can be? */
+bool operand_goes_past(const struct block *b, const struct insn *in);
 /* Can the explicit operand go past the windows (WINDOW_PAST)? Then size and kind for the callout. */
 bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *arg);
 /* Loads the linear address of the memory operand into r11d. */

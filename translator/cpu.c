@@ -92,6 +92,8 @@ void cpu_update_mode(struct cpu *cpu, unsigned cpl) {
         mode |= MODE_DEBUG;
     if (cpl == 3 && (cpu->paging.cr0 & CR0_AM) && (cpu->sys_flags & FL_AC))
         mode |= MODE_ALIGN;
+    if (cpl == 3 && !(mode & MODE_VM86))
+        mode |= cpu->user_sparse;
     cpu->mode = mode;
     cpu->mode_dirty = false;
 }
@@ -106,7 +108,7 @@ void cpu_update_mode_for(struct cpu *cpu, enum segment_index index) {
 
 void cpu_update_mode_flat(struct cpu *cpu, unsigned cpl) {
     const uint32_t replaced = MODE_CPL | MODE_CODE16 | MODE_STACK16 | MODE_GENERAL_CS | MODE_DATA_CS | MODE_ALIGN |
-                              3u << MODE_GS_SHIFT | 3u << MODE_SS_SHIFT;
+                              MODE_SPARSE | 3u << MODE_GS_SHIFT | 3u << MODE_SS_SHIFT;
     if (cpu->mode_dirty || cpu->mode & (MODE_REAL | MODE_VM86)) {
         cpu_update_mode(cpu, cpl);
         return;
@@ -114,5 +116,6 @@ void cpu_update_mode_flat(struct cpu *cpu, unsigned cpl) {
     uint32_t gs = cpl == 0 ? SEGMENT_GENERAL : cpu->seg[SEG_GS].cls;
     bool aligned = cpl == 3 && (cpu->paging.cr0 & CR0_AM) && (cpu->sys_flags & FL_AC);
     assert(cpu->seg[SEG_CS].cls == SEGMENT_FLAT && cpu->seg[SEG_SS].cls == SEGMENT_FLAT);
-    cpu->mode = (cpu->mode & ~replaced) | cpl | gs << MODE_GS_SHIFT | (aligned ? MODE_ALIGN : 0);
+    cpu->mode = (cpu->mode & ~replaced) | cpl | gs << MODE_GS_SHIFT | (aligned ? MODE_ALIGN : 0) |
+                (cpl == 3 ? cpu->user_sparse : 0);
 }

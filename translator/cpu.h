@@ -103,6 +103,7 @@ struct msrs {
 #define MODE_NO_AVX 0x20000u   /* CR4.OSXSAVE or XCR0 do not allow AVX */
 #define MODE_VM86 0x40000u
 #define MODE_REAL 0x80000u     /* CR0.PE clear */
+#define MODE_SPARSE 0x200000u /* CPL 3: the window has few pages, data are looked up (runtime/sparse_windows.c) */
 #define MODE_WAIT_NM 0x100000u /* CR0.MP and CR0.TS: FWAIT raises #NM */
 /* Class GENERAL or 64K: an access may call out. */
 #define MODE_GENERAL_DS (2u << MODE_DS_SHIFT)
@@ -174,6 +175,7 @@ struct cpu {
     uint64_t tsc_offset;
     struct msrs msr;
     uint32_t mode;    /* MODE_* */
+    uint32_t user_sparse; /* MODE_SPARSE at CPL 3 in this address space, or 0 */
     bool mode_dirty;  /* mode must be recomputed before the next fragment is entered */
     uint8_t interrupt_shadow; /* STI or MOV SS: no interrupt before the next instruction is done */
     uint8_t if_before_sti;    /* nonzero: the last STI found IF set already */

@@ -134,7 +134,7 @@ static bool string_past_windows(struct block *b, const struct insn *in, unsigned
     struct memref to_host = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, reached2));
     unsigned family = in->z.opcode & 0xfeu;
     bool repeats = in->rep || in->repne;
-    if (HINT_OPERAND(in->hint) != WINDOW_PAST || (family != 0xa4 && family != 0xaa))
+    if (!operand_goes_past(b, in) || (family != 0xa4 && family != 0xaa))
         return false;
     block_callout(b, in, CALLOUT_reach_string,
                   in->z.opcode | (repeats ? CALLOUT_STRING_REPE : 0) | (in->opsize16 ? CALLOUT_ARG16 : 0));

@@ -364,21 +364,45 @@ static bool is_plain_bit_string(const struct block *b, const struct insn *in) {
     return gs && !in->addr16 && !block_calls_out(b, in->segment);
 }
 
+/* Memory that is named from ESP is the stack's, which a sparse window does map. */
+static bool is_from_esp(const struct insn *in) {
+    const ZydisDecodedInstruction *z = &in->z;
+    return z->address_width == 32 && z->raw.modrm.rm == 4 && z->raw.sib.base == ESP;
+}
+
+bool operand_goes_past(const struct block *b, const struct insn *in) {
+    unsigned hint = HINT_OPERAND(in->hint);
+    return hint == WINDOW_PAST || (b->req->mode & MODE_SPARSE && hint == WINDOW_SUPER);
+}
+
+/* Size and kind of a plain instruction's memory operand: what explicit_access says, decoded once for each opcode. */
+static uint32_t plain_access(const struct block *b, const struct insn *in) {
+    static uint16_t known[2][256][8][2];
+    bool plain = in->row->unit == UNIT_INT && in->row->map < 2 && !in->rep && !in->repne;
+    uint16_t *access = plain ? &known[in->row->map][in->z.opcode][in->z.raw.modrm.reg][in->opsize16] : NULL;
+    uint32_t arg = access && *access ? *access : explicit_access(b, in) & 0xffffu;
+    if (access)
+        *access = (uint16_t)arg;
+    return arg;
+}
+
 /* Instructions whose one access is known in place and size. MOV with an offset may come with r12d lagging, which
  * a callout must not see. */
 bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *arg) {
     const ZydisDecodedInstruction *z = &in->z;
+    emitter_fn emit = in->row->emit;
     bool has_operand = z->attributes & ZYDIS_ATTRIB_HAS_MODRM && z->raw.modrm.mod != 3;
-    bool plain = in->row->emit == e_ident || (in->row->emit == e_moffs && !b->esp);
-    if (HINT_OPERAND(in->hint) != WINDOW_PAST || !plain || !has_operand || is_bit_string(in) ||
-        in->row->unit == UNIT_X87 || in->row->unit == UNIT_MMX || in->row->vex || block_calls_out(b, in->segment) ||
+    bool plain = emit == e_ident || emit == e_push_rm || emit == e_call_rm || emit == e_jmp_rm ||
+                 (emit == e_moffs && !b->esp);
+    if (!operand_goes_past(b, in) || !plain || !has_operand || is_bit_string(in) ||
+        (is_from_esp(in) && HINT_OPERAND(in->hint) != WINDOW_PAST) || in->row->unit == UNIT_X87 ||
+        in->row->unit == UNIT_MMX || in->row->vex || block_calls_out(b, in->segment) ||
         block_segment_class(b, in->segment) == SEGMENT_64K)
         return false;
-    *arg = explicit_access(b, in);
+    *arg = plain_access(b, in);
     uint32_t size = *arg & CHECK_SIZE_MAX;
-    if (size != 1 && size != 2 && size != 4 && size != 8)
-        return false; /* wider: #GP for alignment comes before #PF */
-    *arg &= 0xffffu;
+    if (size != 1 && size != 2 && size != 4 && size != 8 && size != 16)
+        return false;
     if (CHECK_KIND(*arg) == ACCESS_WRITE)
         *arg |= ((1u << size) - 1) << REACH_WRITTEN_SHIFT;
     return true;

@@ -201,6 +201,8 @@ static unsigned quick_modrm(struct block *b, const struct quick *q, const uint8_
         struct sum sum;
         at = take_sum(bytes, at, modrm, &sum);
         unsigned base = sum.base, index = sum.index;
+        if (b->req->mode & MODE_SPARSE && base != ESP && !lea && q->kind != QUICK_NOTHING)
+            return 0;
         bool steps = q->steps && reg == base && operand_step_is_near(index, sum.disp), rex = base == ESP || steps;
         if (base == ESP)
             sum.disp += b->esp;
@@ -288,6 +290,8 @@ static unsigned quick_bare(struct block *b, const struct quick *q, const uint8_t
         b->e.at = to;
         return at;
     case QUICK_OFFSET:
+        if (b->req->mode & MODE_SPARSE)
+            return 0;
         *to++ = 0x65;
         *to++ = 0x67;
         *to = 0x66;
