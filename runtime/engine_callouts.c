@@ -128,6 +128,8 @@ unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t oper
         trace_transfer(v, id);
         if (id == CALLOUT_iret)
             memory_fault_answered(v);
+        if (id == CALLOUT_iret || id == CALLOUT_sysexit)
+            memory_fault_returned(v);
         if (v->plugins && (id == CALLOUT_iret || id == CALLOUT_sysexit))
             tell_return(v, cpl);
         return jump(v);

@@ -394,6 +394,8 @@ enum leave memory_fault(struct vcpu *v, uintptr_t address, bool write, gpa_t ins
 /* A true fault at EIP, and after an IRET: maps the user's page that an access faulted on, if it goes back there. */
 void memory_fault_ask(struct vcpu *v, gva_t gva, bool write);
 void memory_fault_answered(struct vcpu *v);
+/* A return from the kernel: a sparse window has the page of the stack that is used next. */
+void memory_fault_returned(struct vcpu *v);
 
 /* loops.c */
 /* Async-signal-safe: those of the fragment at host address `pc` leave it the next time; of all, if `pc` is not in

@@ -199,27 +199,37 @@ static bool is_accessed(const struct walk *walk) {
     return walk->pde & PTE_A && (walk->large || walk->pte & PTE_A);
 }
 
-/* The access that a true fault was raised for is about to be made again: the page is mapped now, which spares a
- * signal. Where A, or D for a write, is still to be set, that is left to the fault. So are the kernel's accesses to
- * its own pages. */
-void memory_fault_answered(struct vcpu *v) {
+/* Maps a page of the user's before it is accessed, which spares a signal. Where D for a write, or A unless it may be
+ * set `early`, is still to be set, that is left to the fault. So are the kernel's accesses to its own pages. */
+static bool map_ahead(struct vcpu *v, gva_t gva, bool write, bool early) {
     struct engine *e = v->engine;
     const struct cpu *cpu = &v->cpu;
-    struct asked_page *asked = &e->asked;
-    bool user = cpu_cpl(cpu) == 3;
-    if (!asked->waits || cpu->eip != asked->eip || e->options.no_prefault)
-        return;
-    asked->waits = false;
-    uint8_t needed = asked->write ? SHADOW_MAPPED | SHADOW_WRITABLE : SHADOW_MAPPED;
-    if (cpu->paging.cr3 != asked->cr3 || (shadow_flags(e->user, asked->gva) & needed) == needed)
-        return;
-    struct walk walk = walk_page(v->ram, &cpu->paging, asked->gva, ACCESS_READ, user, false);
-    uint64_t page = walk.ok && walk.user && is_accessed(&walk)
+    uint8_t needed = write ? SHADOW_MAPPED | SHADOW_WRITABLE : SHADOW_MAPPED;
+    if ((shadow_flags(e->user, gva) & needed) == needed || e->options.no_prefault)
+        return false;
+    struct walk walk = walk_page(v->ram, &cpu->paging, gva, ACCESS_READ, cpu_cpl(cpu) == 3, early);
+    uint64_t page = walk.ok && walk.user && (early || is_accessed(&walk))
                         ? ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK) : RAM_NOWHERE;
     bool writable = walk.writable && walk.dirty;
-    if (page == RAM_NOWHERE || (asked->write && (!writable || e->shadow.page_code[page >> PAGE_SHIFT])))
-        return;
+    if (page == RAM_NOWHERE || (write && (!writable || e->shadow.page_code[page >> PAGE_SHIFT])))
+        return false;
     /* A mapping that the host refuses is met again by the access itself. */
-    if (shadow_fill(&e->shadow, e->user, &cpu->paging, asked->gva, &walk, false) == FILL_OK)
+    return shadow_fill(&e->shadow, e->user, &cpu->paging, gva, &walk, false) == FILL_OK;
+}
+
+/* The access that a true fault was raised for is about to be made again. */
+void memory_fault_answered(struct vcpu *v) {
+    const struct cpu *cpu = &v->cpu;
+    struct asked_page *asked = &v->engine->asked;
+    if (!asked->waits || cpu->eip != asked->eip)
+        return;
+    asked->waits = false;
+    if (cpu->paging.cr3 == asked->cr3 && map_ahead(v, asked->gva, asked->write, false))
         v->counters->faults_answered++;
+}
+
+void memory_fault_returned(struct vcpu *v) {
+    const struct cpu *cpu = &v->cpu;
+    if (v->engine->user->sparse && cpu_cpl(cpu) == 3 && !(shadow_flags(v->engine->user, cpu->gpr[ESP]) & SHADOW_MAPPED))
+        map_ahead(v, cpu->gpr[ESP], false, true);
 }

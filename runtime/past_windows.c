@@ -21,7 +21,7 @@
 #define TROUBLE_CYCLES (100u << 20) /* so many cycles */
 #define CHURN_COUNT 8u
 /* So many accesses are looked at before a site is judged, and so many must have been worth it. */
-#define SAMPLE 64u
+#define SAMPLE 256u
 #define TRIAL 1024u
 #define TRIAL_USEFUL 4u
 #define TRIAL_PATIENT 4096u
@@ -168,10 +168,9 @@ static bool on_one_page(uint32_t linear, uint64_t len) { return (linear & PAGE_M
 
 enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand) {
     uint32_t size = arg & CHECK_SIZE_MAX;
-    bool write = (arg >> 12 & 15u) == ACCESS_WRITE;
+    bool write = CHECK_KIND(arg) == ACCESS_WRITE, trapped = arg & REACH_ALIGNED && operand % size;
     enum reach_use use = REACH_KNOWN;
     uint8_t *host = NULL;
-    bool trapped = size > 8 && operand % size; /* #GP comes before #PF */
     if (on_one_page(operand, size) && !trapped && !guest_reach(v, operand, size, write, &host, &use))
         return true_fault(v, write);
     v->cpu.reached = host ? (uint64_t)(uintptr_t)host : in_window(&v->cpu, operand);

@@ -111,6 +111,7 @@ enum callout_id {
 #define CHECK_ARG(size, kind, segment)                                                            \
     ((uint32_t)(size) | (uint32_t)(kind) << 12 | (uint32_t)(segment) << 16)
 #define CHECK_SIZE_MAX 0xfffu
+#define REACH_ALIGNED 0x4000u /* else #GP, which comes before #PF */
 #define REACH_WRITTEN_SHIFT 16
 #define CHECK_SIZE(arg) ((arg) & CHECK_SIZE_MAX)
 #define CHECK_KIND(arg) ((arg) >> 12 & 3u)

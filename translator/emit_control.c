@@ -67,7 +67,7 @@ static void push_return(struct block *b, const struct insn *in) {
  * reading it; the return address is left below the stack as the call would leave it. */
 static bool get_pc(struct block *b, const struct insn *in) {
     uint32_t target = relative_target(in), bytes;
-    uint32_t other = MODE_GENERAL_CS | MODE_CODE16 | MODE_STACK16;
+    uint32_t other = MODE_GENERAL_CS | MODE_CODE16 | MODE_STACK16 | MODE_SPARSE;
     bool plain = (b->req->mode & MODE_CPL) == 3 && !(b->req->mode & other) && !in->opsize16 &&
                  !b->req->no_links && !block_checked(b) &&
                  block_segment_class(b, SEG_SS) == SEGMENT_FLAT &&

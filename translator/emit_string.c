@@ -136,6 +136,9 @@ static bool string_past_windows(struct block *b, const struct insn *in, unsigned
     bool repeats = in->rep || in->repne;
     if (!operand_goes_past(b, in) || (family != 0xa4 && family != 0xaa))
         return false;
+    if (repeats)
+        emit8(&b->e, 0x67);
+    uint8_t *nothing = repeats ? emit_short_jump(&b->e, 0xe3) : NULL; /* jecxz: what copies to a boundary often has none */
     block_callout(b, in, CALLOUT_reach_string,
                   in->z.opcode | (repeats ? CALLOUT_STRING_REPE : 0) | (in->opsize16 ? CALLOUT_ARG16 : 0));
     if (operands & SOURCE)
@@ -145,6 +148,7 @@ static bool string_past_windows(struct block *b, const struct insn *in, unsigned
     if (operands & SOURCE)
         emit_load(&b->e, RSI, &from);
     emit_load(&b->e, RDI, &to);
+    emit_short_land(&b->e, nothing);
     return true;
 }
 

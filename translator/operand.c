@@ -386,6 +386,12 @@ static uint32_t plain_access(const struct block *b, const struct insn *in) {
     return arg;
 }
 
+/* MOVUPS, MOVUPD, MOVDQU, LDDQU: the SSE accesses of 16 bytes that need not be aligned. */
+static bool bears_any_address(const struct insn *in) {
+    unsigned opcode = in->z.opcode;
+    return in->row->map == 1 && ((opcode & 0xfeu) == 0x10 || (in->rep && (opcode & 0xefu) == 0x6f) || opcode == 0xf0);
+}
+
 /* Instructions whose one access is known in place and size. MOV with an offset may come with r12d lagging, which
  * a callout must not see. */
 bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *arg) {
@@ -403,6 +409,8 @@ bool operand_can_reach(const struct block *b, const struct insn *in, uint32_t *a
     uint32_t size = *arg & CHECK_SIZE_MAX;
     if (size != 1 && size != 2 && size != 4 && size != 8 && size != 16)
         return false;
+    if (size == 16 && !bears_any_address(in))
+        *arg |= REACH_ALIGNED;
     if (CHECK_KIND(*arg) == ACCESS_WRITE)
         *arg |= ((1u << size) - 1) << REACH_WRITTEN_SHIFT;
     return true;

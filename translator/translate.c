@@ -38,7 +38,8 @@ bool block_bears_lag(const struct block *b, const struct insn *in) {
                  emit == e_call_rel || (emit == e_pop_reg && (z->opcode & 7u) != ESP);
     if (b->req->mode & checked || block_lags_far(b) || in->row->vex || in->hint & HINT_DIVIDES ||
         (in->row->unit != UNIT_INT && b->req->mode & units_off) ||
-        block_segment_class(b, in->segment) >= SEGMENT_GENERAL || operand_can_reach(b, in, &arg))
+        block_segment_class(b, in->segment) >= SEGMENT_GENERAL || operand_can_reach(b, in, &arg) ||
+        (emit == e_moffs && operand_goes_past(b, in)))
         return false;
     if (stack)
         return (emit != e_push_reg || (z->opcode & 7u) != ESP) && !in->opsize16;
