@@ -373,9 +373,8 @@ bool past_windows_churns(struct engine *e, gva_t gva);
 
 /* What is known of the instruction at EIP. */
 struct site *past_windows_site(struct vcpu *v);
-/* The instruction at EIP, which calls out, reaches its operand in another way from the next translation on, if
- * that was `from`. */
-bool past_windows_settle(struct vcpu *v, unsigned from, unsigned to);
+/* The instruction at EIP, which is looking up its operand, will reach it through a window (enum window_hint). */
+void past_windows_give_up(struct vcpu *v, unsigned to);
 
 /* sparse_windows.c: a window has been given to an address space; an address space has been chosen; `count` operands
  * were looked up in it, the last one at EIP for `gva`. */

@@ -72,23 +72,20 @@ static const struct fragment *running(const struct vcpu *v) {
     return fragment_at(v->engine, (uintptr_t)return_address);
 }
 
-bool past_windows_settle(struct vcpu *v, unsigned from, unsigned to) {
+struct site *past_windows_site(struct vcpu *v) { return site_at(v->engine, v->cpu.eip); }
+
+void past_windows_give_up(struct vcpu *v, unsigned to) {
     struct engine *e = v->engine;
+    struct site *site = past_windows_site(v);
     const struct fragment *f = running(v);
     gpa_t gpa = f ? f->gpa + (v->cpu.eip - f->eip) : 0;
-    if (!f || HINT_OPERAND(build_get_hint(e, gpa)) != from)
-        return false;
+    if (!f || HINT_OPERAND(build_get_hint(e, gpa)) == to)
+        return;
     set_operand(e, gpa, to);
     fragments_invalidate_insn(v, gpa);
-    return true;
-}
-
-static void go_back(struct vcpu *v, struct site *site) {
-    if (past_windows_settle(v, WINDOW_PAST, site->before) && site->rejected < REJECTED_MAX)
+    if (site->rejected < REJECTED_MAX)
         site->rejected++;
 }
-
-struct site *past_windows_site(struct vcpu *v) { return site_at(v->engine, v->cpu.eip); }
 
 /* How many accesses this one stands for: assembly counts reach_left down, and comes to C when it has run out. */
 static uint32_t weight(struct vcpu *v) {
@@ -111,7 +108,7 @@ static void judge(struct vcpu *v, gva_t gva, enum reach_use use) {
     if (site->reaches < (site->patient ? TRIAL_PATIENT : TRIAL))
         return;
     if (site->useful < (site->patient ? TRIAL_PATIENT_USEFUL : TRIAL_USEFUL))
-        go_back(v, site);
+        past_windows_give_up(v, site->before);
     site->reaches = site->useful = 0;
 }
 

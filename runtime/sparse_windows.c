@@ -14,7 +14,7 @@
  * have been new: a fault for a window. */
 #define SITE_TRIAL 1024u
 #define SPACE_TRIAL 16384u
-#define WORTH 1024u
+#define WORTH 512u
 
 void sparse_begin(struct vcpu *v, struct window *w) {
     w->sparse = !v->engine->options.no_sparse && v->cpu.paging.cr0 & CR0_PG;
@@ -58,7 +58,7 @@ void sparse_judge(struct vcpu *v, gva_t gva, enum reach_use use, uint32_t count)
     site->useful += useful;
     if (site->reaches >= SITE_TRIAL) {
         if (!is_worth(site->useful, site->reaches))
-            past_windows_settle(v, WINDOW_SUPER, WINDOW_USER);
+            past_windows_give_up(v, WINDOW_USER);
         site->reaches = site->useful = 0;
     }
     w->reaches += count;
