@@ -247,7 +247,8 @@ struct engine {
 
     struct tlb_entry tlb[2][TLB_SIZE]; /* supervisor, user */
     uint64_t tlb_locals[2][TLB_SIZE / 64]; /* a bit for each entry that was made for a page that is not global */
-    bool tlb_has_writable, tlb_has_large;
+    uint64_t tlb_large[16]; /* a bit for each 4 MiB of linear addresses that have large pages in it */
+    bool tlb_has_writable;
     bool loaded_noted; /* cpu->loaded holds something */
 
     bool flush_cache;       /* throw every translation away before the next look-up */

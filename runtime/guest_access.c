@@ -38,7 +38,8 @@ void guest_tlb_flush(struct vcpu *v, bool global_too) {
     drop_locals(e, 1);
     for (unsigned i = 0; global_too && i < 2 * TLB_SIZE; i++)
         e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
-    e->tlb_has_large &= !global_too;
+    if (global_too)
+        memset(e->tlb_large, 0, sizeof e->tlb_large);
     forget_loaded(v);
 }
 
@@ -57,7 +58,7 @@ void guest_tlb_flush_page(struct vcpu *v, gva_t gva) {
         if (entry->tag >> PAGE_SHIFT == gva >> PAGE_SHIFT)
             entry->tag = 0;
     }
-    if (v->engine->tlb_has_large)
+    if (v->engine->tlb_large[gva >> LARGE_SHIFT >> 6] >> (gva >> LARGE_SHIFT & 63u) & 1u)
         flush_large(v->engine, gva);
     forget_loaded(v);
 }
@@ -114,7 +115,8 @@ static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool wri
     bool writable = write && !e->shadow.page_code[page >> PAGE_SHIFT];
     *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .dirty = write, .writable = writable,
                                 .global = walk.global, .large = walk.large, .host = v->ram->base + page};
-    e->tlb_has_large |= walk.large;
+    if (walk.large)
+        e->tlb_large[gva >> LARGE_SHIFT >> 6] |= 1ull << (gva >> LARGE_SHIFT & 63u);
     if (!walk.global)
         e->tlb_locals[user][slot / 64] |= 1ull << slot % 64;
     e->tlb_has_writable |= writable;
