@@ -36,6 +36,18 @@ struct quick {
 
 static struct quick table[2][256];
 
+/* The commonest of all are the same bytes on the host: one byte of opcode, registers and an immediate. What ModRM
+ * names (of an instruction that has none: whatever stands there) and what must not be named are sets, so that they
+ * are told from others by one test. */
+#define NAMES_MEMORY 1u
+#define NAMES_ESP_REG 2u
+#define NAMES_ESP_RM 4u
+#define NAMES_REG(reg) (0x100u << (reg))
+#define COPY_BYTES 8u /* more than any of them has */
+
+static struct { uint16_t refused; uint8_t len; } copies[256];
+static uint16_t names[256];
+
 static unsigned kind_of(const struct insn_row *row, unsigned opcode, unsigned shape) {
     static const struct { emitter_fn emit; enum quick_kind kind; } by_emitter[] = {
         {e_lea, QUICK_LEA}, {e_moffs, QUICK_OFFSET}, {e_nop, QUICK_NOTHING}, {e_incdec, QUICK_INCDEC},
@@ -93,10 +105,26 @@ static void index_opcode(unsigned map, unsigned opcode) {
     }
 }
 
+static void index_copy(unsigned opcode) {
+    const struct quick *q = &table[0][opcode];
+    unsigned imm = q->shape & PLAIN_IMM8 ? 1 : q->shape & PLAIN_IMMZ ? 4 : 0, refused = UINT16_MAX;
+    if (q->kind == QUICK_COPY)
+        refused = 0;
+    else if (q->kind == QUICK_MODRM && !(q->shape & PLAIN_TESTS))
+        refused = (0xff00u & ~((unsigned)q->regs << 8)) | NAMES_MEMORY | (q->reg32 ? NAMES_ESP_REG : 0) |
+                  (q->rm32 ? NAMES_ESP_RM : 0);
+    copies[opcode].refused = (uint16_t)refused;
+    copies[opcode].len = (uint8_t)((q->kind == QUICK_MODRM ? 2 : 1) + imm);
+}
+
 void quick_index(void) {
     for (unsigned opcode = 0; opcode < 256; opcode++) {
         index_opcode(0, opcode);
         index_opcode(1, opcode);
+        index_copy(opcode);
+        unsigned reg = opcode >> 3 & 7u, rm = opcode & 7u;
+        names[opcode] = (uint16_t)(NAMES_REG(reg) | (opcode < 0xc0 ? NAMES_MEMORY : 0) |
+                                   (reg == ESP ? NAMES_ESP_REG : 0) | (rm == ESP ? NAMES_ESP_RM : 0));
     }
 }
 
@@ -335,11 +363,49 @@ static unsigned quick_insn(struct block *b, uint32_t offset) {
     return len;
 }
 
-uint32_t quick_run(struct block *b, uint32_t offset, uint32_t limit) {
+static bool has_room(const struct block *b, uint32_t offset, uint32_t limit) {
+    return !b->ended && b->out->insn_count < limit && offset + PLAIN_LONGEST <= b->req->page_bytes &&
+           (uint32_t)(b->e.end - b->e.at) >= 2 * INSN_CODE_MAX;
+}
+
+/* Those that are the same bytes on the host, from `offset` on; returns the offset behind them. An entry of the map is
+ * one word, and from one to the next host, body and guest offset grow by as much. */
+static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
     const struct translate_request *req = b->req;
-    while (!b->ended && b->out->insn_count < limit && offset + PLAIN_LONGEST <= req->page_bytes &&
-           (uint32_t)(b->e.end - b->e.at) >= 2 * INSN_CODE_MAX) {
-        unsigned len = quick_insn(b, offset);
+    const uint8_t *from = req->bytes + offset, *start = from, *last = from;
+    const uint8_t *const stop = req->bytes + req->page_bytes;
+    uint8_t *to = b->e.at;
+    struct insn_map *at = &b->out->map[b->out->insn_count], *const full = &b->out->map[limit];
+    const uint8_t *const to_stop = b->e.end - 2 * INSN_CODE_MAX;
+    uint16_t host = (uint16_t)(to - b->code);
+    struct insn_map first = {.host = host, .body = host, .guest = (uint16_t)offset, .undo = UNDO_NONE, .esp = (int8_t)b->esp};
+    uint64_t entry;
+    memcpy(&entry, &first, sizeof entry);
+    if (block_lags_far(b))
+        return offset;
+    while (at < full && from + PLAIN_LONGEST <= stop && to <= to_stop && !(copies[from[0]].refused & names[from[1]])) {
+        if (req->hint && req->hint(req->opaque, req->eip + (uint32_t)(from - req->bytes)))
+            break;
+        unsigned len = copies[from[0]].len;
+        memcpy(to, from, COPY_BYTES);
+        memcpy(at++, &entry, sizeof entry);
+        entry += len * 0x0000000100010001ull;
+        last = from;
+        from += len;
+        to += len;
+    }
+    if (from == start)
+        return offset;
+    b->e.at = to;
+    b->out->insn_count = (uint32_t)(at - b->out->map);
+    b->pc = req->eip + (uint32_t)(last - req->bytes);
+    return b->out->guest_len = (uint32_t)(from - req->bytes);
+}
+
+uint32_t quick_run(struct block *b, uint32_t offset, uint32_t limit) {
+    while (has_room(b, offset, limit)) {
+        offset = copy_run(b, offset, limit);
+        unsigned len = has_room(b, offset, limit) ? quick_insn(b, offset) : 0;
         if (!len)
             break;
         offset += len;
