@@ -193,6 +193,18 @@ struct churn {
     uint32_t page, count;
 };
 
+/* Writes that meet code further and further on (sweeps.c). */
+struct sweep {
+    gpa_t last;
+    uint32_t run; /* how many, but the first */
+};
+
+/* Pages of RAM, and 1, that are mapped one behind the other (page_pairs.c). */
+struct page_pair {
+    uint32_t pages[2];
+};
+#define PAGE_PAIRS 256u
+
 struct engine {
     struct engine_options options;
     struct shadow shadow;
@@ -241,6 +253,9 @@ struct engine {
     struct site sites[SITE_SLOTS];
     uint8_t *stand_ins[2]; /* a page for reads and one for writes where there is no memory */
     struct churn churn[CHURN_SLOTS];
+    struct sweep sweep;
+    struct page_pair page_pairs[PAGE_PAIRS];
+    uint8_t *page_pairs_base; /* NULL: none was wanted yet */
     bool granule_user[256];
     uint32_t rights[3]; /* CR0, CR4, EFER bits that mappings were made under */
 
@@ -356,6 +371,9 @@ struct fragment *build_one_shot(struct vcpu *v);
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);
 uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
 
+/* page_pairs.c: where the page at place `first` is followed by the one at `second`, both RAM. NULL: the host refuses. */
+uint8_t *page_pair(struct vcpu *v, uint64_t first, uint64_t second);
+
 /* past_windows.c: operands that are looked up instead of being reached through a window. */
 /* The site at EIP and `gpa` met trouble: it wrote to a page with code or met a page that churns (`patient`), raised #PF
  * or accessed what is no memory. True: it has got the hint to go past the windows from now on. */
@@ -364,6 +382,8 @@ bool past_windows_trouble(struct vcpu *v, gpa_t gpa, bool patient);
 void past_windows_unasked(struct vcpu *v, gva_t gva);
 /* Would the fragment that has called out change what it does itself by a write to these bytes? */
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len);
+/* The fragment that has called out; NULL: it is not known. */
+const struct fragment *past_windows_running(const struct vcpu *v);
 /* What STUB_REACH may look into, at the current privilege level. */
 uint64_t past_windows_tlb(struct vcpu *v);
 /* A hidden fault at `gva` in the supervisor's window: is that page mapped again and again? */

@@ -380,7 +380,20 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     shadow_release_code(&e->shadow, gpa);
 }
 
-static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa, uint32_t len,
+void fragment_overwritten(struct vcpu *v, struct fragment *f) {
+    struct engine *e = v->engine;
+    code_bytes_clear(e, f);
+    kill_fragment(v, f);
+    /* A landing behind a call must not go on in what was there. */
+    return_stacks_forget_code(v, (uintptr_t)e->cache_exec + f->code, f->code_len);
+}
+
+/* The bytes that killed ones hung on, at most: others may hang on some of them. */
+struct extent {
+    gpa_t from, to;
+};
+
+static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa, uint32_t len, struct extent *cleared,
                           uint64_t *counter) {
     struct engine *e = v->engine;
     for (uint32_t i = *list, next; i; i = next) {
@@ -388,11 +401,12 @@ static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa
         next = second ? f->page2_next : f->page_next;
         if (!fragment_covers(e, f, gpa, len))
             continue;
+        gpa_t from = second ? gpa & ~(gpa_t)PAGE_MASK : f->gpa, to = from + f->guest_len + f->undecoded;
+        cleared->from = from < cleared->from ? from : cleared->from;
+        cleared->to = to > cleared->to ? to : cleared->to;
         code_bytes_patched(v, f, gpa, len);
-        code_bytes_clear(e, f);
-        kill_fragment(v, f);
+        fragment_overwritten(v, f);
         ++*counter;
-        return_stacks_forget(e); /* a landing behind a call must not go on in what was there */
     }
 }
 
@@ -401,15 +415,13 @@ void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_
     uint32_t page = page_of(gpa);
     if (!fragments_on(e, gpa, len))
         return;
+    struct extent cleared = {gpa, gpa + len};
     PLUGIN_EVENT(v, INVALIDATE, gpa, len, v->cpu.eip);
     TRACE(v->trace, code_bytes, len, gpa);
-    kill_covering(v, &e->page_fragments[page], false, gpa, len, counter);
-    kill_covering(v, &e->page2_fragments[page], true, gpa, len, counter);
+    kill_covering(v, &e->page_fragments[page], false, gpa, len, &cleared, counter);
+    kill_covering(v, &e->page2_fragments[page], true, gpa, len, &cleared, counter);
     code_bytes_clear_range(e, gpa, len);
-    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next)
-        code_bytes_mark(e, &e->fragments[i]);
-    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
-        code_bytes_mark(e, &e->fragments[i]);
+    code_bytes_mark_between(e, page, cleared.from, cleared.to);
 }
 
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {

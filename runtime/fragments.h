@@ -49,6 +49,12 @@ static inline void cache_patch(struct engine *e, uint32_t site, uint32_t rel) {
     __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
 }
 
+/* Its bytes are, or will be: it goes, and its bits, which others may hang on, too. */
+void fragment_overwritten(struct vcpu *v, struct fragment *f);
+/* sweeps.c: a write has met code; code behind it on the page may go, too, but not if the fragment that writes is
+ * there. */
+void sweeps_note(struct vcpu *v, const struct fragment *running, gpa_t gpa, uint64_t *counter);
+
 /* late_code.c. The landing pad's host address, made when first asked for; 0: the open part is full. */
 uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
 /* A thunk (translate_thunk) for an exit whose target may not be linked directly. */
@@ -63,6 +69,8 @@ bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
 /* Would it change this one? */
 bool fragment_covers(const struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
 void code_bytes_mark(struct engine *e, const struct fragment *f);
+/* Those of a page's fragments that hang on some of these bytes of it; all that go on there from the page before. */
+void code_bytes_mark_between(struct engine *e, uint32_t page, gpa_t from, gpa_t to);
 /* Clears the bits of a fragment, of bytes, or of a page: others may hang on some of them. */
 void code_bytes_clear(struct engine *e, const struct fragment *f);
 void code_bytes_clear_range(struct engine *e, gpa_t gpa, uint32_t len);

@@ -21,11 +21,11 @@
 #define TROUBLE_CYCLES (100u << 20) /* so many cycles */
 #define CHURN_COUNT 8u
 /* So many accesses are looked at before a site is judged, and so many must have been worth it. */
-#define SAMPLE 64u
+#define SAMPLE 256u
 #define TRIAL 64u
-#define TRIAL_USEFUL 4u
+#define TRIAL_SHARE 16u /* one of so many */
 #define TRIAL_PATIENT 4096u
-#define TRIAL_PATIENT_USEFUL (TRIAL_PATIENT / 128u)
+#define TRIAL_PATIENT_SHARE 128u
 #define REJECTED_MAX 6u
 
 static struct site *site_at(struct engine *e, uint32_t eip) {
@@ -67,14 +67,14 @@ bool past_windows_churns(struct engine *e, gva_t gva) {
     return ++churn->count >= CHURN_COUNT;
 }
 
-static const struct fragment *running(const struct vcpu *v) {
+const struct fragment *past_windows_running(const struct vcpu *v) {
     uint64_t return_address = *(const uint64_t *)(uintptr_t)(v->cpu.return_rsp - 8);
     return fragment_at(v->engine, (uintptr_t)return_address);
 }
 
 static void go_back(struct vcpu *v, struct site *site) {
     struct engine *e = v->engine;
-    const struct fragment *f = running(v);
+    const struct fragment *f = past_windows_running(v);
     gpa_t gpa = f ? f->gpa + (v->cpu.eip - f->eip) : 0;
     if (!f || HINT_OPERAND(build_get_hint(e, gpa)) != WINDOW_PAST)
         return;
@@ -100,7 +100,7 @@ static void judge(struct vcpu *v, enum reach_use use) {
     site->reaches += count;
     if (site->reaches < (site->patient ? TRIAL_PATIENT : TRIAL))
         return;
-    if (site->useful < (site->patient ? TRIAL_PATIENT_USEFUL : TRIAL_USEFUL))
+    if (site->useful * (site->patient ? TRIAL_PATIENT_SHARE : TRIAL_SHARE) < site->reaches)
         go_back(v, site);
     site->reaches = site->useful = 0;
 }
@@ -144,7 +144,7 @@ uint64_t past_windows_tlb(struct vcpu *v) {
 }
 
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len) {
-    const struct fragment *f = running(v);
+    const struct fragment *f = past_windows_running(v);
     return !f || fragment_covers(v->engine, f, gpa, len);
 }
 
@@ -160,7 +160,9 @@ enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand
     bool write = (arg >> 12 & 15u) == ACCESS_WRITE;
     enum reach_use use = REACH_KNOWN;
     uint8_t *host = NULL;
-    if (on_one_page(operand, size) && !guest_reach(v, operand, size, write, &host, &use))
+    if (!on_one_page(operand, size) && operand + size > operand)
+        host = guest_reach_two(v, operand, size, write, &use);
+    else if (on_one_page(operand, size) && !guest_reach(v, operand, size, write, &host, &use))
         return true_fault(v, write);
     v->cpu.reached = host ? (uint64_t)(uintptr_t)host : in_window(&v->cpu, operand);
     judge(v, use);
