@@ -81,16 +81,6 @@ void code_bytes_mark(struct engine *e, const struct fragment *f) {
     }
 }
 
-void code_bytes_mark_between(struct engine *e, uint32_t page, gpa_t from, gpa_t to) {
-    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
-        const struct fragment *f = &e->fragments[i];
-        if (f->gpa < to && from < f->gpa + f->guest_len + f->undecoded)
-            code_bytes_mark(e, f);
-    }
-    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
-        code_bytes_mark(e, &e->fragments[i]);
-}
-
 void code_bytes_clear_range(struct engine *e, gpa_t gpa, uint32_t len) { set_bits(e, gpa, len, false); }
 
 void code_bytes_clear(struct engine *e, const struct fragment *f) {

@@ -151,6 +151,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         memcpy(&exit->stub_rel, e->cache_write + exit->site, sizeof exit->stub_rel);
     }
     part->fragments.used++;
+    part->live++;
     part->maps.used += t->insn_count;
     part->exits.used += t->exit_count;
     part->cold.used += (t->cold_len + 15u) & ~15u;
@@ -308,6 +309,13 @@ static void leave_index(struct engine *e, const struct fragment *f) {
                     __builtin_offsetof(struct fragment, page2_next));
 }
 
+static void bury(struct engine *e, struct fragment *f) {
+    struct cache_part *part = cache_part_of_fragment(e, fragment_index(e, f));
+    assert(!f->dead && part->live);
+    f->dead = true;
+    part->live--;
+}
+
 static void kill_fragment(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     unlink_incoming(v, f);
@@ -315,7 +323,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     unlink_outgoing(v, f);
     leave_index(e, f);
     loops_forget(e, f);
-    f->dead = true;
+    bury(e, f);
 }
 
 /* Links between fragments of the part need not be undone. */
@@ -352,7 +360,7 @@ void fragment_evict(struct vcpu *v, struct fragment *f, const struct cache_part 
         release_page(e, f->gpa2);
     page_pads_remove(e, f);
     loops_forget(e, f);
-    f->dead = true;
+    bury(e, f);
 }
 
 void fragment_forget(struct vcpu *v, struct fragment *f) {
@@ -388,6 +396,22 @@ void fragment_overwritten(struct vcpu *v, struct fragment *f) {
     return_stacks_forget_code(v, (uintptr_t)e->cache_exec + f->code, f->code_len);
 }
 
+void fragments_note_again(struct engine *e, gpa_t from, gpa_t to) {
+    gpa_t end = (from | PAGE_MASK) + 1;
+    uint32_t page = page_of(from), len = (uint32_t)((to < end ? to : end) - from);
+    code_bytes_clear_range(e, from, len);
+    insn_starts_forget_range(e, from, len);
+    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
+        const struct fragment *f = &e->fragments[i];
+        if (f->gpa >= to || from >= f->gpa + f->guest_len + f->undecoded)
+            continue;
+        code_bytes_mark(e, f);
+        insn_starts_note(e, f, &e->maps[f->map]);
+    }
+    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
+        code_bytes_mark(e, &e->fragments[i]);
+}
+
 /* The bytes that killed ones hung on, at most: others may hang on some of them. */
 struct extent {
     gpa_t from, to;
@@ -420,8 +444,7 @@ void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_
     TRACE(v->trace, code_bytes, len, gpa);
     kill_covering(v, &e->page_fragments[page], false, gpa, len, &cleared, counter);
     kill_covering(v, &e->page2_fragments[page], true, gpa, len, &cleared, counter);
-    code_bytes_clear_range(e, gpa, len);
-    code_bytes_mark_between(e, page, cleared.from, cleared.to);
+    fragments_note_again(e, cleared.from, cleared.to);
 }
 
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {

@@ -51,6 +51,8 @@ static inline void cache_patch(struct engine *e, uint32_t site, uint32_t rel) {
 
 /* Its bytes are, or will be: it goes, and its bits, which others may hang on, too. */
 void fragment_overwritten(struct vcpu *v, struct fragment *f);
+/* Some went that hung on bytes of a page between these: what is known of the bytes is found out anew. */
+void fragments_note_again(struct engine *e, gpa_t from, gpa_t to);
 /* sweeps.c: a write has met code; code behind it on the page may go, too, but not if the fragment that writes is
  * there. */
 void sweeps_note(struct vcpu *v, const struct fragment *running, gpa_t gpa, uint64_t *counter);
@@ -69,8 +71,6 @@ bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
 /* Would it change this one? */
 bool fragment_covers(const struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
 void code_bytes_mark(struct engine *e, const struct fragment *f);
-/* Those of a page's fragments that hang on some of these bytes of it; all that go on there from the page before. */
-void code_bytes_mark_between(struct engine *e, uint32_t page, gpa_t from, gpa_t to);
 /* Clears the bits of a fragment, of bytes, or of a page: others may hang on some of them. */
 void code_bytes_clear(struct engine *e, const struct fragment *f);
 void code_bytes_clear_range(struct engine *e, gpa_t gpa, uint32_t len);
@@ -83,6 +83,7 @@ void code_bytes_patched(struct vcpu *v, const struct fragment *f, gpa_t gpa, uin
 int insn_starts_init(struct vcpu *v);
 void insn_starts_note(struct engine *e, const struct fragment *f, const struct insn_map *map);
 void insn_starts_forget_page(struct engine *e, gpa_t gpa);
+void insn_starts_forget_range(struct engine *e, gpa_t gpa, uint32_t len);
 /* False: no fragment, in whatever code space, can be entered at the byte. */
 static inline bool insn_starts_at(const struct engine *e, gpa_t gpa) {
     return e->insn_starts[gpa / 64] >> gpa % 64 & 1u;

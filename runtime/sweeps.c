@@ -44,5 +44,5 @@ void sweeps_note(struct vcpu *v, const struct fragment *running, gpa_t gpa, uint
     *counter += count;
     PLUGIN_EVENT(v, INVALIDATE, gpa, behind, v->cpu.eip);
     TRACE(v->trace, code_bytes, behind, gpa);
-    code_bytes_mark_between(e, (uint32_t)(gpa >> PAGE_SHIFT), gpa, gpa + behind);
+    fragments_note_again(e, gpa, gpa + behind);
 }
