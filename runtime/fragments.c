@@ -167,7 +167,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         f->page2_next = e->page2_fragments[page_of(f->gpa2)];
         e->page2_fragments[page_of(f->gpa2)] = index;
     }
-    code_bytes_mark(e, f);
+    code_bytes_mark(v, f);
     cache_note_made(e, f);
     if (t->loop_at)
         loops_add(v, f, t->loop_at);
@@ -396,7 +396,8 @@ void fragment_overwritten(struct vcpu *v, struct fragment *f) {
     return_stacks_forget_code(v, (uintptr_t)e->cache_exec + f->code, f->code_len);
 }
 
-void fragments_note_again(struct engine *e, gpa_t from, gpa_t to) {
+void fragments_note_again(struct vcpu *v, gpa_t from, gpa_t to) {
+    struct engine *e = v->engine;
     gpa_t end = (from | PAGE_MASK) + 1;
     uint32_t page = page_of(from), len = (uint32_t)((to < end ? to : end) - from);
     code_bytes_clear_range(e, from, len);
@@ -405,11 +406,11 @@ void fragments_note_again(struct engine *e, gpa_t from, gpa_t to) {
         const struct fragment *f = &e->fragments[i];
         if (f->gpa >= to || from >= f->gpa + f->guest_len + f->undecoded)
             continue;
-        code_bytes_mark(e, f);
+        code_bytes_mark(v, f);
         insn_starts_note(e, f, &e->maps[f->map]);
     }
     for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
-        code_bytes_mark(e, &e->fragments[i]);
+        code_bytes_mark(v, &e->fragments[i]);
 }
 
 /* The bytes that killed ones hung on, at most: others may hang on some of them. */
@@ -444,7 +445,7 @@ void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_
     TRACE(v->trace, code_bytes, len, gpa);
     kill_covering(v, &e->page_fragments[page], false, gpa, len, &cleared, counter);
     kill_covering(v, &e->page2_fragments[page], true, gpa, len, &cleared, counter);
-    fragments_note_again(e, cleared.from, cleared.to);
+    fragments_note_again(v, cleared.from, cleared.to);
 }
 
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {

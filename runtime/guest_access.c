@@ -29,6 +29,7 @@ void guest_tlb_flush(struct vcpu *v, bool global_too) {
         if (global_too || !e->tlb[i / TLB_SIZE][i % TLB_SIZE].global)
             e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
     e->tlb_has_large &= !global_too;
+    clean_range_forget(v);
     forget_loaded(v);
 }
 
@@ -49,6 +50,7 @@ void guest_tlb_flush_page(struct vcpu *v, gva_t gva) {
     }
     if (v->engine->tlb_has_large)
         flush_large(v->engine, gva);
+    clean_range_forget(v);
     forget_loaded(v);
 }
 
@@ -241,7 +243,8 @@ bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **
         return true;
     }
     fragments_invalidate_range(v, place, len, &v->counters->invalidate_write);
-    sweeps_note(v, past_windows_running(v), place, &v->counters->invalidate_write);
+    if (sweeps_note(v, past_windows_running(v), place, &v->counters->invalidate_write) && past_windows_may_hit(v))
+        clean_range_set(v, gva, place);
     return true;
 }
 

@@ -136,6 +136,10 @@ static enum callout_result true_fault(struct vcpu *v, bool write) {
     return CALLOUT_FAULT;
 }
 
+bool past_windows_may_hit(const struct vcpu *v) {
+    return v->cpu.reach_tlb == (uint64_t)(uintptr_t)v->engine->tlb[cpu_cpl(&v->cpu) == 3];
+}
+
 uint64_t past_windows_tlb(struct vcpu *v) {
     static const struct tlb_entry none[TLB_SIZE];
     struct engine *e = v->engine;

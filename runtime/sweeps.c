@@ -31,18 +31,19 @@ static uint32_t sweep_page(struct vcpu *v, gpa_t gpa) {
     return count;
 }
 
-void sweeps_note(struct vcpu *v, const struct fragment *running, gpa_t gpa, uint64_t *counter) {
+bool sweeps_note(struct vcpu *v, const struct fragment *running, gpa_t gpa, uint64_t *counter) {
     struct engine *e = v->engine;
     struct sweep *sweep = &e->sweep;
     sweep->run = goes_on(sweep, gpa) ? sweep->run + 1 : 0;
     sweep->last = gpa;
     if (sweep->run < RUN_MIN || !running || !((running->gpa ^ gpa) >> PAGE_SHIFT) || running->gpa2)
-        return;
+        return false;
     uint32_t count = sweep_page(v, gpa), behind = PAGE_SIZE - (uint32_t)(gpa & PAGE_MASK);
     if (!count)
-        return;
+        return false;
     *counter += count;
     PLUGIN_EVENT(v, INVALIDATE, gpa, behind, v->cpu.eip);
     TRACE(v->trace, code_bytes, behind, gpa);
-    fragments_note_again(e, gpa, gpa + behind);
+    fragments_note_again(v, gpa, gpa + behind);
+    return true;
 }
