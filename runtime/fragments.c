@@ -12,15 +12,18 @@
 #include "runtime/instrument.h"
 #include "runtime/plugins.h"
 
+#define HASH_BYTES 8u /* of code that have a bucket together */
 #define BLOCK_CODE_ROOM 2048u
 #define PAD_ROOM 64u
 #define LATE_ROOM 256u
+#define PREFETCH_BYTES 256u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 
+/* Fragments that are made one after the other are mostly neighbours on a page: so are their buckets. */
 static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
-    uint64_t key = (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
-    return (uint32_t)(key >> 40) & (HASH_SIZE - 1);
+    uint64_t key = (page_of(gpa) ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
+    return ((uint32_t)(key >> 40) + (uint32_t)(gpa & PAGE_MASK) / HASH_BYTES) & (HASH_SIZE - 1);
 }
 
 static void forget_pages(struct engine *e, const struct fragment *f) {
@@ -130,6 +133,19 @@ uint32_t fragment_room(const struct vcpu *v, uint32_t at) {
     return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
 }
 
+/* What the next one will be written to is asked for now: the memory is mostly far away. */
+static void prefetch_next(const struct engine *e) {
+    const struct cache_part *part = e->part;
+    const uint8_t *code = e->cache_write + part->code.used, *map = (const uint8_t *)&e->maps[part->maps.used];
+    for (uint32_t i = 0; i < PREFETCH_BYTES; i += 64) {
+        __builtin_prefetch(code + i, 1);
+        __builtin_prefetch(map + i, 1);
+    }
+    __builtin_prefetch(&e->fragments[part->fragments.used], 1);
+    __builtin_prefetch((const uint8_t *)&e->fragments[part->fragments.used] + 64, 1);
+    __builtin_prefetch(&e->exits[part->exits.used], 1);
+}
+
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
@@ -171,6 +187,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     cache_note_made(e, f);
     if (t->loop_at)
         loops_add(v, f, t->loop_at);
+    prefetch_next(e);
     v->counters->fragments++;
     v->counters->fragment_bytes += t->code_len;
     v->counters->guest_bytes += t->guest_len;

@@ -21,6 +21,7 @@ enum quick_kind {
     QUICK_INCDEC,
     QUICK_PUSH,
     QUICK_POP,
+    QUICK_RETURN,   /* without an immediate */
     QUICK_EMITTER,  /* no ModRM: only decoding is quick */
 };
 
@@ -63,7 +64,7 @@ static unsigned kind_of(const struct insn_row *row, unsigned opcode, unsigned sh
         return shape & PLAIN_STRING ? QUICK_NOT : shape & PLAIN_MODRM ? QUICK_MODRM : QUICK_COPY;
     for (unsigned i = 0; i < sizeof by_emitter / sizeof *by_emitter; i++)
         if (row->emit == by_emitter[i].emit)
-            return by_emitter[i].kind;
+            return row->emit == e_ret && opcode == 0xc3 ? QUICK_RETURN : by_emitter[i].kind;
     return QUICK_NOT;
 }
 
@@ -298,6 +299,26 @@ static unsigned quick_emitter(struct block *b, const struct quick *q, uint32_t o
     return in.len;
 }
 
+/* As e_ret and exit_return have it. */
+static void quick_return(struct block *b) {
+    uint8_t *to = b->e.at;
+    *to++ = 0x65; /* mov r11d, gs:[r12d + esp] */
+    *to++ = 0x67;
+    *to++ = 0x45;
+    *to++ = 0x8b;
+    to = put_memory(to, REG_TARGET & 7u, ESP, NO_REG, 0, b->esp);
+    b->esp += 4;
+    if (b->esp) { /* lea r12d, [r12 + esp] */
+        *to++ = 0x45;
+        *to++ = 0x8d;
+        to = put_memory(to, ESP, ESP, NO_REG, 0, b->esp);
+    }
+    *to++ = 0xc3;
+    b->e.at = to;
+    b->esp = 0;
+    b->ended = true;
+}
+
 /* Instructions without a ModRM byte, `at` bytes behind whose start their opcode lies. */
 static unsigned quick_bare(struct block *b, const struct quick *q, const uint8_t *bytes, unsigned at, bool prefix66) {
     uint8_t *to = b->e.at;
@@ -327,6 +348,9 @@ static unsigned quick_bare(struct block *b, const struct quick *q, const uint8_t
         quick_stack(b, 0x89, opcode & 7u, b->esp - 4);
         b->esp -= 4;
         return at;
+    case QUICK_RETURN:
+        quick_return(b);
+        return at;
     default:
         quick_stack(b, 0x8b, opcode & 7u, b->esp);
         b->esp += 4;
@@ -343,8 +367,10 @@ static unsigned quick_insn(struct block *b, uint32_t offset) {
         return 0;
     if (b->req->hint && b->req->hint(b->req->opaque, b->req->eip + offset))
         return 0;
-    if (q->kind == QUICK_EMITTER)
-        return block_exits_full(b) ? 0 : quick_emitter(b, q, offset, map);
+    if (q->kind >= QUICK_RETURN && block_exits_full(b))
+        return 0;
+    if (q->kind == QUICK_EMITTER || (q->kind == QUICK_RETURN && b->req->no_links))
+        return quick_emitter(b, q, offset, map);
     if (block_lags_far(b))
         block_settle_esp(b);
     uint32_t count = b->out->insn_count;
