@@ -16,6 +16,7 @@
 #include "translator/tripwire.h"
 
 #define COPY_MAX 512u
+#define TIMED 8u /* one translation of so many stands for all in the statistics: to ask for the time takes 20 cycles */
 #define BRANCHES_MAX 4u
 #define LOOP_BRANCHES_MAX 10u
 #define LOOP_ALIGNMENT 32u
@@ -26,7 +27,8 @@
 #define MODE_CHECK_ALL ALL_CLASSES((uint32_t)SEGMENT_GENERAL)
 
 struct fetched {
-    uint8_t bytes[COPY_MAX + 16];
+    const uint8_t *bytes; /* where they lie, or `copy` */
+    uint8_t copy[COPY_MAX + 16];
     uint32_t len, page_bytes;
     uint32_t beyond; /* bytes of CS behind the one at EIP */
     gpa_t gpa, gpa2;
@@ -88,10 +90,20 @@ static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     return (uint8_t)((hint & kept) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
-/* NULL: no instruction of the page has one. Where options give all instructions a hint, the first has it, too. */
-static uint8_t (*hints_for(struct hint_context *context, unsigned cpl))(void *opaque, uint32_t eip) {
+/* Some instruction among these bytes of a page may have one. */
+static bool has_hints(const struct engine *e, gpa_t gpa, uint32_t len) {
+    if (!page_has_hints(e, gpa))
+        return false;
+    for (gpa_t at = gpa & ~(gpa_t)(HINTED_BYTES - 1); at < gpa + len; at += HINTED_BYTES)
+        if (e->hinted[hinted_bit(at) / 64] >> hinted_bit(at) % 64 & 1)
+            return true;
+    return false;
+}
+
+/* NULL: no instruction of the block has one. Where options give all instructions a hint, the first has it, too. */
+static uint8_t (*hints_for(struct hint_context *context, unsigned cpl, uint32_t len))(void *opaque, uint32_t eip) {
     uint8_t (*hint)(void *opaque, uint32_t eip) = cpl == 3 ? user_hint_at : hint_at;
-    return page_has_hints(context->engine, context->gpa) || hint(context, context->eip) ? hint : NULL;
+    return has_hints(context->engine, context->gpa, len) || hint(context, context->eip) ? hint : NULL;
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -162,27 +174,37 @@ static bool fetch_page(struct vcpu *v, gva_t gva, gpa_t *gpa) {
     return true;
 }
 
-/* Copies what may be translated from one page on. Where there is no memory, fetches read all
- * ones. */
-static void copy_bytes(struct vcpu *v, gpa_t gpa, uint8_t *to, uint32_t len, bool protect) {
-    if (gpa == RAM_NOWHERE) {
-        memset(to, 0xff, len);
+static void protect_page(struct vcpu *v, gpa_t gpa) {
+    if (gpa == RAM_NOWHERE || v->engine->shadow.page_code[gpa >> PAGE_SHIFT])
         return;
-    }
-    if (protect && !v->engine->shadow.page_code[gpa >> PAGE_SHIFT]) {
-        guest_tlb_drop_writable(v->engine);
-        shadow_protect_code(&v->engine->shadow, gpa);
-    }
-    memcpy(to, v->ram->base + gpa, len);
+    guest_tlb_drop_writable(v->engine);
+    shadow_protect_code(&v->engine->shadow, gpa);
 }
 
-static void copy_first(struct vcpu *v, struct fetched *code, gva_t linear, bool protect) {
+/* Copies what may be translated from one page on. Where there is no memory, fetches read all
+ * ones. */
+static void copy_bytes(const struct vcpu *v, gpa_t gpa, uint8_t *to, uint32_t len) {
+    if (gpa == RAM_NOWHERE)
+        memset(to, 0xff, len);
+    else
+        memcpy(to, v->ram->base + gpa, len);
+}
+
+/* Nobody writes to RAM while a block is translated but plugins, which may be asked about it: then, and where the
+ * first instruction goes on elsewhere, the bytes are copied. */
+static void take_first(struct vcpu *v, struct fetched *code, gva_t linear, bool protect) {
     uint32_t left = PAGE_SIZE - (linear & PAGE_MASK);
     code->len = left < COPY_MAX ? left : COPY_MAX;
     if (code->beyond < code->len - 1)
         code->len = code->beyond + 1;
     code->page_bytes = code->len;
-    copy_bytes(v, code->gpa, code->bytes, code->len, protect);
+    if (protect)
+        protect_page(v, code->gpa);
+    code->bytes = v->ram->base + code->gpa;
+    if (code->gpa != RAM_NOWHERE && code->len == COPY_MAX && !v->plugins)
+        return;
+    copy_bytes(v, code->gpa, code->copy, code->len);
+    code->bytes = code->copy;
 }
 
 /* The first instruction goes on in the next page. False: its fetch faults, by the page or by the
@@ -196,7 +218,11 @@ static bool copy_second(struct vcpu *v, struct fetched *code, gva_t linear, bool
     }
     if (!fetch_page(v, next, &code->gpa2))
         return false;
-    copy_bytes(v, code->gpa2, code->bytes + code->len, more, protect);
+    if (protect)
+        protect_page(v, code->gpa2);
+    copy_bytes(v, code->gpa, code->copy, code->len);
+    copy_bytes(v, code->gpa2, code->copy + code->len, more);
+    code->bytes = code->copy;
     code->len += more;
     return true;
 }
@@ -227,7 +253,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .no_links = alone || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),
-        .hint = hints_for(context, cpu_cpl(cpu)),
+        .hint = hints_for(context, cpu_cpl(cpu), code->page_bytes),
         .watch = v->plugins && !e->finishing ? watch_at : NULL,
         .stop_before = inspection_has_breakpoints(v->inspection) ? breaks_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
@@ -271,7 +297,8 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     struct hint_context context;
     struct translate_request req = request_for(v, code, &context, one_shot);
     bool asks = plugins_want(v->plugins, RING3_EVENT_TRANSLATE) && !e->finishing;
-    uint64_t start = clock_host_tsc();
+    bool timed = v->counters->fragments % TIMED == 0;
+    uint64_t start = timed ? clock_host_tsc() : 0;
     uint32_t activity = engine_activity(v, SAMPLE_translation);
     e->probed = false;
     if (asks)
@@ -281,6 +308,7 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     bool there = !more || copy_second(v, code, req.linear, !one_shot);
     if (more && there) {
         req.len = code->len;
+        req.bytes = code->bytes;
         status = translate_once(e, &req, at, t);
     }
     engine_activity(v, activity);
@@ -294,7 +322,8 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     assert(status == TRANSLATE_OK);
     if (asks)
         instrument(v, &req, code, at, one_shot, t);
-    v->counters->translate_cycles += clock_host_tsc() - start;
+    if (timed)
+        v->counters->translate_cycles += (clock_host_tsc() - start) * TIMED;
     return true;
 }
 
@@ -326,7 +355,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
         assert(f);
     }
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
-    copy_first(v, code, linear, true);
+    take_first(v, code, linear, true);
     PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
     if (build_get_hint(e, code->gpa) & HINT_LOOP)
         f->code += gap_before_loop(f->code + (with_pad ? TRIPWIRE_LEN : 0));
@@ -359,7 +388,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
     if (!fetch_page(v, linear, &code.gpa))
         return NULL;
     fpu_forget_code(v, (uintptr_t)e->cache_exec, SCRATCH_CODE);
-    copy_first(v, &code, linear, false);
+    take_first(v, &code, linear, false);
     if (!translate_at(v, &code, 0, true, &t))
         return NULL;
     e->scratch = (struct fragment){.gpa = code.gpa, .eip = v->cpu.eip,

@@ -4,7 +4,8 @@
  * pools of fragments, instruction maps and exits, so that what is made together goes together. A part has code
  * from its start on, and behind it the stubs that are seldom executed, in the proportion that the part
  * before had. One part is open and filled; when it is full, the next one is opened. When all have been, that
- * one is evicted first: nothing outside it leads into it any more, and the rest of the cache stays as it is. */
+ * one is evicted first: nothing outside it leads into it any more, and the rest of the cache stays as it is. A part
+ * in which next to nothing is alive is taken before one that was never used: its memory is there, and near. */
 #include "runtime/cache_parts.h"
 
 #include <assert.h>
@@ -18,8 +19,11 @@
 #include "runtime/instrument.h"
 #include "runtime/plugins.h"
 
-#define PART_BYTES_MIN (24u << 10) /* of a small cache's parts, which are fewer; */
+#define PART_BYTES (128u << 10)
+#define PART_BYTES_MIN (24u << 10) /* of a small cache's parts, which are fewer than */
+#define PARTS_USUAL 16u
 #define PARTS_MIN 3u               /* but so many at least */
+#define SPENT 16u                  /* one of so many fragments is alive at most */
 #define AGAIN_ROUNDS 4u /* of all parts: what was evicted longer ago is forgotten */
 #define LATE_EACH 32u             /* bytes of code for each late code that a part has room to note */
 
@@ -59,8 +63,10 @@ static struct span span_of(uint32_t from, uint32_t each, unsigned number) {
     return (struct span){start, start, start + each};
 }
 
-static void divide(struct engine *e) {
+static void divide(struct engine *e, bool plugins) {
     uint32_t bytes = e->cache_size - SCRATCH_CODE, count = bytes / PART_BYTES_MIN;
+    if (count > PARTS_USUAL) /* plugins' sites are divided, too */
+        count = plugins || bytes / PART_BYTES < PARTS_USUAL ? PARTS_USUAL : bytes / PART_BYTES;
     count = count < PARTS_MIN ? PARTS_MIN : count > CACHE_PARTS_MAX ? CACHE_PARTS_MAX : count;
     e->part_count = count;
     e->part_bytes = bytes / count & ~15u;
@@ -93,7 +99,7 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes) {
     int status = anonymous ? map_anonymous_cache(e, tables) : map_cache(e);
     if (status)
         return status;
-    divide(e);
+    divide(e, v->plugins != NULL);
     e->exits = arena_reserve(NULL, EXITS_MAX * sizeof *e->exits);
     e->late = arena_reserve(NULL, e->parts[e->part_count - 1].late.end * sizeof *e->late);
     e->fragments = arena_reserve(tables, FRAGMENTS_MAX * sizeof *e->fragments);
@@ -130,6 +136,7 @@ static void open_part(struct engine *e, struct cache_part *part) {
     for (unsigned i = 0; i < sizeof spans / sizeof *spans; i++)
         spans[i]->used = spans[i]->start;
     part->opened = ++e->parts_opened;
+    part->live = 0;
     e->part = part;
     e->part_full = false;
     e->part_told = e->part_again = 0;
@@ -198,11 +205,25 @@ void cache_note_made(struct engine *e, const struct fragment *f) {
     e->part_again += again;
 }
 
+/* The last that was used, of those with next to nothing alive; NULL: there is none. */
+static struct cache_part *spent_part(struct engine *e) {
+    struct cache_part *last = NULL;
+    for (unsigned i = 0; i < e->part_count; i++) {
+        struct cache_part *part = &e->parts[i];
+        uint32_t made = part->fragments.used - part->fragments.start;
+        if (part != e->part && part->opened && part->live * SPENT <= made && (!last || part->opened > last->opened))
+            last = part;
+    }
+    return last;
+}
+
 /* The oldest; those without anything in them before all others. But when most of what was made had been evicted
  * not long ago, the code in use does not fit, and the oldest is what is wanted next if it goes round in a circle: any
  * part then, so that some of it stays. */
 static struct cache_part *next_part(struct engine *e) {
-    struct cache_part *oldest = NULL, *any;
+    struct cache_part *oldest = NULL, *any, *spent = spent_part(e);
+    if (spent)
+        return spent;
     for (unsigned i = 0; i < e->part_count; i++)
         if (&e->parts[i] != e->part && (!oldest || e->parts[i].opened < oldest->opened))
             oldest = &e->parts[i];

@@ -10,7 +10,7 @@ struct engine;
 struct fragment;
 struct vcpu;
 
-#define CACHE_PARTS_MAX 16u
+#define CACHE_PARTS_MAX 512u
 
 /* [start, used) is taken, [used, end) is free. */
 struct span {
@@ -21,6 +21,7 @@ struct cache_part {
     struct span code, cold;                   /* offsets in the cache; cold: stubs that are seldom executed */
     struct span fragments, maps, exits, late; /* indexes in the pools */
     uint64_t opened; /* no two openings of parts have the same; 0: nothing is in it */
+    uint32_t live;   /* fragments that have not been invalidated */
 };
 
 /* Code that was made for a fragment of an older part: when its part goes, the fragment does without. */

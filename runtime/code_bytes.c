@@ -69,15 +69,20 @@ static void set_bits(struct engine *e, gpa_t from, uint32_t len, bool on) {
     }
 }
 
-void code_bytes_mark(struct engine *e, const struct fragment *f) {
+static void mark(struct vcpu *v, gpa_t from, uint32_t len) {
+    clean_range_cut(v, from, len);
+    set_bits(v->engine, from, len, true);
+}
+
+void code_bytes_mark(struct vcpu *v, const struct fragment *f) {
     uint32_t first = on_first_page(f), insn = 0;
     struct piece piece;
-    while (next_piece(e, f, &insn, &piece)) {
+    while (next_piece(v->engine, f, &insn, &piece)) {
         uint32_t to = piece.to < first ? piece.to : first;
         if (piece.from < to)
-            set_bits(e, f->gpa + piece.from, to - piece.from, true);
+            mark(v, f->gpa + piece.from, to - piece.from);
         if (f->gpa2 && piece.to > first)
-            set_bits(e, f->gpa2 & ~(gpa_t)PAGE_MASK, piece.to - first, true);
+            mark(v, f->gpa2 & ~(gpa_t)PAGE_MASK, piece.to - first);
     }
 }
 

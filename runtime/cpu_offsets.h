@@ -22,9 +22,12 @@
 #define CPU_REACH_TLB 136
 #define CPU_REACH_BITS 144
 #define CPU_REACH_LEFT 152
-#define CPU_REACH_SAVED 160
-#define CPU_REACHED 176
-#define CPU_RESUME 192
+#define CPU_CLEAN_FROM 156
+#define CPU_CLEAN_LEN 160
+#define CPU_CLEAN_DELTA 168
+#define CPU_REACH_SAVED 176
+#define CPU_REACHED 192
+#define CPU_RESUME 208
 
 #define JUMP_CACHE_NAME 524288 /* offset in a jump cache */
 

@@ -194,6 +194,18 @@ struct churn {
     uint32_t page, count;
 };
 
+/* Writes that meet code further and further on (sweeps.c). */
+struct sweep {
+    gpa_t last;
+    uint32_t run; /* how many, but the first */
+};
+
+/* Pages of RAM, and 1, that are mapped one behind the other (page_pairs.c). */
+struct page_pair {
+    uint32_t pages[2];
+};
+#define PAGE_PAIRS 256u
+
 struct engine {
     struct engine_options options;
     struct shadow shadow;
@@ -242,6 +254,10 @@ struct engine {
     struct site sites[SITE_SLOTS];
     uint8_t *stand_ins[2]; /* a page for reads and one for writes where there is no memory */
     struct churn churn[CHURN_SLOTS];
+    struct sweep sweep;
+    gpa_t clean_gpa; /* the place of cpu->clean_from (clean_range.c) */
+    struct page_pair page_pairs[PAGE_PAIRS];
+    uint8_t *page_pairs_base; /* NULL: none was wanted yet */
     bool granule_user[256];
     uint32_t rights[3]; /* CR0, CR4, EFER bits that mappings were made under */
 
@@ -359,6 +375,15 @@ struct fragment *build_one_shot(struct vcpu *v);
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);
 uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
 
+/* clean_range.c. From `gva` on, which is at place `gpa`, the page may be written and is dirty; nobody watches it. */
+void clean_range_set(struct vcpu *v, gva_t gva, gpa_t gpa);
+void clean_range_forget(struct vcpu *v);
+/* Code hangs on these bytes from now on. */
+void clean_range_cut(struct vcpu *v, gpa_t from, uint32_t len);
+
+/* page_pairs.c: where the page at place `first` is followed by the one at `second`, both RAM. NULL: the host refuses. */
+uint8_t *page_pair(struct vcpu *v, uint64_t first, uint64_t second);
+
 /* past_windows.c: operands that are looked up instead of being reached through a window. */
 /* The site at EIP and `gpa` met trouble: it wrote to a page with code or met a page that churns (`patient`), raised #PF
  * or accessed what is no memory. True: it has got the hint to go past the windows from now on. */
@@ -367,8 +392,12 @@ bool past_windows_trouble(struct vcpu *v, gpa_t gpa, bool patient);
 void past_windows_unasked(struct vcpu *v, gva_t gva);
 /* Would the fragment that has called out change what it does itself by a write to these bytes? */
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len);
+/* The fragment that has called out; NULL: it is not known. */
+const struct fragment *past_windows_running(const struct vcpu *v);
 /* What STUB_REACH may look into, at the current privilege level. */
 uint64_t past_windows_tlb(struct vcpu *v);
+/* It may find something there. */
+bool past_windows_may_hit(const struct vcpu *v);
 /* A hidden fault at `gva` in the supervisor's window: is that page mapped again and again? */
 bool past_windows_churns(struct engine *e, gva_t gva);
 

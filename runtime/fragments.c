@@ -12,15 +12,18 @@
 #include "runtime/instrument.h"
 #include "runtime/plugins.h"
 
+#define HASH_BYTES 8u /* of code that have a bucket together */
 #define BLOCK_CODE_ROOM 2048u
 #define PAD_ROOM 64u
 #define LATE_ROOM 256u
+#define PREFETCH_BYTES 256u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 
+/* Fragments that are made one after the other are mostly neighbours on a page: so are their buckets. */
 static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
-    uint64_t key = (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
-    return (uint32_t)(key >> 40) & (HASH_SIZE - 1);
+    uint64_t key = (page_of(gpa) ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
+    return ((uint32_t)(key >> 40) + (uint32_t)(gpa & PAGE_MASK) / HASH_BYTES) & (HASH_SIZE - 1);
 }
 
 static void forget_pages(struct engine *e, const struct fragment *f) {
@@ -130,6 +133,19 @@ uint32_t fragment_room(const struct vcpu *v, uint32_t at) {
     return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
 }
 
+/* What the next one will be written to is asked for now: the memory is mostly far away. */
+static void prefetch_next(const struct engine *e) {
+    const struct cache_part *part = e->part;
+    const uint8_t *code = e->cache_write + part->code.used, *map = (const uint8_t *)&e->maps[part->maps.used];
+    for (uint32_t i = 0; i < PREFETCH_BYTES; i += 64) {
+        __builtin_prefetch(code + i, 1);
+        __builtin_prefetch(map + i, 1);
+    }
+    __builtin_prefetch(&e->fragments[part->fragments.used], 1);
+    __builtin_prefetch((const uint8_t *)&e->fragments[part->fragments.used] + 64, 1);
+    __builtin_prefetch(&e->exits[part->exits.used], 1);
+}
+
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
@@ -151,6 +167,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         memcpy(&exit->stub_rel, e->cache_write + exit->site, sizeof exit->stub_rel);
     }
     part->fragments.used++;
+    part->live++;
     part->maps.used += t->insn_count;
     part->exits.used += t->exit_count;
     part->cold.used += (t->cold_len + 15u) & ~15u;
@@ -166,10 +183,11 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         f->page2_next = e->page2_fragments[page_of(f->gpa2)];
         e->page2_fragments[page_of(f->gpa2)] = index;
     }
-    code_bytes_mark(e, f);
+    code_bytes_mark(v, f);
     cache_note_made(e, f);
     if (t->loop_at)
         loops_add(v, f, t->loop_at);
+    prefetch_next(e);
     v->counters->fragments++;
     v->counters->fragment_bytes += t->code_len;
     v->counters->guest_bytes += t->guest_len;
@@ -308,6 +326,13 @@ static void leave_index(struct engine *e, const struct fragment *f) {
                     __builtin_offsetof(struct fragment, page2_next));
 }
 
+static void bury(struct engine *e, struct fragment *f) {
+    struct cache_part *part = cache_part_of_fragment(e, fragment_index(e, f));
+    assert(!f->dead && part->live);
+    f->dead = true;
+    part->live--;
+}
+
 static void kill_fragment(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     unlink_incoming(v, f);
@@ -315,7 +340,7 @@ static void kill_fragment(struct vcpu *v, struct fragment *f) {
     unlink_outgoing(v, f);
     leave_index(e, f);
     loops_forget(e, f);
-    f->dead = true;
+    bury(e, f);
 }
 
 /* Links between fragments of the part need not be undone. */
@@ -352,7 +377,7 @@ void fragment_evict(struct vcpu *v, struct fragment *f, const struct cache_part 
         release_page(e, f->gpa2);
     page_pads_remove(e, f);
     loops_forget(e, f);
-    f->dead = true;
+    bury(e, f);
 }
 
 void fragment_forget(struct vcpu *v, struct fragment *f) {
@@ -380,7 +405,37 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     shadow_release_code(&e->shadow, gpa);
 }
 
-static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa, uint32_t len,
+void fragment_overwritten(struct vcpu *v, struct fragment *f) {
+    struct engine *e = v->engine;
+    code_bytes_clear(e, f);
+    kill_fragment(v, f);
+    /* A landing behind a call must not go on in what was there. */
+    return_stacks_forget_code(v, (uintptr_t)e->cache_exec + f->code, f->code_len);
+}
+
+void fragments_note_again(struct vcpu *v, gpa_t from, gpa_t to) {
+    struct engine *e = v->engine;
+    gpa_t end = (from | PAGE_MASK) + 1;
+    uint32_t page = page_of(from), len = (uint32_t)((to < end ? to : end) - from);
+    code_bytes_clear_range(e, from, len);
+    insn_starts_forget_range(e, from, len);
+    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
+        const struct fragment *f = &e->fragments[i];
+        if (f->gpa >= to || from >= f->gpa + f->guest_len + f->undecoded)
+            continue;
+        code_bytes_mark(v, f);
+        insn_starts_note(e, f, &e->maps[f->map]);
+    }
+    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
+        code_bytes_mark(v, &e->fragments[i]);
+}
+
+/* The bytes that killed ones hung on, at most: others may hang on some of them. */
+struct extent {
+    gpa_t from, to;
+};
+
+static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa, uint32_t len, struct extent *cleared,
                           uint64_t *counter) {
     struct engine *e = v->engine;
     for (uint32_t i = *list, next; i; i = next) {
@@ -388,11 +443,12 @@ static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa
         next = second ? f->page2_next : f->page_next;
         if (!fragment_covers(e, f, gpa, len))
             continue;
+        gpa_t from = second ? gpa & ~(gpa_t)PAGE_MASK : f->gpa, to = from + f->guest_len + f->undecoded;
+        cleared->from = from < cleared->from ? from : cleared->from;
+        cleared->to = to > cleared->to ? to : cleared->to;
         code_bytes_patched(v, f, gpa, len);
-        code_bytes_clear(e, f);
-        kill_fragment(v, f);
+        fragment_overwritten(v, f);
         ++*counter;
-        return_stacks_forget(e); /* a landing behind a call must not go on in what was there */
     }
 }
 
@@ -401,15 +457,12 @@ void fragments_invalidate_range(struct vcpu *v, gpa_t gpa, uint32_t len, uint64_
     uint32_t page = page_of(gpa);
     if (!fragments_on(e, gpa, len))
         return;
+    struct extent cleared = {gpa, gpa + len};
     PLUGIN_EVENT(v, INVALIDATE, gpa, len, v->cpu.eip);
     TRACE(v->trace, code_bytes, len, gpa);
-    kill_covering(v, &e->page_fragments[page], false, gpa, len, counter);
-    kill_covering(v, &e->page2_fragments[page], true, gpa, len, counter);
-    code_bytes_clear_range(e, gpa, len);
-    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next)
-        code_bytes_mark(e, &e->fragments[i]);
-    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
-        code_bytes_mark(e, &e->fragments[i]);
+    kill_covering(v, &e->page_fragments[page], false, gpa, len, &cleared, counter);
+    kill_covering(v, &e->page2_fragments[page], true, gpa, len, &cleared, counter);
+    fragments_note_again(v, cleared.from, cleared.to);
 }
 
 void fragments_invalidate_insn(struct vcpu *v, gpa_t gpa) {

@@ -49,6 +49,14 @@ static inline void cache_patch(struct engine *e, uint32_t site, uint32_t rel) {
     __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
 }
 
+/* Its bytes are, or will be: it goes, and its bits, which others may hang on, too. */
+void fragment_overwritten(struct vcpu *v, struct fragment *f);
+/* Some went that hung on bytes of a page between these: what is known of the bytes is found out anew. */
+void fragments_note_again(struct vcpu *v, gpa_t from, gpa_t to);
+/* sweeps.c: a write has met code; code behind it on the page may go, too, but not if the fragment that writes is
+ * there. True: it went. */
+bool sweeps_note(struct vcpu *v, const struct fragment *running, gpa_t gpa, uint64_t *counter);
+
 /* late_code.c. The landing pad's host address, made when first asked for; 0: the open part is full. */
 uint64_t fragment_pad(struct vcpu *v, struct fragment *f);
 /* A thunk (translate_thunk) for an exit whose target may not be linked directly. */
@@ -62,7 +70,7 @@ void fragment_make_wary(struct vcpu *v, uint32_t at, uint32_t return_eip);
 bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len);
 /* Would it change this one? */
 bool fragment_covers(const struct engine *e, const struct fragment *f, gpa_t gpa, uint32_t len);
-void code_bytes_mark(struct engine *e, const struct fragment *f);
+void code_bytes_mark(struct vcpu *v, const struct fragment *f);
 /* Clears the bits of a fragment, of bytes, or of a page: others may hang on some of them. */
 void code_bytes_clear(struct engine *e, const struct fragment *f);
 void code_bytes_clear_range(struct engine *e, gpa_t gpa, uint32_t len);
@@ -75,6 +83,7 @@ void code_bytes_patched(struct vcpu *v, const struct fragment *f, gpa_t gpa, uin
 int insn_starts_init(struct vcpu *v);
 void insn_starts_note(struct engine *e, const struct fragment *f, const struct insn_map *map);
 void insn_starts_forget_page(struct engine *e, gpa_t gpa);
+void insn_starts_forget_range(struct engine *e, gpa_t gpa, uint32_t len);
 /* False: no fragment, in whatever code space, can be entered at the byte. */
 static inline bool insn_starts_at(const struct engine *e, gpa_t gpa) {
     return e->insn_starts[gpa / 64] >> gpa % 64 & 1u;

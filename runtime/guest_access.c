@@ -40,6 +40,7 @@ void guest_tlb_flush(struct vcpu *v, bool global_too) {
         e->tlb[i / TLB_SIZE][i % TLB_SIZE].tag = 0;
     if (global_too)
         memset(e->tlb_large, 0, sizeof e->tlb_large);
+    clean_range_forget(v);
     forget_loaded(v);
 }
 
@@ -60,6 +61,7 @@ void guest_tlb_flush_page(struct vcpu *v, gva_t gva) {
     }
     if (v->engine->tlb_large[gva >> LARGE_SHIFT >> 6] >> (gva >> LARGE_SHIFT & 63u) & 1u)
         flush_large(v->engine, gva);
+    clean_range_forget(v);
     forget_loaded(v);
 }
 
@@ -251,9 +253,35 @@ bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **
         *use = REACH_NEEDED;
     if (!fragments_on(e, place, len))
         return true;
-    if (past_windows_writes_self(v, place, len))
+    if (past_windows_writes_self(v, place, len)) {
         *host = NULL;
-    else
-        fragments_invalidate_range(v, place, len, &v->counters->invalidate_write);
+        return true;
+    }
+    fragments_invalidate_range(v, place, len, &v->counters->invalidate_write);
+    if (sweeps_note(v, past_windows_running(v), place, &v->counters->invalidate_write) && past_windows_may_hit(v))
+        clean_range_set(v, gva, place);
     return true;
+}
+
+/* The place of the page that an access may be made to; RAM_NOWHERE: it may not, or there is none. No bit is set. */
+static uint64_t peek_page(const struct vcpu *v, gva_t gva, bool write) {
+    struct walk walk = walk_page(v->ram, &v->cpu.paging, gva, write ? ACCESS_WRITE : ACCESS_READ,
+                                 cpu_cpl(&v->cpu) == 3, false);
+    uint64_t page = walk.ok ? ram_locate(v->ram, walk.gpa & ~(gpa_t)PAGE_MASK) : RAM_NOWHERE;
+    return page != RAM_NOWHERE && ram_is_writable(v->ram, page) ? page : RAM_NOWHERE;
+}
+
+uint8_t *guest_reach_two(struct vcpu *v, gva_t gva, uint32_t len, bool write, enum reach_use *use) {
+    gva_t next = (gva | PAGE_MASK) + 1;
+    uint32_t first = next - gva;
+    uint64_t page = peek_page(v, gva, write), page2 = peek_page(v, next, write);
+    uint8_t *pair = page != RAM_NOWHERE && page2 != RAM_NOWHERE ? page_pair(v, page, page2) : NULL;
+    uint8_t *host, *host2;
+    enum reach_use use2;
+    assert(next && first < len);
+    if (!pair || !guest_reach(v, gva, first, write, &host, use) || !host ||
+        !guest_reach(v, next, len - first, write, &host2, &use2) || !host2)
+        return NULL;
+    *use = *use > use2 ? *use : use2;
+    return pair + (gva & PAGE_MASK);
 }

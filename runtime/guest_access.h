@@ -31,6 +31,10 @@ enum reach_use {
  * Where there is no memory, or it cannot be written, it is that of bytes which stand for it this once. */
 bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **host, enum reach_use *use);
 
+/* The same of one that lies on two pages. NULL also where one of them is no RAM or faults: nothing was done, and
+ * the window will tell. */
+uint8_t *guest_reach_two(struct vcpu *v, gva_t gva, uint32_t len, bool write, enum reach_use *use);
+
 /* A segment was found to be loaded from this descriptor, which has just been read: the next load of the same may be
  * done by the fragment alone (e_mov_to_seg), until a flush. Not if anybody wants to see what calls out or is read. */
 void guest_note_loaded(struct vcpu *v, unsigned index, uint32_t selector, gva_t gva, uint64_t descriptor);

@@ -37,3 +37,12 @@ void insn_starts_note(struct engine *e, const struct fragment *f, const struct i
 void insn_starts_forget_page(struct engine *e, gpa_t gpa) {
     memset(e->insn_starts + (gpa & ~(gpa_t)PAGE_MASK) / 64, 0, PAGE_BITS_BYTES);
 }
+
+void insn_starts_forget_range(struct engine *e, gpa_t gpa, uint32_t len) {
+    while (len) {
+        unsigned at = gpa % 64, count = 64 - at < len ? 64 - at : len;
+        e->insn_starts[gpa / 64] &= ~(~0ull >> (64 - count) << at);
+        gpa += count;
+        len -= count;
+    }
+}

@@ -55,7 +55,10 @@ void mmu_activate(struct vcpu *v) {
     if (read_gs_base() != w->base)
         write_gs_base(w->base);
     v->cpu.window = w->base;
-    v->cpu.reach_tlb = past_windows_tlb(v);
+    uint64_t tlb = past_windows_tlb(v);
+    if (v->cpu.reach_tlb != tlb)
+        clean_range_forget(v);
+    v->cpu.reach_tlb = tlb;
     struct code_space space = code_space_of(&v->cpu);
     return_stack_switch(v, w->number, &space);
     v->cpu.jump_cache = (uint64_t)(uintptr_t)jump_cache_get(v, w->number, &space);

@@ -23,9 +23,9 @@
 /* So many accesses are looked at before a site is judged, and so many must have been worth it. */
 #define SAMPLE 256u
 #define TRIAL 1024u
-#define TRIAL_USEFUL 4u
+#define TRIAL_SHARE 256u /* one of so many */
 #define TRIAL_PATIENT 4096u
-#define TRIAL_PATIENT_USEFUL (TRIAL_PATIENT / 128u)
+#define TRIAL_PATIENT_SHARE 128u
 #define REJECTED_MAX 6u
 
 static struct site *site_at(struct engine *e, uint32_t eip) {
@@ -67,7 +67,7 @@ bool past_windows_churns(struct engine *e, gva_t gva) {
     return ++churn->count >= CHURN_COUNT;
 }
 
-static const struct fragment *running(const struct vcpu *v) {
+const struct fragment *past_windows_running(const struct vcpu *v) {
     uint64_t return_address = *(const uint64_t *)(uintptr_t)(v->cpu.return_rsp - 8);
     return fragment_at(v->engine, (uintptr_t)return_address);
 }
@@ -77,7 +77,7 @@ struct site *past_windows_site(struct vcpu *v) { return site_at(v->engine, v->cp
 void past_windows_give_up(struct vcpu *v, unsigned to) {
     struct engine *e = v->engine;
     struct site *site = past_windows_site(v);
-    const struct fragment *f = running(v);
+    const struct fragment *f = past_windows_running(v);
     gpa_t gpa = f ? f->gpa + (v->cpu.eip - f->eip) : 0;
     if (!f || HINT_OPERAND(build_get_hint(e, gpa)) == to)
         return;
@@ -107,7 +107,7 @@ static void judge(struct vcpu *v, gva_t gva, enum reach_use use) {
     site->reaches += count;
     if (site->reaches < (site->patient ? TRIAL_PATIENT : TRIAL))
         return;
-    if (site->useful < (site->patient ? TRIAL_PATIENT_USEFUL : TRIAL_USEFUL))
+    if (site->useful * (site->patient ? TRIAL_PATIENT_SHARE : TRIAL_SHARE) < site->reaches)
         past_windows_give_up(v, site->before);
     site->reaches = site->useful = 0;
 }
@@ -144,6 +144,10 @@ static enum callout_result true_fault(struct vcpu *v, bool write) {
     return CALLOUT_FAULT;
 }
 
+bool past_windows_may_hit(const struct vcpu *v) {
+    return v->cpu.reach_tlb == (uint64_t)(uintptr_t)v->engine->tlb[cpu_cpl(&v->cpu) == 3];
+}
+
 uint64_t past_windows_tlb(struct vcpu *v) {
     static const struct tlb_entry none[TLB_SIZE];
     struct engine *e = v->engine;
@@ -152,7 +156,7 @@ uint64_t past_windows_tlb(struct vcpu *v) {
 }
 
 bool past_windows_writes_self(struct vcpu *v, gpa_t gpa, uint32_t len) {
-    const struct fragment *f = running(v);
+    const struct fragment *f = past_windows_running(v);
     return !f || fragment_covers(v->engine, f, gpa, len);
 }
 
@@ -168,7 +172,9 @@ enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand
     bool write = CHECK_KIND(arg) == ACCESS_WRITE, trapped = arg & REACH_ALIGNED && operand % size;
     enum reach_use use = REACH_KNOWN;
     uint8_t *host = NULL;
-    if (on_one_page(operand, size) && !trapped && !guest_reach(v, operand, size, write, &host, &use))
+    if (!on_one_page(operand, size) && operand + size > operand && !trapped)
+        host = guest_reach_two(v, operand, size, write, &use);
+    else if (on_one_page(operand, size) && !trapped && !guest_reach(v, operand, size, write, &host, &use))
         return true_fault(v, write);
     v->cpu.reached = host ? (uint64_t)(uintptr_t)host : in_window(&v->cpu, operand);
     judge(v, operand, use);

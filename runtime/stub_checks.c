@@ -17,6 +17,9 @@ CHECK(CPU_VICTIMS, victims);
 CHECK(CPU_REACH_TLB, reach_tlb);
 CHECK(CPU_REACH_BITS, reach_bits);
 CHECK(CPU_REACH_LEFT, reach_left);
+CHECK(CPU_CLEAN_FROM, clean_from);
+CHECK(CPU_CLEAN_LEN, clean_len);
+CHECK(CPU_CLEAN_DELTA, clean_delta);
 CHECK(CPU_REACH_SAVED, reach_saved);
 CHECK(CPU_REACHED, reached);
 _Static_assert(sizeof(struct tlb_entry) == 1 << TLB_ENTRY_SHIFT && TLB_SIZE == TLB_SLOTS &&

@@ -163,7 +163,8 @@ stub_callout_back:
     jump_guest
     .size stub_callout, . - stub_callout
 
-/* The callout `reach` where the look-aside buffer knows the page and, of a write, no code hangs on the bytes.
+/* The callout `reach` where the address is in the clean range, or the look-aside buffer knows the page and, of a
+ * write, no code hangs on the bytes.
  * Flags wait in ax and rax in r8. The slot is that of the first byte's page and the tag that of the last
  * one's, so that an operand on two pages is C's. r10d argument, r11d linear address. */
     .globl stub_reach
@@ -172,7 +173,17 @@ stub_reach:
     mov r8, rax
     lahf
     seto al
-    mov [r15 + CPU_REACH_SAVED], rcx
+    mov r9d, r11d
+    sub r9d, [r15 + CPU_CLEAN_FROM]
+    cmp r9d, [r15 + CPU_CLEAN_LEN]
+    jae 1f
+    add r11, [r15 + CPU_CLEAN_DELTA]
+    mov [r15 + CPU_REACHED], r11
+    add al, 0x7f
+    sahf
+    mov rax, r8
+    ret
+1:  mov [r15 + CPU_REACH_SAVED], rcx
     sub dword ptr [r15 + CPU_REACH_LEFT], 1
     jle 9f
     mov ecx, r11d

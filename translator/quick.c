@@ -21,6 +21,7 @@ enum quick_kind {
     QUICK_INCDEC,
     QUICK_PUSH,
     QUICK_POP,
+    QUICK_RETURN,   /* without an immediate */
     QUICK_EMITTER,  /* no ModRM: only decoding is quick */
 };
 
@@ -35,6 +36,18 @@ struct quick {
 };
 
 static struct quick table[2][256];
+
+/* The commonest of all are the same bytes on the host: one byte of opcode, registers and an immediate. What ModRM
+ * names (of an instruction that has none: whatever stands there) and what must not be named are sets, so that they
+ * are told from others by one test. */
+#define NAMES_MEMORY 1u
+#define NAMES_ESP_REG 2u
+#define NAMES_ESP_RM 4u
+#define NAMES_REG(reg) (0x100u << (reg))
+#define COPY_BYTES 8u /* more than any of them has */
+
+static struct { uint16_t refused; uint8_t len; } copies[256];
+static uint16_t names[256];
 
 static unsigned kind_of(const struct insn_row *row, unsigned opcode, unsigned shape) {
     static const struct { emitter_fn emit; enum quick_kind kind; } by_emitter[] = {
@@ -51,7 +64,7 @@ static unsigned kind_of(const struct insn_row *row, unsigned opcode, unsigned sh
         return shape & PLAIN_STRING ? QUICK_NOT : shape & PLAIN_MODRM ? QUICK_MODRM : QUICK_COPY;
     for (unsigned i = 0; i < sizeof by_emitter / sizeof *by_emitter; i++)
         if (row->emit == by_emitter[i].emit)
-            return by_emitter[i].kind;
+            return row->emit == e_ret && opcode == 0xc3 ? QUICK_RETURN : by_emitter[i].kind;
     return QUICK_NOT;
 }
 
@@ -93,10 +106,26 @@ static void index_opcode(unsigned map, unsigned opcode) {
     }
 }
 
+static void index_copy(unsigned opcode) {
+    const struct quick *q = &table[0][opcode];
+    unsigned imm = q->shape & PLAIN_IMM8 ? 1 : q->shape & PLAIN_IMMZ ? 4 : 0, refused = UINT16_MAX;
+    if (q->kind == QUICK_COPY)
+        refused = 0;
+    else if (q->kind == QUICK_MODRM && !(q->shape & PLAIN_TESTS))
+        refused = (0xff00u & ~((unsigned)q->regs << 8)) | NAMES_MEMORY | (q->reg32 ? NAMES_ESP_REG : 0) |
+                  (q->rm32 ? NAMES_ESP_RM : 0);
+    copies[opcode].refused = (uint16_t)refused;
+    copies[opcode].len = (uint8_t)((q->kind == QUICK_MODRM ? 2 : 1) + imm);
+}
+
 void quick_index(void) {
     for (unsigned opcode = 0; opcode < 256; opcode++) {
         index_opcode(0, opcode);
         index_opcode(1, opcode);
+        index_copy(opcode);
+        unsigned reg = opcode >> 3 & 7u, rm = opcode & 7u;
+        names[opcode] = (uint16_t)(NAMES_REG(reg) | (opcode < 0xc0 ? NAMES_MEMORY : 0) |
+                                   (reg == ESP ? NAMES_ESP_REG : 0) | (rm == ESP ? NAMES_ESP_RM : 0));
     }
 }
 
@@ -272,6 +301,26 @@ static unsigned quick_emitter(struct block *b, const struct quick *q, uint32_t o
     return in.len;
 }
 
+/* As e_ret and exit_return have it. */
+static void quick_return(struct block *b) {
+    uint8_t *to = b->e.at;
+    *to++ = 0x65; /* mov r11d, gs:[r12d + esp] */
+    *to++ = 0x67;
+    *to++ = 0x45;
+    *to++ = 0x8b;
+    to = put_memory(to, REG_TARGET & 7u, ESP, NO_REG, 0, b->esp);
+    b->esp += 4;
+    if (b->esp) { /* lea r12d, [r12 + esp] */
+        *to++ = 0x45;
+        *to++ = 0x8d;
+        to = put_memory(to, ESP, ESP, NO_REG, 0, b->esp);
+    }
+    *to++ = 0xc3;
+    b->e.at = to;
+    b->esp = 0;
+    b->ended = true;
+}
+
 /* Instructions without a ModRM byte, `at` bytes behind whose start their opcode lies. */
 static unsigned quick_bare(struct block *b, const struct quick *q, const uint8_t *bytes, unsigned at, bool prefix66) {
     uint8_t *to = b->e.at;
@@ -303,6 +352,9 @@ static unsigned quick_bare(struct block *b, const struct quick *q, const uint8_t
         quick_stack(b, 0x89, opcode & 7u, b->esp - 4);
         b->esp -= 4;
         return at;
+    case QUICK_RETURN:
+        quick_return(b);
+        return at;
     default:
         quick_stack(b, 0x8b, opcode & 7u, b->esp);
         b->esp += 4;
@@ -319,8 +371,10 @@ static unsigned quick_insn(struct block *b, uint32_t offset) {
         return 0;
     if (b->req->hint && b->req->hint(b->req->opaque, b->req->eip + offset))
         return 0;
-    if (q->kind == QUICK_EMITTER)
-        return block_exits_full(b) ? 0 : quick_emitter(b, q, offset, map);
+    if (q->kind >= QUICK_RETURN && block_exits_full(b))
+        return 0;
+    if (q->kind == QUICK_EMITTER || (q->kind == QUICK_RETURN && b->req->no_links))
+        return quick_emitter(b, q, offset, map);
     if (block_lags_far(b))
         block_settle_esp(b);
     uint32_t count = b->out->insn_count;
@@ -339,11 +393,49 @@ static unsigned quick_insn(struct block *b, uint32_t offset) {
     return len;
 }
 
-uint32_t quick_run(struct block *b, uint32_t offset, uint32_t limit) {
+static bool has_room(const struct block *b, uint32_t offset, uint32_t limit) {
+    return !b->ended && b->out->insn_count < limit && offset + PLAIN_LONGEST <= b->req->page_bytes &&
+           (uint32_t)(b->e.end - b->e.at) >= 2 * INSN_CODE_MAX;
+}
+
+/* Those that are the same bytes on the host, from `offset` on; returns the offset behind them. An entry of the map is
+ * one word, and from one to the next host, body and guest offset grow by as much. */
+static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
     const struct translate_request *req = b->req;
-    while (!b->ended && b->out->insn_count < limit && offset + PLAIN_LONGEST <= req->page_bytes &&
-           (uint32_t)(b->e.end - b->e.at) >= 2 * INSN_CODE_MAX) {
-        unsigned len = quick_insn(b, offset);
+    const uint8_t *from = req->bytes + offset, *start = from, *last = from;
+    const uint8_t *const stop = req->bytes + req->page_bytes;
+    uint8_t *to = b->e.at;
+    struct insn_map *at = &b->out->map[b->out->insn_count], *const full = &b->out->map[limit];
+    const uint8_t *const to_stop = b->e.end - 2 * INSN_CODE_MAX;
+    uint16_t host = (uint16_t)(to - b->code);
+    struct insn_map first = {.host = host, .body = host, .guest = (uint16_t)offset, .undo = UNDO_NONE, .esp = (int8_t)b->esp};
+    uint64_t entry;
+    memcpy(&entry, &first, sizeof entry);
+    if (block_lags_far(b))
+        return offset;
+    while (at < full && from + PLAIN_LONGEST <= stop && to <= to_stop && !(copies[from[0]].refused & names[from[1]])) {
+        if (req->hint && req->hint(req->opaque, req->eip + (uint32_t)(from - req->bytes)))
+            break;
+        unsigned len = copies[from[0]].len;
+        memcpy(to, from, COPY_BYTES);
+        memcpy(at++, &entry, sizeof entry);
+        entry += len * 0x0000000100010001ull;
+        last = from;
+        from += len;
+        to += len;
+    }
+    if (from == start)
+        return offset;
+    b->e.at = to;
+    b->out->insn_count = (uint32_t)(at - b->out->map);
+    b->pc = req->eip + (uint32_t)(last - req->bytes);
+    return b->out->guest_len = (uint32_t)(from - req->bytes);
+}
+
+uint32_t quick_run(struct block *b, uint32_t offset, uint32_t limit) {
+    while (has_room(b, offset, limit)) {
+        offset = copy_run(b, offset, limit);
+        unsigned len = has_room(b, offset, limit) ? quick_insn(b, offset) : 0;
         if (!len)
             break;
         offset += len;
