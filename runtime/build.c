@@ -400,6 +400,21 @@ struct fragment *build_one_shot(struct vcpu *v) {
     return &e->scratch;
 }
 
+struct fragment *build_known(struct vcpu *v) {
+    struct engine *e = v->engine;
+    const struct cpu *cpu = &v->cpu;
+    struct code_space space = code_space_of(cpu);
+    gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
+    gpa_t gpa, second;
+    if (cpu->eip > space.limit || !fetch_page(v, linear, &gpa) || gpa == RAM_NOWHERE || !insn_starts_at(e, gpa))
+        return NULL;
+    struct fragment *f = fragment_find(e, gpa, cpu->eip, &space);
+    bool there = f && (!f->gpa2 || (fetch_page(v, (linear | PAGE_MASK) + 1, &second) &&
+                                    second >> PAGE_SHIFT == f->gpa2 >> PAGE_SHIFT));
+    v->counters->lookup_hits += there;
+    return there ? f : NULL;
+}
+
 struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;

@@ -270,10 +270,8 @@ static int step(struct vcpu *v, int last) {
     bool chainable = !e->options.no_chain && !inject_covers(v) && f != &e->scratch;
     if (chainable && last == LEAVE_CHAIN_ && opened == e->parts_opened) /* else the site may be gone */
         fragment_link(v, (uintptr_t)cpu->chain_site, f, at);
-    else if (chainable && last == LEAVE_LOOKUP_) {
+    else if (chainable && last == LEAVE_LOOKUP_)
         jump_cache_set(v, f);
-        jump_cache_know_page(v, f);
-    }
     v->behind_mov_ss = cpu->debug_shadow;
     cpu->interrupt_shadow = false;
     cpu->debug_shadow = false;

@@ -27,6 +27,28 @@ static unsigned jump(struct vcpu *v) {
     return LEAVE_JUMP_;
 }
 
+/* Is there nothing that the run loop would look at before the next fragment is entered? */
+static bool may_stay(const struct vcpu *v) {
+    const struct engine *e = v->engine;
+    return may_jump(v) && !v->cpu.attention && !v->cpu.mode_dirty && !e->sync_wanted && !e->poll_closed &&
+           !e->part_full && !v->plugins && !e->options.no_jump_cache && !e->options.no_reuse && !inject_covers(v);
+}
+
+const void *engine_missed(struct vcpu *v) {
+    if (!may_stay(v))
+        return NULL;
+    engine_activity(v, SAMPLE_dispatch);
+    struct fragment *f = build_known(v);
+    if (!f)
+        return NULL;
+    v->counters->jump_cache_misses++;
+    v->behind_mov_ss = false;
+    v->cpu.sys_flags &= ~FL_RF;
+    jump_cache_set(v, f);
+    return_stack_settle(v, false);
+    return v->engine->cache_exec + f->code;
+}
+
 /* What plugins are told before a callout. */
 static void tell_plugins(struct vcpu *v, enum callout_id id, uint32_t arg, uint32_t operand) {
     const struct cpu *cpu = &v->cpu;

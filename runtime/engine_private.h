@@ -145,22 +145,14 @@ struct jump_cache {
     uint64_t last_use;
 };
 
-/* Of a fragment that a jump cache has led to (page_pads.c). */
 #define PAD_UNFIXED UINT16_MAX
 #define PADS_A_CHUNK 12u
-struct page_pad {
-    uint32_t eip, pad, code; /* pad: 0 if there was no room for one */
-    uint32_t fragment;
-    uint16_t fixed;
-    bool straddles; /* into another page */
-    bool shared;    /* its fragment's `table` is TABLE_MANY */
-};
-/* Those of one page, as seen at a linear address in a code space. */
+/* Fragments that a jump cache has led to (page_pads.c), of one page as seen at a linear address in a code space. */
 struct pad_chunk {
     uint32_t next, count;
     gva_t page; /* linear >> PAGE_SHIFT */
     struct code_space space;
-    struct page_pad pads[PADS_A_CHUNK];
+    uint32_t fragments[PADS_A_CHUNK];
 };
 
 struct tlb_entry {
@@ -240,6 +232,7 @@ struct engine {
 
     struct jump_cache jump_caches[JUMP_CACHES];
     unsigned jump_cache_count; /* those behind were never used */
+    unsigned jump_cache_at;    /* the one found last */
     uint16_t window_tables[WINDOW_COUNT]; /* how many of them have something in them */
     uint8_t *jump_tables; /* what their slots point into */
     uint32_t jump_generation; /* of the last name given */
@@ -342,6 +335,9 @@ void stub_return(void);
 void stub_return_empty(void);
 void stubs_end(void); /* where they end */
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand);
+/* The jump cache knows nothing of cpu->eip: the code to be entered, which it knows from now on, or NULL: the
+ * run loop is next. */
+const void *engine_missed(struct vcpu *v);
 
 /* engine.c: once round the run loop. True: translated code has run and completed an instruction. */
 bool engine_iterate(struct vcpu *v);
@@ -370,6 +366,8 @@ uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp);
  * v->fault set: an instruction fetch fault. `indirect`: it was reached through the jump cache, and needs a
  * landing pad; otherwise it may be one that is to be entered `*at` bytes behind its start. */
 struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at);
+/* The same if it is there already, reached through the jump cache and without an event in between; else NULL. */
+struct fragment *build_known(struct vcpu *v);
 /* The same instruction alone, translated into the scratch area and registered nowhere. */
 struct fragment *build_one_shot(struct vcpu *v);
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);

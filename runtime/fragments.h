@@ -104,9 +104,6 @@ bool jump_caches_scan_is_less(const struct engine *e, uint64_t places);
 void jump_caches_forget_code(struct engine *e, uintptr_t code, uint32_t len);
 /* The mapping of `gva` to the page is gone from a window, and with it what leads to the page's fragments. */
 void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva);
-/* User code has come to a page that its table knows not, in its current mapping: all fragments there that were
- * reached indirectly by somebody can be found from now on. */
-void jump_cache_know_page(struct vcpu *v, const struct fragment *f);
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 void jump_caches_reset(struct engine *e);
 

@@ -16,7 +16,6 @@
 
 #define TOUCHED_MAX 4096u
 #define FIXED_PROBES 8u
-#define KNOWN_PAGES 512u
 #define FRONT 8u /* tables that need not be nearer: a system call is in three or four */
 #define DROPPED_PAGES 8u /* of an address space that is going, it seems: its table is cleared */
 
@@ -25,7 +24,6 @@ struct table_use {
     uint32_t touched[TOUCHED_MAX]; /* slots that are not misses, fixed ones too */
     uint32_t count;                /* beyond TOUCHED_MAX: too many to name */
     bool filled;
-    gva_t known[KNOWN_PAGES]; /* linear pages and 1: what is known of them stands in the table */
 };
 #define USE_OFFSET (JUMP_CACHE_FIXED_OFFSET + JUMP_CACHE_FIXED * sizeof(uint64_t))
 #define TABLE_BYTES ((USE_OFFSET + sizeof(struct table_use) + PAGE_MASK) & ~(uint64_t)PAGE_MASK)
@@ -123,8 +121,6 @@ static void victim_forget(struct engine *e, uint64_t key) {
             at[i] = (struct jump_victim){0};
 }
 
-static gva_t *known_place(uint64_t *slots, gva_t page) { return &use_of(slots)->known[page % KNOWN_PAGES]; }
-
 static void set_empty(struct engine *e, struct jump_cache *jc, bool empty) {
     if (jc->empty == empty)
         return;
@@ -142,7 +138,6 @@ static void clear(struct engine *e, struct jump_cache *jc) {
         fill_slots(fixed_slots(jc->slots), JUMP_CACHE_FIXED);
     }
     rename_table(e, jc->slots);
-    memset(use->known, 0, sizeof use->known);
     use->count = 0;
     use->filled = true;
     set_empty(e, jc, true);
@@ -185,6 +180,7 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
                 *jc = first;
                 jc = &e->jump_caches[i / 2];
             }
+            e->jump_cache_at = (unsigned)(jc - e->jump_caches);
             return jc->slots;
         }
         if (!pick || jc->last_use < pick->last_use)
@@ -197,13 +193,15 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
     clear(e, pick);
     *pick = (struct jump_cache){.slots = pick->slots, .space = *space, .window = (uint16_t)window,
                                 .used = true, .empty = true, .last_use = ++e->use_clock};
+    e->jump_cache_at = (unsigned)(pick - e->jump_caches);
     return pick->slots;
 }
 
 static struct jump_cache *cache_of(struct engine *e, const uint64_t *slots) {
-    unsigned i = 0;
-    while (e->jump_caches[i].slots != slots)
-        i++;
+    unsigned i = e->jump_cache_at;
+    if (e->jump_caches[i].slots != slots)
+        for (i = 0; e->jump_caches[i].slots != slots;)
+            i++;
     return &e->jump_caches[i];
 }
 
@@ -239,15 +237,14 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     set_empty(e, jc, false);
     jc->dropped = 0;
     note_table(f, (uint16_t)(table_of(e, slots) + 1));
-    const struct fixed_entry *entry = fixed_place(e, f->eip);
-    uint16_t fixed = entry && entry->used ? entry->slot : PAD_UNFIXED;
+    if (!f->listed || f->fixed == PAD_UNFIXED) {
+        const struct fixed_entry *entry = fixed_place(e, f->eip);
+        f->fixed = entry && entry->used ? entry->slot : PAD_UNFIXED;
+    }
     uint64_t pad = fragment_pad(v, f);
-    if (f->listed && fixed != f->fixed)
-        page_pads_remove(e, f);
-    f->fixed = fixed;
     if (!f->listed)
         page_pads_add(e, f);
-    enter_fixed(e, slots, fixed, f->code);
+    enter_fixed(e, slots, f->fixed, f->code);
     if (!pad)
         return;
     f->victim |= enter_pad(e, slots, f->eip, pad);
@@ -352,13 +349,11 @@ void jump_caches_forget_code(struct engine *e, uintptr_t code, uint32_t len) {
 }
 
 static void forget_page(struct engine *e, struct jump_cache *jc, uint32_t page, gva_t gva) {
-    gva_t linear = gva >> PAGE_SHIFT, *known = known_place(jc->slots, linear);
-    struct pad_chunk *chunk;
-    if (*known == linear + 1)
-        *known = 0;
+    gva_t linear = gva >> PAGE_SHIFT;
+    const struct pad_chunk *chunk;
     for (uint32_t at = e->page_pads[page]; (chunk = page_pads_next(e, &at, linear, &jc->space));)
         for (uint32_t i = 0; i < chunk->count; i++)
-            forget_in(e, jc->slots, &e->fragments[chunk->pads[i].fragment]);
+            forget_in(e, jc->slots, &e->fragments[chunk->fragments[i]]);
     for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next) {
         const struct fragment *f = &e->fragments[i];
         if ((fragment_linear(f) >> PAGE_SHIFT) + 1 == linear && code_space_equal(&jc->space, &f->space))
@@ -387,29 +382,4 @@ void jump_caches_reset(struct engine *e) {
     for (unsigned i = 0; i < e->jump_cache_count; i++)
         if (e->jump_caches[i].used)
             clear(e, &e->jump_caches[i]);
-}
-
-/* Straddling ones need a look at their second page. */
-void jump_cache_know_page(struct vcpu *v, const struct fragment *f) {
-    struct engine *e = v->engine;
-    uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
-    gva_t page = fragment_linear(f) >> PAGE_SHIFT, *known = known_place(slots, page);
-    if ((f->space.mode & MODE_CPL) != 3 || e->options.no_reuse || e->options.no_jump_cache || *known == page + 1)
-        return;
-    *known = page + 1;
-    uint16_t table = (uint16_t)(table_of(e, slots) + 1);
-    struct pad_chunk *chunk;
-    for (uint32_t at = e->page_pads[f->gpa >> PAGE_SHIFT]; (chunk = page_pads_next(e, &at, page, &f->space));)
-        for (uint32_t i = 0; i < chunk->count; i++) {
-            struct page_pad *pad = &chunk->pads[i];
-            if (pad->straddles)
-                continue;
-            if (!pad->shared) {
-                note_table(&e->fragments[pad->fragment], table);
-                pad->shared = e->fragments[pad->fragment].table == TABLE_MANY;
-            }
-            enter_fixed(e, slots, pad->fixed, pad->code);
-            if (pad->pad && enter_pad(e, slots, pad->eip, (uint64_t)(uintptr_t)(e->cache_exec + pad->pad)))
-                e->fragments[pad->fragment].victim = true;
-        }
 }

@@ -1,10 +1,7 @@
 /* Landing pads by page.
  *
- * A new process comes to pages whose code others have run, one after the other. For each page of RAM there is a
- * list of the fragments that some jump cache leads to, with all that a table's entries are made of, so that
- * its table gets them at the page's first miss, in one pass over memory that lies together; and so
- * that a table loses them when the page goes. Chunks know the linear page and the code space, as one page may be
- * seen in several ways. */
+ * For each page of RAM there is a list of the fragments that some jump cache leads to, so that a table loses them
+ * when the page goes. Chunks know the linear page and the code space, as one page may be seen in several ways. */
 #include <assert.h>
 
 #include "base/arena.h"
@@ -40,7 +37,6 @@ static struct pad_chunk *new_chunk(struct engine *e, uint32_t *head, const struc
     return chunk;
 }
 
-/* Its pad and its fixed slot are known. */
 void page_pads_add(struct engine *e, struct fragment *f) {
     uint32_t *head = &e->page_pads[f->gpa >> PAGE_SHIFT], at = *head;
     struct pad_chunk *chunk;
@@ -50,16 +46,14 @@ void page_pads_add(struct engine *e, struct fragment *f) {
     while (chunk && chunk->count == PADS_A_CHUNK);
     if (!chunk)
         chunk = new_chunk(e, head, f);
-    chunk->pads[chunk->count++] = (struct page_pad){
-        .eip = f->eip, .pad = f->pad, .code = f->code, .fragment = fragment_index(e, f), .fixed = f->fixed,
-        .straddles = f->gpa2 != 0, .shared = f->table == TABLE_MANY};
+    chunk->fragments[chunk->count++] = fragment_index(e, f);
     f->listed = true;
 }
 
 static bool remove_pad(struct pad_chunk *chunk, uint32_t fragment) {
     for (uint32_t i = 0; i < chunk->count; i++)
-        if (chunk->pads[i].fragment == fragment) {
-            chunk->pads[i] = chunk->pads[--chunk->count];
+        if (chunk->fragments[i] == fragment) {
+            chunk->fragments[i] = chunk->fragments[--chunk->count];
             return true;
         }
     return false;
@@ -87,7 +81,7 @@ void page_pads_remove(struct engine *e, struct fragment *f) {
 void page_pads_reset(struct engine *e) {
     for (uint32_t i = 1; i < e->pad_chunk_next; i++)
         for (uint32_t k = 0; k < e->pad_chunks[i].count; k++)
-            e->page_pads[e->fragments[e->pad_chunks[i].pads[k].fragment].gpa >> PAGE_SHIFT] = 0;
+            e->page_pads[e->fragments[e->pad_chunks[i].fragments[k]].gpa >> PAGE_SHIFT] = 0;
     e->pad_chunk_next = 1;
     e->pad_chunk_free = 0;
 }

@@ -283,14 +283,31 @@ stub_contended:
     try_victim
     try_victim
     mov ecx, r8d
-    jmp stub_leave_miss
+    jmp stub_miss
 5:  mov ecx, r8d
     jmp [r9 + 8]
 
+/* r11d target, whose slot is empty: so it is no victim. Most are known to somebody, and entered at once. */
     .globl stub_miss
-stub_miss: /* r11d target, whose slot is empty: so it is no victim */
+    .type stub_miss, @function
+stub_miss:
+    save_guest
+    mov [r15 + CPU_RETURN_RSP], rsp
+    mov [r15 + CPU_EIP], r11d
+    mov rsp, [r15 + CPU_HOST_RSP]
+    mov rdi, r15
+    call engine_missed
+    mov r10, rax
+    test rax, rax
+    mov eax, LEAVE_LOOKUP
+    jz engine_leave_saved
+    mov rsp, [r15 + CPU_RETURN_RSP]
+    load_guest
+    jmp r10
+    .size stub_miss, . - stub_miss
+
     .globl stub_leave_miss
-stub_leave_miss:
+stub_leave_miss: /* r11d target: the run loop is to go there */
     save_guest
     mov [r15 + CPU_RETURN_RSP], rsp
     mov [r15 + CPU_EIP], r11d

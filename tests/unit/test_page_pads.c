@@ -32,8 +32,8 @@ static unsigned count(gva_t linear, uint32_t mode) {
     for (uint32_t at = e->page_pads[PADS_PAGE >> PAGE_SHIFT];
          (chunk = page_pads_next(e, &at, linear >> PAGE_SHIFT, &space));)
         for (uint32_t i = 0; i < chunk->count; i++) {
-            const struct fragment *f = &e->fragments[chunk->pads[i].fragment];
-            ck_assert_uint_eq(chunk->pads[i].eip, f->eip);
+            const struct fragment *f = &e->fragments[chunk->fragments[i]];
+            ck_assert_uint_eq(f->eip >> PAGE_SHIFT, linear >> PAGE_SHIFT);
             ck_assert_uint_eq(f->space.mode, mode);
             found++;
         }

@@ -295,6 +295,11 @@ static inline unsigned check_access(struct vcpu *v, uint32_t arg, uint32_t opera
     return ok ? LEAVE_NEXT_ : stop_with(CALLOUT_raise, v->fault.vector);
 }
 
+const void *engine_missed(struct vcpu *v) {
+    (void)v;
+    return NULL;
+}
+
 /* Callouts of fragments arrive here: some are answered, the rest stops. */
 unsigned engine_callout(struct vcpu *v, uint32_t id, uint32_t arg, uint32_t operand) {
     struct cpu *cpu = &v->cpu;
