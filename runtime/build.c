@@ -114,6 +114,12 @@ static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
     return jump_cache_fixed_slot(((const struct hint_context *)opaque)->engine, target);
 }
 
+static bool crosses(void *opaque, uint32_t eip, uint32_t target) {
+    const struct vcpu *v = ((const struct hint_context *)opaque)->v;
+    uint32_t base = v->cpu.seg[SEG_CS].base;
+    return crossings_link(v->engine, base + eip, base + target);
+}
+
 /* The decoder is not ours. */
 static void before_foreign(void *opaque) {
     struct hint_context *context = opaque;
@@ -257,6 +263,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .watch = v->plugins && !e->finishing ? watch_at : NULL,
         .stop_before = inspection_has_breakpoints(v->inspection) ? breaks_at : NULL,
         .fixed_slot = cpu_cpl(cpu) == 3 && !e->options.no_jump_cache ? fixed_slot_of : NULL,
+        .crosses = !one_shot && cpu_cpl(cpu) == 3 && crossings_near(e, cpu->seg[SEG_CS].base + cpu->eip) ? crosses : NULL,
         .peek = e->options.no_chain ? NULL : peek_at,
         .foreign = before_foreign,
         .opaque = context,

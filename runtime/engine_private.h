@@ -84,6 +84,7 @@ struct fragment {
     uint8_t exit_count;
     bool dead;
     bool is_loop; /* entered at its start only (loops.c) */
+    bool crosses; /* some of its exits stand in the table of crossings.c */
     bool listed; /* page_pads.c */
     bool victim; /* of some jump cache */
     uint8_t undecoded; /* bytes behind guest_len that it hangs on, too */
@@ -134,6 +135,19 @@ struct loop_edge {
     uint32_t fragment;
 };
 #define LOOP_EDGES_MAX 256u
+
+/* Linear addresses of a loop of user code that was found running across a page end. */
+struct crossing_loop {
+    gva_t head, branch; /* its first instruction and its last, the branch back */
+    gva_t straddler;    /* an instruction on both pages, 0: none */
+};
+#define CROSSING_LOOPS 16u
+
+/* An exit of such a loop, linked while it leads where its fixed slot does. */
+struct crossing {
+    uint32_t exit, fragment; /* in the pools */
+};
+#define CROSSINGS_MAX 64u
 
 struct jump_cache {
     uint64_t *slots; /* the name and JUMP_CACHE_FIXED fixed slots behind them */
@@ -305,6 +319,11 @@ struct engine {
     struct loop_edge loop_edges[LOOP_EDGES_MAX];
     uint32_t loop_edge_count;
     bool loops_suspended; /* some of them lead to their stubs */
+    struct crossing_loop crossing_loops[CROSSING_LOOPS];
+    struct crossing crossings[CROSSINGS_MAX];
+    uint32_t crossing_count, crossing_loop_next;
+    unsigned linked_window;   /* the one that all links across page ends hold for; the supervisor's: there are none */
+    bool crossings_wait;      /* some link may be missing */
     const char *why_dead; /* set in a signal handler before giving up */
 
     uint64_t return_base[2]; /* supervisor, user */
@@ -434,6 +453,20 @@ void loops_add(struct vcpu *v, struct fragment *f, uint32_t loop_at);
 void loops_forget(struct engine *e, const struct fragment *f);
 /* Attention was noticed by a branch back: what it goes back to is a loop. */
 void loops_learn(struct vcpu *v);
+
+/* crossings.c */
+/* An instruction whose look for attention failed: is it the branch back of a loop across a page end? */
+void crossings_learn(struct vcpu *v, const struct fragment *f, const struct insn_map *insn);
+/* Is there such a loop on the page, and is an exit between two of its instructions to be a link? */
+bool crossings_near(const struct engine *e, gva_t linear);
+bool crossings_link(const struct engine *e, gva_t from, gva_t to);
+/* A fragment with such exits has been committed; it goes. */
+void crossings_add(struct engine *e, struct fragment *f, const struct translation *t);
+void crossings_forget(struct engine *e, const struct fragment *f);
+/* User code is entered. */
+void crossings_enter(struct vcpu *v, unsigned window);
+/* A page of code, or all, goes from a window, or the window gets another address space. */
+void crossings_take_back(struct vcpu *v, unsigned window);
 
 /* attention.c */
 int attention_init(struct vcpu *v);

@@ -59,7 +59,7 @@ void fragments_flush_all(struct vcpu *v) {
         bytes += part->opened ? part->code.used - part->code.start : 0;
     }
     TRACE(v->trace, empty_cache, count, bytes);
-    e->loop_edge_count = 0;
+    e->loop_edge_count = e->crossing_count = 0;
     cache_empty(e);
     jump_caches_reset(e);
     return_stacks_forget(e);
@@ -187,6 +187,8 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     cache_note_made(e, f);
     if (t->loop_at)
         loops_add(v, f, t->loop_at);
+    if (t->crosses)
+        crossings_add(e, f, t);
     prefetch_next(e);
     v->counters->fragments++;
     v->counters->fragment_bytes += t->code_len;
@@ -296,6 +298,25 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t
         TRACE(v->trace, link, site, fragment_index(e, from), exit->to, fragment_linear(to));
         return;
     }
+}
+
+void fragment_link_exit(struct vcpu *v, uint32_t index, struct fragment *to) {
+    struct engine *e = v->engine;
+    struct fragment_exit *exit = &e->exits[index];
+    assert(exit->to == NO_FRAGMENT && exit->target == to->eip && !to->dead);
+    exit->to = fragment_index(e, to);
+    exit->next = to->incoming;
+    exit->previous = 0;
+    if (exit->next)
+        e->exits[exit->next].previous = index;
+    to->incoming = index;
+    cache_patch(e, exit->site, to->code - (exit->site + 4));
+    v->counters->links_made++;
+}
+
+void fragment_unlink_exit(struct vcpu *v, uint32_t index) {
+    leave_list(v->engine, &v->engine->exits[index]);
+    unlink_exit(v, &v->engine->exits[index]);
 }
 
 static void remove_from(uint32_t *head, struct engine *e, uint32_t index, size_t next_field) {

@@ -39,6 +39,9 @@ void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva);
 /* Patches the exit whose rel32 is at host address `site` to go to `to`, `at` bytes behind the start of its
  * code. */
 void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t at);
+/* The same of an exit, given by its place in the pool, to the start of `to`; and back to its stub. */
+void fragment_link_exit(struct vcpu *v, uint32_t index, struct fragment *to);
+void fragment_unlink_exit(struct vcpu *v, uint32_t index);
 static inline gva_t fragment_linear(const struct fragment *f) { return f->space.base + f->eip; }
 static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
     return (uint32_t)(f - e->fragments);
@@ -105,6 +108,8 @@ void jump_caches_forget_code(struct engine *e, uintptr_t code, uint32_t len);
 /* The mapping of `gva` to the page is gone from a window, and with it what leads to the page's fragments. */
 void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_t gva);
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
+/* The fragment that the target's fixed slot leads to in the current table; NULL: none. */
+struct fragment *jump_cache_fixed_target(struct vcpu *v, uint32_t target);
 void jump_caches_reset(struct engine *e);
 
 /* page_pads.c: for each page of code, what jump caches lead to there. */

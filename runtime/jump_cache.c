@@ -167,6 +167,16 @@ uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target) {
     return entry->slot;
 }
 
+struct fragment *jump_cache_fixed_target(struct vcpu *v, uint32_t target) {
+    struct engine *e = v->engine;
+    const struct fixed_entry *entry = fixed_place(e, target);
+    if (!entry || !entry->used)
+        return NULL;
+    uint64_t to = fixed_slots((uint64_t *)(uintptr_t)v->cpu.jump_cache)[entry->slot];
+    struct fragment *f = fragment_at(e, (uintptr_t)to);
+    return f && to == (uint64_t)(uintptr_t)(e->cache_exec + f->code) ? f : NULL;
+}
+
 uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_space *space) {
     struct engine *e = v->engine;
     struct jump_cache *pick = NULL;

@@ -78,6 +78,8 @@ static void replace_edge(struct loop_edge *edge, struct loop_edge by) {
 
 void loops_forget(struct engine *e, const struct fragment *f) {
     uint32_t index = fragment_index(e, f);
+    if (f->crosses)
+        crossings_forget(e, f);
     for (uint32_t i = e->loop_edge_count; f->is_loop && i-- > 0;) {
         if (e->loop_edges[i].fragment != index)
             continue;
@@ -124,10 +126,12 @@ void loops_learn(struct vcpu *v) {
     uintptr_t pc = e->polled_pc;
     e->polled_pc = 0;
     const struct fragment *f = pc ? fragment_at(e, pc) : NULL;
-    if (!f || f == &e->scratch || f->dead || f->gpa2 || f->probed || e->options.no_loops ||
-        e->loop_edge_count > LOOP_EDGES_MAX / 2)
+    if (!f || f == &e->scratch || f->dead || f->probed || e->options.no_loops)
         return;
     const struct insn_map *insn = fragment_insn(e, f, pc);
+    crossings_learn(v, f, insn);
+    if (f->dead || f->gpa2 || e->loop_edge_count > LOOP_EDGES_MAX / 2)
+        return;
     const struct fragment_exit *exit = exit_back(e, f, insn);
     if (!exit || calls(v, f, exit->target, f->eip + insn->guest))
         return;

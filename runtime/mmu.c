@@ -11,12 +11,14 @@
 
 static void on_dropped(void *opaque, unsigned window, gva_t gva, gpa_t gpa) {
     struct vcpu *v = opaque;
+    crossings_take_back(v, window);
     fragments_unmapped(v, window, gpa, gva);
     return_stacks_forget(v->engine);
 }
 
 static void on_clearing(void *opaque, unsigned window) {
     struct vcpu *v = opaque;
+    crossings_take_back(v, window);
     jump_caches_forget_window(v->engine, window);
 }
 
@@ -62,6 +64,8 @@ void mmu_activate(struct vcpu *v) {
     struct code_space space = code_space_of(&v->cpu);
     return_stack_switch(v, w->number, &space);
     v->cpu.jump_cache = (uint64_t)(uintptr_t)jump_cache_get(v, w->number, &space);
+    if (w->number != WINDOW_SUPERVISOR && (w->number != v->engine->linked_window || v->engine->crossings_wait))
+        crossings_enter(v, w->number);
 }
 
 void mmu_user_window_changed(struct vcpu *v) {
@@ -70,6 +74,7 @@ void mmu_user_window_changed(struct vcpu *v) {
     bool fresh;
     e->user = shadow_user_window(&e->shadow, cr3, &fresh);
     if (fresh) {
+        crossings_take_back(v, e->user->number);
         jump_caches_forget_window(e, e->user->number);
         sparse_begin(v, e->user);
     }

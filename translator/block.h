@@ -32,6 +32,7 @@ struct insn {
 struct pending_exit {
     uint8_t *site; /* the rel32 field */
     uint32_t target;
+    uint32_t fixed; /* of an exit across a page end: the slot that its stub goes through; else NO_FIXED_SLOT */
 };
 
 /* Code that leaves the hot path for good: ecx comes back from r8 or r11, then a stub. */

@@ -17,10 +17,19 @@ static bool same_page(const struct block *b, uint32_t target) {
     return linear >> PAGE_SHIFT == b->req->linear >> PAGE_SHIFT;
 }
 
+/* The fixed slot of an exit that is a link although it crosses a page end. */
+static uint32_t crossing_slot(const struct block *b, uint32_t target) {
+    const struct translate_request *req = b->req;
+    if (!req->crosses || !req->fixed_slot || req->no_links || !b->out->insn_count)
+        return NO_FIXED_SLOT;
+    uint32_t from = req->eip + b->out->map[b->out->insn_count - 1].guest;
+    return req->crosses(req->opaque, from, target) ? req->fixed_slot(req->opaque, target) : NO_FIXED_SLOT;
+}
+
 static bool direct(const struct block *b, uint32_t target) {
     if (b->req->no_links)
         return false;
-    if (b->req->direct_cross_page)
+    if (b->req->direct_cross_page || crossing_slot(b, target) != NO_FIXED_SLOT)
         return true;
     /* Beyond its first page a straddling block knows nothing. */
     return same_page(b, target) && b->pc - b->req->eip < b->req->page_bytes &&
@@ -29,8 +38,7 @@ static bool direct(const struct block *b, uint32_t target) {
 
 static void add_site(struct block *b, uint32_t target) {
     assert(b->exit_count < BLOCK_EXITS_MAX);
-    b->exits[b->exit_count].site = b->e.at;
-    b->exits[b->exit_count++].target = target;
+    b->exits[b->exit_count++] = (struct pending_exit){b->e.at, target, crossing_slot(b, target)};
     emit32(&b->e, 0);
 }
 
@@ -108,6 +116,11 @@ static bool goes_on(struct block *b) {
     return true;
 }
 
+static struct memref fixed_slot(uint32_t fixed) {
+    return (struct memref){.base = REG_JUMP_CACHE, .index = NO_REG,
+                           .disp = (int32_t)(JUMP_CACHE_FIXED_OFFSET + fixed * 8u)};
+}
+
 /* Through the target's own slot, behind which nobody tests for attention; or a hashed one. */
 static struct memref slot_of(struct block *b, uint32_t target, enum look how) {
     uint32_t fixed =
@@ -115,8 +128,7 @@ static struct memref slot_of(struct block *b, uint32_t target, enum look how) {
     if (fixed == NO_FIXED_SLOT)
         return hashed_slot(target);
     look(b, target, how);
-    return (struct memref){.base = REG_JUMP_CACHE, .index = NO_REG,
-                           .disp = (int32_t)(JUMP_CACHE_FIXED_OFFSET + fixed * 8u)};
+    return fixed_slot(fixed);
 }
 
 static void jump_cached(struct block *b, uint32_t target, enum look how) {
@@ -296,6 +308,13 @@ static void chain_stub(struct emit *e, const struct pending_exit *exit) {
     emit_bytes(e, stub, sizeof stub);
 }
 
+/* Of an exit across a page end: on through the slot. */
+static void slot_stub(struct emit *e, const struct pending_exit *exit) {
+    struct memref slot = fixed_slot(exit->fixed);
+    emit_mov_reg_imm(e, REG_TARGET, exit->target);
+    emit_jump_mem(e, &slot);
+}
+
 /* The cold code: what leaves for good, and a stub for each link not yet made. */
 void exits_finish(struct block *b) {
     struct emit *e = b->cold;
@@ -318,7 +337,10 @@ void exits_finish(struct block *b) {
     }
     for (unsigned i = 0; i < b->exit_count && !b->e.overflow; i++) {
         point_at(b->exits[i].site, e->at);
-        chain_stub(e, &b->exits[i]);
+        if (b->exits[i].fixed == NO_FIXED_SLOT)
+            chain_stub(e, &b->exits[i]);
+        else
+            slot_stub(e, &b->exits[i]);
     }
 }
 

@@ -139,7 +139,7 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     assert(req->len > 0 && req->page_bytes <= req->len);
     out->insn_count = out->exit_count = out->guest_len = out->loop_at = 0;
     out->undecoded = 0;
-    out->live = false;
+    out->live = out->crosses = false;
     exits_enter_loop(&b);
     while (!b.ended) {
         if (b.quick && !b.check_exits && !after_sti) {
@@ -175,9 +175,11 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     if (b.e.overflow || b.cold_part.overflow)
         return TRANSLATE_FULL;
     out->cold_len = req->cold ? (uint32_t)(b.cold_part.at - req->cold) : 0;
-    for (unsigned i = 0; i < b.exit_count; i++)
-        out->exits[i] = (struct translation_exit){(uint32_t)(b.exits[i].site - code),
-                                                  b.exits[i].target};
+    for (unsigned i = 0; i < b.exit_count; i++) {
+        bool crosses = b.exits[i].fixed != NO_FIXED_SLOT;
+        out->exits[i] = (struct translation_exit){(uint32_t)(b.exits[i].site - code), b.exits[i].target, crosses};
+        out->crosses |= crosses;
+    }
     out->exit_count = b.exit_count;
     out->code_len = (uint32_t)(b.e.at - code);
     return TRANSLATE_OK;

@@ -87,6 +87,9 @@ struct translate_request {
     /* The fixed jump cache slot of a target, given when first asked for, or NO_FIXED_SLOT. NULL:
      * there are none. */
     uint32_t (*fixed_slot)(void *opaque, uint32_t target);
+    /* Is an exit of the instruction at an eip to `target`, across a page end, to be a link all the same? It leads
+     * through the fixed slot while the caller makes none. NULL: none is. */
+    bool (*crosses)(void *opaque, uint32_t eip, uint32_t target);
     /* Called before each use of code that may change vector registers (Zydis). NULL: that is no matter. */
     void (*foreign)(void *opaque);
     bool thorough; /* Zydis decodes everything */
@@ -121,6 +124,7 @@ struct insn_map {
 struct translation_exit {
     uint32_t site;   /* offset of the rel32 to patch */
     uint32_t target; /* eip */
+    bool crosses;    /* its stub goes through the target's fixed slot; see `crosses` above */
 };
 
 struct translation {
@@ -129,6 +133,7 @@ struct translation {
     uint32_t insn_count;
     uint8_t undecoded; /* bytes behind guest_len that it hangs on, too: no instruction was found in them */
     bool live;         /* some instruction has MAP_LIVE */
+    bool crosses;      /* some exit does */
     struct insn_map map[TRANSLATION_INSNS_MAX];
     struct translation_exit exits[TRANSLATION_EXITS_MAX];
     uint32_t exit_count;
