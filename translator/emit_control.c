@@ -104,7 +104,7 @@ void e_call_rel(struct block *b, const struct insn *in) {
 void e_jmp_rel(struct block *b, const struct insn *in) {
     if (is_beyond_limit(b, relative_target(in)))
         raise_gp(b, in);
-    else
+    else if (!join_jump(b, relative_target(in)))
         exit_to(b, relative_target(in));
 }
 

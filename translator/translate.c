@@ -126,6 +126,7 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     b.out = out;
     b.code = code;
     b.quick = quick_goes(req);
+    b.next_join = NO_JOIN;
     b.cold = &b.e;
     if (req->cold) {
         b.cold_part = (struct emit){.at = req->cold, .end = req->cold + req->cold_room};
@@ -146,6 +147,7 @@ enum translate_status translate_block(const struct translate_request *req, uint8
             if (b.ended)
                 break;
         }
+        joins_pass(&b, offset);
         bool full = out->insn_count >= limit || offset >= req->page_bytes || after_sti ||
                     (uint32_t)(b.e.end - b.e.at) < 2 * INSN_CODE_MAX + probes_room(&b, out->insn_count) ||
                     block_exits_full(&b);
