@@ -117,6 +117,11 @@ static void stop_before(struct block *b, uint32_t eip, bool shadow) {
     b->ended = true;
 }
 
+/* The block would end, but a branch leads right behind it. */
+static bool is_joined(const struct block *b) {
+    return b->next_join == b->out->guest_len && !b->check_exits;
+}
+
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out) {
     struct block b;
@@ -141,11 +146,12 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     out->undecoded = 0;
     out->live = false;
     exits_enter_loop(&b);
-    while (!b.ended) {
+    while (!b.ended || is_joined(&b)) {
+        b.ended = false;
         if (b.quick && !b.check_exits && !after_sti) {
             offset = quick_run(&b, offset, limit);
             if (b.ended)
-                break;
+                continue;
         }
         joins_pass(&b, offset);
         bool full = out->insn_count >= limit || offset >= req->page_bytes || after_sti ||
