@@ -171,7 +171,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     part->maps.used += t->insn_count;
     part->exits.used += t->exit_count;
     part->cold.used += (t->cold_len + 15u) & ~15u;
-    part->code.used = (f->code + t->code_len + 15u) & ~15u;
+    part->code.used = (f->code + t->code_len + 3u) & ~3u;
     uint32_t *bucket = &e->hash[hash_of(f->gpa, f->space.mode)];
     f->hash_next = *bucket;
     *bucket = index;

@@ -56,6 +56,16 @@ struct pending_check {
 
 #define BLOCK_EXITS_MAX TRANSLATION_EXITS_MAX
 
+/* A branch to an instruction behind it that the block has not come to, or that it has joined. */
+struct pending_join {
+    uint8_t *site;   /* its displacement */
+    uint8_t *to;     /* where it lands; NULL: nowhere yet */
+    uint32_t target; /* offset in the guest's code */
+    bool near;       /* one byte of displacement */
+};
+#define BLOCK_JOINS_MAX 24u
+#define NO_JOIN UINT32_MAX
+
 struct block {
     struct emit e;
     struct emit *cold; /* where rarely executed code goes: `cold_part`, or `e` at the very end */
@@ -73,11 +83,14 @@ struct block {
     /* Pushes and pops only count here; ESP itself is brought up to date before anything else
      * looks at it (block_settle_esp). */
     int32_t esp;
-    unsigned exit_count, leave_count, check_count;
+    unsigned exit_count, leave_count, check_count, join_count;
+    unsigned waiting;    /* joins that have not landed: exits, if they never do */
+    uint32_t next_join;  /* the least offset that one of them wants to land at */
     /* From here on nothing is set before it is counted. */
     struct pending_exit exits[BLOCK_EXITS_MAX];
     struct pending_leave leaves[BLOCK_LEAVES_MAX];
     struct pending_check checks[BLOCK_CHECKS_MAX];
+    struct pending_join joins[BLOCK_JOINS_MAX];
 };
 
 /* decode.c. 0 and *in filled; or a vector (>= 1) to raise; or DECODE_MORE: bytes missing. */
@@ -150,7 +163,7 @@ static inline bool block_lags_far(const struct block *b) {
 }
 /* Would one more control transfer be too many? */
 static inline bool block_exits_full(const struct block *b) {
-    return b->exit_count + 3 > BLOCK_EXITS_MAX || b->leave_count + 3 > BLOCK_LEAVES_MAX;
+    return b->exit_count + b->waiting + 3 > BLOCK_EXITS_MAX || b->leave_count + 3 > BLOCK_LEAVES_MAX;
 }
 
 /* Moves ESP, or SP with a 16-bit stack segment. */
@@ -174,6 +187,18 @@ void exit_counted16(struct block *b, unsigned opcode, uint32_t target, uint32_t 
 /* What stands before a loop: a look for attention. */
 void exits_enter_loop(struct block *b);
 void exits_finish(struct block *b);
+
+/* joins.c: a branch that need not leave the block. False: it must, nothing was emitted. */
+bool join_conditional(struct block *b, unsigned cc, uint32_t target);
+bool join_jump(struct block *b, uint32_t target);
+/* The instruction at `offset` is next: whoever waits for it lands here, ESP settled. */
+void joins_land(struct block *b, uint32_t offset);
+static inline void joins_pass(struct block *b, uint32_t offset) {
+    if (offset >= b->next_join)
+        joins_land(b, offset);
+}
+/* Joins that have not landed become exits. */
+void joins_finish(struct block *b);
 
 /* callout.c */
 /* Jumps to an entry point of the run loop's side (enum stub). */

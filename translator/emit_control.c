@@ -104,7 +104,7 @@ void e_call_rel(struct block *b, const struct insn *in) {
 void e_jmp_rel(struct block *b, const struct insn *in) {
     if (is_beyond_limit(b, relative_target(in)))
         raise_gp(b, in);
-    else
+    else if (!join_jump(b, relative_target(in)))
         exit_to(b, relative_target(in));
 }
 
@@ -203,12 +203,19 @@ void e_call_rm(struct block *b, const struct insn *in) {
     exit_call_indirect(b, in->next_eip);
 }
 
+/* Two bytes less than by GS; as for steps along a chain, what wraps faults (operand.c). */
+static struct memref shorter(const struct insn *in, struct memref m) {
+    if (m.gs && m.base == REG_GUEST_ESP && m.disp >= 0 && !(in->hint & HINT_WRAPS))
+        return (struct memref){.base = REG_WINDOW, .index = m.base, .disp = m.disp};
+    return m;
+}
+
 void e_ret(struct block *b, const struct insn *in) {
     unsigned size = slot_size(in);
     int32_t release = (int32_t)size;
     if (in->z.opcode == 0xc2)
         release += in->bytes[in->imm_at + 1] << 8 | in->bytes[in->imm_at];
-    struct memref m = operand_stack(b, in, 0, size, ACCESS_READ);
+    struct memref m = shorter(in, operand_stack(b, in, 0, size, ACCESS_READ));
     load_slot(b, in, REG_TARGET, &m);
     check_target(b, in, REG_TARGET);
     block_add_esp(b, release);

@@ -109,8 +109,8 @@ static enum look look_of_call(const struct block *b) {
 
 /* May translation go on behind a branch or call? */
 static bool goes_on(struct block *b) {
-    if (b->req->no_links || b->check_exits || b->branches >= b->req->max_branches ||
-        b->exit_count + 4 > BLOCK_EXITS_MAX || b->leave_count + 4 > BLOCK_LEAVES_MAX)
+    if (b->req->no_links || b->check_exits || b->branches + b->waiting >= b->req->max_branches ||
+        b->exit_count + b->waiting + 4 > BLOCK_EXITS_MAX || b->leave_count + 4 > BLOCK_LEAVES_MAX)
         return false;
     b->branches++;
     return true;
@@ -237,6 +237,8 @@ void exit_return(struct block *b) {
 
 void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fall) {
     bool polls = b->req->poll_address && !b->check_exits;
+    if (join_conditional(b, cc, target))
+        return;
     if (direct(b, target) && (polls || !wants_check(b, target))) {
         look(b, target, LOOK_AGAIN); /* also where it is not taken: one load, but one jump less */
         emit8(&b->e, 0x0f);
@@ -318,6 +320,7 @@ static void slot_stub(struct emit *e, const struct pending_exit *exit) {
 /* The cold code: what leaves for good, and a stub for each link not yet made. */
 void exits_finish(struct block *b) {
     struct emit *e = b->cold;
+    joins_finish(b);
     for (unsigned i = 0; i < b->leave_count && !b->e.overflow; i++) {
         const struct pending_leave *leave = &b->leaves[i];
         point_at(leave->site, e->at);

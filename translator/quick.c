@@ -364,6 +364,7 @@ static unsigned quick_bare(struct block *b, const struct quick *q, const uint8_t
 
 /* One instruction; returns its length, 0: nothing is done. */
 static unsigned quick_insn(struct block *b, uint32_t offset) {
+    joins_pass(b, offset);
     const uint8_t *bytes = b->req->bytes + offset;
     unsigned prefix66 = bytes[0] == 0x66, map = bytes[prefix66] == 0x0f, at = prefix66 + map;
     const struct quick *q = &table[map][bytes[at]];

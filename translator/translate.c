@@ -118,6 +118,11 @@ static void stop_before(struct block *b, uint32_t eip, bool shadow) {
     b->ended = true;
 }
 
+/* The block would end, but a branch leads right behind it. */
+static bool is_joined(const struct block *b) {
+    return b->next_join == b->out->guest_len && !b->check_exits;
+}
+
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out) {
     struct block b;
@@ -127,6 +132,7 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     b.out = out;
     b.code = code;
     b.quick = quick_goes(req);
+    b.next_join = NO_JOIN;
     b.cold = &b.e;
     if (req->cold) {
         b.cold_part = (struct emit){.at = req->cold, .end = req->cold + req->cold_room};
@@ -141,12 +147,14 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     out->undecoded = 0;
     out->live = out->crosses = false;
     exits_enter_loop(&b);
-    while (!b.ended) {
+    while (!b.ended || is_joined(&b)) {
+        b.ended = false;
         if (b.quick && !b.check_exits && !after_sti) {
             offset = quick_run(&b, offset, limit);
             if (b.ended)
-                break;
+                continue;
         }
+        joins_pass(&b, offset);
         bool full = out->insn_count >= limit || offset >= req->page_bytes || after_sti ||
                     (uint32_t)(b.e.end - b.e.at) < 2 * INSN_CODE_MAX + probes_room(&b, out->insn_count) ||
                     block_exits_full(&b);
