@@ -149,7 +149,8 @@ void joins_finish(struct block *b) {
         }
         assert(b->exit_count < BLOCK_EXITS_MAX);
         widen(b, &b->joins[i]);
-        b->exits[b->exit_count++] = (struct pending_exit){b->joins[i].site, b->req->eip + join.target};
+        b->exits[b->exit_count++] = (struct pending_exit){
+            .site = b->joins[i].site, .target = b->req->eip + join.target, .fixed = NO_FIXED_SLOT};
     }
     b->join_count = landed;
     if (b->e.overflow)

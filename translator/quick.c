@@ -304,11 +304,17 @@ static unsigned quick_emitter(struct block *b, const struct quick *q, uint32_t o
 /* As e_ret and exit_return have it. */
 static void quick_return(struct block *b) {
     uint8_t *to = b->e.at;
-    *to++ = 0x65; /* mov r11d, gs:[r12d + esp] */
-    *to++ = 0x67;
-    *to++ = 0x45;
-    *to++ = 0x8b;
-    to = put_memory(to, REG_TARGET & 7u, ESP, NO_REG, 0, b->esp);
+    if (b->esp >= 0) { /* mov r11d, [r14 + r12 + esp] */
+        *to++ = 0x47;
+        *to++ = 0x8b;
+        to = put_memory(to, REG_TARGET & 7u, REG_WINDOW & 7u, REG_GUEST_ESP & 7u, 0, b->esp);
+    } else { /* mov r11d, gs:[r12d + esp] */
+        *to++ = 0x65;
+        *to++ = 0x67;
+        *to++ = 0x45;
+        *to++ = 0x8b;
+        to = put_memory(to, REG_TARGET & 7u, ESP, NO_REG, 0, b->esp);
+    }
     b->esp += 4;
     if (b->esp) { /* lea r12d, [r12 + esp] */
         *to++ = 0x45;
@@ -405,6 +411,7 @@ static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
     const struct translate_request *req = b->req;
     const uint8_t *from = req->bytes + offset, *start = from, *last = from;
     const uint8_t *const stop = req->bytes + req->page_bytes;
+    const uint8_t *const joined = req->bytes + (b->next_join < req->page_bytes ? b->next_join : req->page_bytes);
     uint8_t *to = b->e.at;
     struct insn_map *at = &b->out->map[b->out->insn_count], *const full = &b->out->map[limit];
     const uint8_t *const to_stop = b->e.end - 2 * INSN_CODE_MAX;
@@ -414,7 +421,7 @@ static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
     memcpy(&entry, &first, sizeof entry);
     if (block_lags_far(b))
         return offset;
-    while (at < full && from + PLAIN_LONGEST <= stop && to <= to_stop && !(copies[from[0]].refused & names[from[1]])) {
+    while (at < full && from + PLAIN_LONGEST <= stop && to <= to_stop && from < joined && !(copies[from[0]].refused & names[from[1]])) {
         if (req->hint && req->hint(req->opaque, req->eip + (uint32_t)(from - req->bytes)))
             break;
         unsigned len = copies[from[0]].len;
