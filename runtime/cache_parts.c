@@ -19,9 +19,10 @@
 #include "runtime/instrument.h"
 #include "runtime/plugins.h"
 
-#define PART_BYTES (128u << 10)
-#define PART_BYTES_MIN (24u << 10) /* of a small cache's parts, which are fewer than */
-#define PARTS_USUAL 16u
+#define PART_BYTES (128u << 10)    /* of a cache with room enough; each part leaves some kilobytes empty at its end */
+#define ROOM_ENOUGH (15u << 20)
+#define PARTS_USUAL 16u            /* of another one */
+#define PART_BYTES_MIN (24u << 10) /* of a small cache's parts, which are fewer; */
 #define PARTS_MIN 3u               /* but so many at least */
 #define SPENT 16u                  /* one of so many fragments is alive at most */
 #define AGAIN_ROUNDS 4u /* of all parts: what was evicted longer ago is forgotten */
@@ -66,7 +67,7 @@ static struct span span_of(uint32_t from, uint32_t each, unsigned number) {
 static void divide(struct engine *e, bool plugins) {
     uint32_t bytes = e->cache_size - SCRATCH_CODE, count = bytes / PART_BYTES_MIN;
     if (count > PARTS_USUAL) /* plugins' sites are divided, too */
-        count = plugins || bytes / PART_BYTES < PARTS_USUAL ? PARTS_USUAL : bytes / PART_BYTES;
+        count = plugins || bytes < ROOM_ENOUGH ? PARTS_USUAL : bytes / PART_BYTES;
     count = count < PARTS_MIN ? PARTS_MIN : count > CACHE_PARTS_MAX ? CACHE_PARTS_MAX : count;
     e->part_count = count;
     e->part_bytes = bytes / count & ~15u;

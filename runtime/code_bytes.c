@@ -100,6 +100,23 @@ void code_bytes_clear_page(struct engine *e, gpa_t gpa) {
     memset(&e->code_bits[(gpa & ~(gpa_t)PAGE_MASK) / 64], 0, PAGE_SIZE / 8);
 }
 
+void fragments_note_again(struct vcpu *v, gpa_t from, gpa_t to) {
+    struct engine *e = v->engine;
+    gpa_t end = (from | PAGE_MASK) + 1;
+    uint32_t page = (uint32_t)(from >> PAGE_SHIFT), len = (uint32_t)((to < end ? to : end) - from);
+    code_bytes_clear_range(e, from, len);
+    insn_starts_forget_range(e, from, len);
+    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
+        const struct fragment *f = &e->fragments[i];
+        if (f->gpa >= to || from >= f->gpa + f->guest_len + f->undecoded)
+            continue;
+        code_bytes_mark(v, f);
+        insn_starts_note(e, f, &e->maps[f->map]);
+    }
+    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
+        code_bytes_mark(v, &e->fragments[i]);
+}
+
 bool fragments_on(const struct engine *e, gpa_t gpa, uint32_t len) {
     while (len) {
         unsigned at = gpa % 64, count = 64 - at < len ? 64 - at : len;

@@ -434,23 +434,6 @@ void fragment_overwritten(struct vcpu *v, struct fragment *f) {
     return_stacks_forget_code(v, (uintptr_t)e->cache_exec + f->code, f->code_len);
 }
 
-void fragments_note_again(struct vcpu *v, gpa_t from, gpa_t to) {
-    struct engine *e = v->engine;
-    gpa_t end = (from | PAGE_MASK) + 1;
-    uint32_t page = page_of(from), len = (uint32_t)((to < end ? to : end) - from);
-    code_bytes_clear_range(e, from, len);
-    insn_starts_forget_range(e, from, len);
-    for (uint32_t i = e->page_fragments[page]; i; i = e->fragments[i].page_next) {
-        const struct fragment *f = &e->fragments[i];
-        if (f->gpa >= to || from >= f->gpa + f->guest_len + f->undecoded)
-            continue;
-        code_bytes_mark(v, f);
-        insn_starts_note(e, f, &e->maps[f->map]);
-    }
-    for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next)
-        code_bytes_mark(v, &e->fragments[i]);
-}
-
 /* The bytes that killed ones hung on, at most: others may hang on some of them. */
 struct extent {
     gpa_t from, to;

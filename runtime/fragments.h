@@ -54,8 +54,6 @@ static inline void cache_patch(struct engine *e, uint32_t site, uint32_t rel) {
 
 /* Its bytes are, or will be: it goes, and its bits, which others may hang on, too. */
 void fragment_overwritten(struct vcpu *v, struct fragment *f);
-/* Some went that hung on bytes of a page between these: what is known of the bytes is found out anew. */
-void fragments_note_again(struct vcpu *v, gpa_t from, gpa_t to);
 /* sweeps.c: a write has met code; code behind it on the page may go, too, but not if the fragment that writes is
  * there. True: it went. */
 bool sweeps_note(struct vcpu *v, const struct fragment *running, gpa_t gpa, uint64_t *counter);
@@ -78,6 +76,8 @@ void code_bytes_mark(struct vcpu *v, const struct fragment *f);
 void code_bytes_clear(struct engine *e, const struct fragment *f);
 void code_bytes_clear_range(struct engine *e, gpa_t gpa, uint32_t len);
 void code_bytes_clear_page(struct engine *e, gpa_t gpa);
+/* Some went that hung on bytes of a page between these: what is known of the bytes is found out anew. */
+void fragments_note_again(struct vcpu *v, gpa_t from, gpa_t to);
 /* A write changes the fragment: an instruction that this happens to again and again, in its last bytes
  * only, has its immediate read when it runs (HINT_LIVE) from the next translation on. */
 void code_bytes_patched(struct vcpu *v, const struct fragment *f, gpa_t gpa, uint32_t len);

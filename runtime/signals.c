@@ -195,6 +195,7 @@ static int instruction_fault(const struct fragment *f, greg_t *regs, uintptr_t p
     const struct insn_map *insn = fragment_insn(e, f, pc);
     undo(insn, regs);
     save_guest(&v->cpu, regs);
+    v->cpu.return_rsp = (uint64_t)regs[REG_RSP]; /* plugins that are told may write to code */
     int32_t lag = insn->esp;
     v->cpu.gpr[ESP] += (uint32_t)lag;
     v->cpu.eip = f->eip + insn->guest;

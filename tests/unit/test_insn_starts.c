@@ -50,12 +50,22 @@ START_TEST(others_are_added_and_a_page_goes_alone) {
 }
 END_TEST
 
+START_TEST(range_goes_and_its_neighbours_stay) {
+    const struct insn_map map[] = {{.guest = 0}, {.guest = 1}, {.guest = 65}, {.guest = 199}, {.guest = 200}};
+    const struct fragment f = {.gpa = 0x1010, .map_count = 5};
+    insn_starts_note(engine, &f, map);
+    insn_starts_forget_range(engine, 0x1011, 199);
+    check_only((const gpa_t[]){0x1010, 0x10d8}, 2);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("instruction starts");
     TCase *tcase = tcase_create("bits");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, starts_are_known_where_esp_does_not_lag);
     tcase_add_test(tcase, others_are_added_and_a_page_goes_alone);
+    tcase_add_test(tcase, range_goes_and_its_neighbours_stay);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -95,6 +95,29 @@ static void make_space(void) {
         put32(SPACE + PAGE_SIZE + i * 4, (0x600000 + (15 - i) * PAGE_SIZE) | PTE_P | PTE_W);
 }
 
+/* In the middle of a page it gets another frame. */
+GUEST(moves_page,
+      ENTER_PAGING "mov $0x400000, %edi; mov $4096, %ecx; xor %edx, %edx; mov $0x60f003, %esi\n"
+                   "1: movb $0xb8, (%edi); mov %ecx, 1(%edi); movb $0xc3, 5(%edi); call *%edi; add %eax, %edx\n"
+                   "add $16, %edi; cmp $0x400800, %edi; jne 3f\n" PROBE
+                   "xor $0x10000, %esi; mov %esi, 0x11000; invlpg 0x400000\n"
+                   "3: cmp $0x402000, %edi; jb 2f; mov $0x400000, %edi\n"
+                   "2: dec %ecx; jnz 1b\n" STOP)
+
+START_TEST(flush_ends_the_clean_range) {
+    engine_variant(_i);
+    m.probe = look_at_range;
+    clean = probes = 0;
+    make_space();
+    PUT_GUEST(CODE, moves_page);
+    run_guest();
+    ck_assert_uint_eq(CPU->gpr[EDX], 4096 * 4097 / 2);
+    ck_assert_uint_eq(probes, 8);
+    if (!_i)
+        ck_assert_uint_ge(clean, 1);
+}
+END_TEST
+
 /* Both pages have code, which is called each time. */
 GUEST(crosses,
       ENTER_PAGING "mov $0xc3, %al; mov %al, 0x400800; mov %al, 0x401800; mov $4000, %ecx; xor %edx, %edx\n"
@@ -166,6 +189,7 @@ int main(void) {
     tcase_add_test(tcase, sweeps_spare_callouts);
     tcase_add_test(tcase, spent_parts_are_used_again);
     tcase_add_loop_test(tcase, code_in_the_clean_range_is_seen, 0, ENGINE_VARIANTS);
+    tcase_add_loop_test(tcase, flush_ends_the_clean_range, 0, ENGINE_VARIANTS);
     tcase_add_loop_test(tcase, operands_on_two_pages_of_code_do_not_fault, 0, ENGINE_VARIANTS);
     tcase_add_test(tcase, operands_on_two_pages_follow_the_tables);
     tcase_add_test(tcase, returns_past_killed_code_are_kept);
