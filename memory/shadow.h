@@ -66,7 +66,6 @@ struct window {
     uintptr_t base;
     unsigned number;
     bool used;
-    uint32_t cr3;       /* key of a user window */
     uint64_t last_use;
     uint32_t vmas;      /* upper bound of host mappings */
     uint16_t active_count;
@@ -92,6 +91,7 @@ struct shadow {
     struct ram *ram;
     struct counters *counters;
     struct window windows[WINDOW_COUNT];
+    uint32_t window_cr3[WINDOW_COUNT]; /* keys of the user's; together, as they are looked through */
     uint32_t *page_nodes;    /* reverse map: head of each RAM page's list, 0 ends */
     struct shadow_node *nodes;
     uint32_t node_free, node_next, node_max;

@@ -37,6 +37,7 @@ static bool may_stay(const struct vcpu *v) {
 const void *engine_missed(struct vcpu *v) {
     if (!may_stay(v))
         return NULL;
+    __builtin_prefetch((uint64_t *)(uintptr_t)v->cpu.jump_cache + jump_cache_slot(v->cpu.eip), 1);
     engine_activity(v, SAMPLE_dispatch);
     struct fragment *f = build_known(v);
     if (!f)

@@ -15,12 +15,14 @@
 #define BLOCK_CODE_ROOM 2048u
 #define PAD_ROOM 64u
 #define LATE_ROOM 256u
+#define CHAIN_BYTES 8u /* of code, for one chain */
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 
+/* Code that lies together has its chains in one line of the host's caches. */
 static uint32_t hash_of(gpa_t gpa, uint32_t mode) {
-    uint64_t key = (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
-    return (uint32_t)(key >> 40) & (HASH_SIZE - 1);
+    uint64_t key = (gpa / (16 * CHAIN_BYTES) ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull;
+    return ((uint32_t)(key >> 40) << 4 | (uint32_t)(gpa / CHAIN_BYTES % 16)) & (HASH_SIZE - 1);
 }
 
 static void forget_pages(struct engine *e, const struct fragment *f) {
