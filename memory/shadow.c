@@ -87,7 +87,7 @@ struct shadow_region *shadow_region_get(struct shadow *s, struct window *w,
         else
             r = &s->region_pool[s->region_next++];
         assert(s->region_next <= s->region_max);
-        memset(r, 0, sizeof *r);
+        memset(r, 0, __builtin_offsetof(struct shadow_region, pte)); /* nothing is recorded: flags are 0 already */
         r->index = index;
         w->regions[index] = r;
         w->active[w->active_count++] = (uint16_t)index;
