@@ -30,8 +30,10 @@ static unsigned jump(struct vcpu *v) {
 /* Is there nothing that the run loop would look at before the next fragment is entered? */
 static bool may_stay(const struct vcpu *v) {
     const struct engine *e = v->engine;
-    return may_jump(v) && !v->cpu.attention && !v->cpu.mode_dirty && !e->sync_wanted && !e->poll_closed &&
-           !e->part_full && !v->plugins && !e->options.no_jump_cache && !e->options.no_reuse && !inject_covers(v);
+    const struct cpu *cpu = &v->cpu;
+    bool wanted = cpu->attention || e->sync_wanted || e->poll_closed || e->part_full;
+    bool told = v->plugins || e->options.no_jump_cache || e->options.no_reuse || inject_covers(v);
+    return may_jump(v) && !cpu->debug_shadow && !cpu->mode_dirty && !wanted && !told;
 }
 
 const void *engine_missed(struct vcpu *v) {
@@ -45,6 +47,7 @@ const void *engine_missed(struct vcpu *v) {
     v->counters->jump_cache_misses++;
     v->behind_mov_ss = false;
     v->cpu.sys_flags &= ~FL_RF;
+    v->engine->fault_repeats = 0;
     jump_cache_set(v, f);
     return_stack_settle(v, false);
     return v->engine->cache_exec + f->code;
