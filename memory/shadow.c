@@ -87,7 +87,7 @@ struct shadow_region *shadow_region_get(struct shadow *s, struct window *w,
         else
             r = &s->region_pool[s->region_next++];
         assert(s->region_next <= s->region_max);
-        memset(r, 0, sizeof *r);
+        memset(r, 0, __builtin_offsetof(struct shadow_region, pte)); /* nothing is recorded: flags are 0 already */
         r->index = index;
         w->regions[index] = r;
         w->active[w->active_count++] = (uint16_t)index;
@@ -333,7 +333,7 @@ static struct window *warmest_gone(struct shadow *s, struct window *cold) {
         if (w == cold)
             return cold;
         if (w->used && w->last_use != s->use_clock && looks_gone(s, w)) {
-            cold->cr3 = WINDOW_NOBODY;
+            s->window_cr3[cold->number] = WINDOW_NOBODY;
             return w;
         }
     }
@@ -349,20 +349,31 @@ static void note_recent(struct shadow *s, const struct window *w) {
     }
 }
 
+static bool is_window_of(const struct shadow *s, unsigned window, uint32_t cr3) {
+    return s->window_cr3[window] == cr3 && s->windows[window].used;
+}
+
+/* An address space's: the one that is guessed, another one, or NULL: it has none. */
+static struct window *window_of(struct shadow *s, uint32_t cr3, unsigned guess) {
+    if (is_window_of(s, guess, cr3))
+        return &s->windows[guess];
+    for (unsigned i = 1; i < WINDOW_COUNT; i++)
+        if (is_window_of(s, i, cr3))
+            return &s->windows[i];
+    return NULL;
+}
+
 struct window *shadow_user_window(struct shadow *s, uint32_t cr3, bool *fresh) {
     uint16_t *hint = &s->window_hints[(cr3 >> 5 ^ cr3 >> 12) % WINDOW_HINTS];
-    struct window *w = &s->windows[*hint];
-    for (unsigned i = 1; !(w->used && w->cr3 == cr3) && i < WINDOW_COUNT; i++)
-        w = &s->windows[i];
-    bool known = w->used && w->cr3 == cr3;
-    struct window *pick = !known ? free_window(s) : looks_gone(s, w) ? warmest_gone(s, w) : w;
-    *fresh = !known || pick != w;
+    struct window *w = window_of(s, cr3, *hint);
+    struct window *pick = !w ? free_window(s) : looks_gone(s, w) ? warmest_gone(s, w) : w;
+    *fresh = pick != w;
     w = pick;
     if (*fresh) {
         s->counters->windows_evicted += w->active_count != 0;
         shadow_clear_window(s, w);
         w->used = true;
-        w->cr3 = cr3;
+        s->window_cr3[w->number] = cr3;
         s->counters->windows_new++;
     }
     *hint = (uint16_t)w->number;

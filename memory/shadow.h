@@ -67,7 +67,6 @@ struct window {
     uintptr_t base;
     unsigned number;
     bool used;
-    uint32_t cr3;       /* key of a user window */
     uint64_t last_use;
     bool sparse;        /* of a user window: its data are looked up, and mapped only where that cannot be; */
     uint32_t reaches, useful; /* how often, and how often the page was new (runtime/sparse_windows.c), */
@@ -96,6 +95,7 @@ struct shadow {
     struct ram *ram;
     struct counters *counters;
     struct window windows[WINDOW_COUNT];
+    uint32_t window_cr3[WINDOW_COUNT]; /* keys of the user's; together, as they are looked through */
     uint32_t *page_nodes;    /* reverse map: head of each RAM page's list, 0 ends */
     struct shadow_node *nodes;
     uint32_t node_free, node_next, node_max;

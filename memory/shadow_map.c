@@ -246,9 +246,9 @@ void shadow_clear_window(struct shadow *s, struct window *w) {
         s->clearing(s->opaque, w->number);
     while (w->active_count) {
         struct shadow_region *r = w->regions[w->active[w->active_count - 1]];
-        for (unsigned i = 0; i < REGION_PAGES; i++)
-            if (r->flags[i] & SHADOW_RECORDED)
-                forget(s, w, r, i);
+        for (unsigned word = 0; word < REGION_PAGES / 64; word++)
+            while (r->bitmap[word])
+                forget(s, w, r, word * 64 + (unsigned)__builtin_ctzll(r->bitmap[word]));
         shadow_region_drop(s, w, r);
     }
     munmap((void *)w->base, WINDOW_SIZE);

@@ -413,7 +413,7 @@ struct fragment *build_known(struct vcpu *v) {
     struct code_space space = code_space_of(cpu);
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
     gpa_t gpa, second;
-    if (cpu->eip > space.limit || !fetch_page(v, linear, &gpa) || gpa == RAM_NOWHERE || !insn_starts_at(e, gpa))
+    if (cpu->eip > space.limit || !fetch_page(v, linear, &gpa) || gpa == RAM_NOWHERE)
         return NULL;
     struct fragment *f = fragment_find(e, gpa, cpu->eip, &space);
     bool there = f && (!f->gpa2 || (fetch_page(v, (linear | PAGE_MASK) + 1, &second) &&

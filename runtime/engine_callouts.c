@@ -30,13 +30,16 @@ static unsigned jump(struct vcpu *v) {
 /* Is there nothing that the run loop would look at before the next fragment is entered? */
 static bool may_stay(const struct vcpu *v) {
     const struct engine *e = v->engine;
-    return may_jump(v) && !v->cpu.attention && !v->cpu.mode_dirty && !e->sync_wanted && !e->poll_closed &&
-           !e->part_full && !v->plugins && !e->options.no_jump_cache && !e->options.no_reuse && !inject_covers(v);
+    const struct cpu *cpu = &v->cpu;
+    bool wanted = cpu->attention || e->sync_wanted || e->poll_closed || e->part_full;
+    bool told = v->plugins || e->options.no_jump_cache || e->options.no_reuse || inject_covers(v);
+    return may_jump(v) && !cpu->debug_shadow && !cpu->mode_dirty && !wanted && !told;
 }
 
 const void *engine_missed(struct vcpu *v) {
     if (!may_stay(v))
         return NULL;
+    __builtin_prefetch((uint64_t *)(uintptr_t)v->cpu.jump_cache + jump_cache_slot(v->cpu.eip), 1);
     engine_activity(v, SAMPLE_dispatch);
     struct fragment *f = build_known(v);
     if (!f)
@@ -44,6 +47,7 @@ const void *engine_missed(struct vcpu *v) {
     v->counters->jump_cache_misses++;
     v->behind_mov_ss = false;
     v->cpu.sys_flags &= ~FL_RF;
+    v->engine->fault_repeats = 0;
     jump_cache_set(v, f);
     return_stack_settle(v, false);
     return v->engine->cache_exec + f->code;

@@ -70,23 +70,28 @@ struct fragment_exit {
 };
 
 struct fragment {
-    gpa_t gpa, gpa2; /* first byte; second page of a straddling one, or 0 */
+    /* What look-ups and jump caches want, in one line of the host's caches. */
+    _Alignas(64) gpa_t gpa;
+    gpa_t gpa2; /* of the first byte; second page of a straddling one, or 0 */
     uint32_t eip;
     struct code_space space; /* its base plus EIP is the linear address */
-    uint32_t code, code_len, guest_len; /* offset in the cache */
-    uint32_t map, map_count;            /* entries in the map pool */
-    uint32_t pad;                       /* cache offset of its landing pad, 0: none yet */
-    uint32_t hash_next, page_next, page_previous, page2_next;
-    uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
-    uint32_t exits;    /* its own, in the pool */
+    uint32_t hash_next;
+    uint32_t code; /* offset in the cache */
+    uint32_t pad;  /* of its landing pad, 0: none yet */
     uint16_t table; /* the jump cache that leads to it: its place and 1, TABLE_MANY, or 0: none does */
     uint16_t fixed; /* its fixed slot there, or PAD_UNFIXED */
-    uint8_t exit_count;
-    bool dead;
-    bool is_loop; /* entered at its start only (loops.c) */
     bool crosses; /* some of its exits stand in the table of crossings.c */
     bool listed; /* page_pads.c */
     bool victim; /* of some jump cache */
+    bool dead;
+    bool is_loop; /* entered at its start only (loops.c) */
+
+    uint32_t code_len, guest_len;
+    uint32_t map, map_count;            /* entries in the map pool */
+    uint32_t page_next, page_previous, page2_next;
+    uint32_t incoming; /* first exit that is linked here, in the pool of exits; 0: none */
+    uint32_t exits;    /* its own, in the pool */
+    uint8_t exit_count;
     uint8_t undecoded; /* bytes behind guest_len that it hangs on, too */
     bool live;         /* some of its instructions read their immediates as they run: MAP_LIVE */
     bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
@@ -272,7 +277,9 @@ struct engine {
     uint64_t tlb_locals[2][TLB_SIZE / 64]; /* a bit for each entry that was made for a page that is not global */
     uint64_t tlb_large[16]; /* a bit for each 4 MiB of linear addresses that have large pages in it */
     bool tlb_has_writable;
-    bool loaded_noted; /* cpu->loaded holds something */
+    bool loaded_noted; /* cpu->loaded holds something: read from pages that are global, */
+    bool loaded_global, loaded_large; /* all of them; or large, some of them */
+    gva_t loaded_at[SEG_COUNT];
 
     bool flush_cache;       /* throw every translation away before the next look-up */
     bool sync_wanted;       /* monitor or timer signal: devices want to run */

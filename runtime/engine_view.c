@@ -159,7 +159,7 @@ bool engine_view_window(const struct arena *tables, unsigned number, struct wind
     if (count > sizeof view->regions / sizeof *view->regions)
         return false;
     view->used = number == WINDOW_SUPERVISOR || *(const volatile uint8_t *)&w->used;
-    view->cr3 = w->cr3;
+    view->cr3 = *(const volatile uint32_t *)&engine_of(tables)->shadow.window_cr3[number];
     view->last_use = w->last_use;
     for (unsigned i = 0; i < count; i++) {
         uint16_t index = w->active[i];

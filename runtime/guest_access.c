@@ -32,6 +32,15 @@ static void drop_locals(struct engine *e, unsigned user) {
     }
 }
 
+/* May a segment have been loaded from what this INVLPG drops? */
+static bool loaded_from(const struct engine *e, gva_t gva) {
+    unsigned shift = e->loaded_large ? LARGE_SHIFT : PAGE_SHIFT;
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        if (e->loaded_at[i] >> shift == gva >> shift)
+            return true;
+    return false;
+}
+
 void guest_tlb_flush(struct vcpu *v, bool global_too) {
     struct engine *e = v->engine;
     drop_locals(e, 0);
@@ -41,7 +50,8 @@ void guest_tlb_flush(struct vcpu *v, bool global_too) {
     if (global_too)
         memset(e->tlb_large, 0, sizeof e->tlb_large);
     clean_range_forget(v);
-    forget_loaded(v);
+    if (global_too || !e->loaded_global)
+        forget_loaded(v);
 }
 
 /* What INVLPG drops of a large page is all of it, whatever its size (SDM vol. 3A, 4.10.4.1). */
@@ -62,7 +72,8 @@ void guest_tlb_flush_page(struct vcpu *v, gva_t gva) {
     if (v->engine->tlb_large[gva >> LARGE_SHIFT >> 6] >> (gva >> LARGE_SHIFT & 63u) & 1u)
         flush_large(v->engine, gva);
     clean_range_forget(v);
-    forget_loaded(v);
+    if (loaded_from(v->engine, gva))
+        forget_loaded(v);
 }
 
 void guest_note_loaded(struct vcpu *v, unsigned index, uint32_t selector, gva_t gva, uint64_t descriptor) {
@@ -71,7 +82,10 @@ void guest_note_loaded(struct vcpu *v, unsigned index, uint32_t selector, gva_t 
     if (v->plugins || inspection_has_watchpoints(v->inspection) || entry->tag != ((gva & ~PAGE_MASK) | 1) ||
         (gva & PAGE_MASK) + sizeof descriptor > PAGE_SIZE)
         return;
+    e->loaded_global = entry->global && (e->loaded_global || !e->loaded_noted);
+    e->loaded_large = entry->large || (e->loaded_large && e->loaded_noted);
     e->loaded_noted = true;
+    e->loaded_at[index] = gva;
     v->cpu.loaded[index] = (struct loaded_segment){
         .at = (uint64_t)(uintptr_t)(entry->host + (gva & PAGE_MASK)),
         .minus_descriptor = -descriptor,

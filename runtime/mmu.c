@@ -94,7 +94,7 @@ static void evict_windows(struct vcpu *v) {
     struct shadow *s = &v->engine->shadow;
     for (unsigned i = 0; i < WINDOW_COUNT; i++) {
         shadow_clear_window(s, &s->windows[i]);
-        s->windows[i].cr3 = CR3_EVICTED;
+        s->window_cr3[i] = CR3_EVICTED;
     }
     mmu_user_window_changed(v);
 }
@@ -105,7 +105,7 @@ void mmu_cr3_loaded(struct vcpu *v) {
     v->counters->flush_cr3++;
     PLUGIN_EVENT(v, FLUSH, RING3_FLUSH_SPACE, 0, v->cpu.eip);
     e->fault_repeats = 0;
-    TRACE(v->trace, load_cr3, e->user->cr3, v->cpu.paging.cr3);
+    TRACE(v->trace, load_cr3, e->shadow.window_cr3[e->user->number], v->cpu.paging.cr3);
     if (!(v->cpu.paging.cr0 & CR0_PG))
         return;
     if (e->options.evict_always)

@@ -260,6 +260,16 @@ static uint8_t *skip_if_loaded(struct block *b, unsigned segment) {
     return same;
 }
 
+static bool loads_quickly(const struct block *b, unsigned segment) {
+    return segment != SEG_SS && !(b->req->mode & (MODE_CPL | MODE_REAL | MODE_VM86)) && !block_checked(b);
+}
+
+static void go_on_loaded(struct block *b, uint8_t *same) {
+    emit_short_land(&b->e, same);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    b->ended = false;
+}
+
 void e_mov_to_seg(struct block *b, const struct insn *in) {
     unsigned segment = in->z.raw.modrm.reg;
     if (segment == SEG_CS || segment >= SEG_COUNT) {
@@ -267,22 +277,32 @@ void e_mov_to_seg(struct block *b, const struct insn *in) {
         return;
     }
     load_rm16(b, in);
-    bool quick = segment != SEG_SS && !(b->req->mode & (MODE_CPL | MODE_REAL | MODE_VM86)) && !block_checked(b);
+    bool quick = loads_quickly(b, segment);
     uint8_t *same = quick ? skip_if_loaded(b, segment) : NULL;
     block_callout(b, in, CALLOUT_mov_to_seg, segment);
     after(b, in);
-    if (!quick)
-        return;
-    emit_short_land(&b->e, same);
-    emit_mov_reg_reg(&b->e, RCX, R8);
-    b->ended = false;
+    if (quick)
+        go_on_loaded(b, same);
 }
 
 void e_pop_seg(struct block *b, const struct insn *in) {
     unsigned segment = in->z.opcode_map == ZYDIS_OPCODE_MAP_0F ? (in->z.opcode == 0xa1 ? SEG_FS : SEG_GS)
                                                                : in->z.opcode >> 3 & 3u;
+    bool wide = !in->opsize16 && !(b->req->mode & MODE_STACK16) && block_segment_class(b, SEG_SS) == SEGMENT_FLAT;
+    bool quick = wide && loads_quickly(b, segment);
+    uint8_t *same = NULL;
+    if (quick) {
+        struct memref m = operand_stack(b, in, 0, 2, ACCESS_READ);
+        struct encoding movzx = {.map = MAP_0F, .opcode = 0xb7, .has_modrm = true, .reg = R11, .mem = &m};
+        emit_insn(&b->e, &movzx);
+        same = skip_if_loaded(b, segment);
+    }
     block_callout(b, in, CALLOUT_pop_seg, segment | size_arg(in));
     after(b, in);
+    if (quick) {
+        go_on_loaded(b, same);
+        block_add_esp(b, 4);
+    }
 }
 
 void e_load_far(struct block *b, const struct insn *in) {

@@ -15,6 +15,8 @@ enum {
 };
 
 #define THRICE(segment) "mov %edx, %" segment "; mov %edx, %" segment "; mov %edx, %" segment "\n"
+#define POP(segment) "push %edx; pop %" segment "\n"
+#define POP_THRICE(segment) POP(segment) POP(segment) POP(segment)
 #define READ(segment) "mov %" segment ":0x10, %eax; mov %" segment ", %ebp" DONE
 #define SITES(segment)                                                                                     \
     SNIPPET(same_##segment, "nop;" THRICE(#segment) READ(#segment));                                       \
@@ -23,6 +25,7 @@ enum {
     SNIPPET(local_##segment, "nop;" THRICE(#segment) "lldt %bx\n" THRICE(#segment) READ(#segment));        \
     SNIPPET(remapped_##segment, "nop;" THRICE(#segment) "mov %ebx, %ss:(%esi); invlpg %ss:(%edi)\n"        \
                                 THRICE(#segment) READ(#segment));                                          \
+    SNIPPET(popped_##segment, "nop;" POP_THRICE(#segment) "mov %ebx, (%esi)\n" POP_THRICE(#segment) READ(#segment)); \
     SNIPPET(other_##segment, "nop;" THRICE(#segment) "lea 3(%edx), %edx\n" THRICE(#segment) READ(#segment));
 
 SITES(es)
@@ -32,14 +35,14 @@ SITES(gs)
 #define SITE(kind, segment) {kind##_##segment, kind##_##segment##_end}
 #define ROW(segment)                                                                                       \
     {#segment, SITE(same, segment), SITE(changed, segment), SITE(table, segment), SITE(local, segment),    \
-     SITE(remapped, segment), SITE(other, segment)}
+     SITE(remapped, segment), SITE(other, segment), SITE(popped, segment)}
 
 struct code {
     const uint8_t *start, *end;
 };
 static const struct row {
     const char *name;
-    struct code same, changed, table, local, remapped, other;
+    struct code same, changed, table, local, remapped, other, popped;
 } rows[] = {ROW(es), ROW(fs), ROW(gs)};
 
 struct __attribute__((packed)) table_register {
@@ -83,6 +86,22 @@ static void same_and_changed(const struct row *row) {
     set_base(DATA);
     m = run(3, &row->same, SEGMENT, 0, 0, 0);
     check_trap("ring3", &m, VECTOR_GP, SEGMENT, CODE + 1);
+}
+
+/* Words, whatever stands above them, and ESP is where it was. */
+static void popped(const struct row *row) {
+    set_base(DATA);
+    uint32_t low = *word_at(descriptor_of(SEGMENT)), high = *word_at(descriptor_of(SEGMENT) + 4);
+    uint32_t esp = stage_at(0, CODE, row->popped.start, 1).esp;
+    struct machine m = run(0, &row->popped, SEGMENT | 0xabcd0000u, low + (0x100u << 16), descriptor_of(SEGMENT), 0);
+    check("popped", 0x2222, m.eax);
+    check("popped.selector", SEGMENT, m.ebp & 0xffff);
+    check("popped.esp", esp, m.esp);
+    set_base(DATA);
+    m = run(0, &row->popped, SEGMENT, high & ~0x8000u, descriptor_of(SEGMENT) + 4, 0);
+    check_trap("popped-not-present", &m, 11, SEGMENT, m.eip);
+    check("popped-not-present.esp", esp - 4, m.esp);
+    set_base(DATA);
 }
 
 static void other_table(const struct row *row) {
@@ -141,6 +160,7 @@ void guest_main(void) {
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
         check_variant(rows[i].name);
         same_and_changed(&rows[i]);
+        popped(&rows[i]);
         other_table(&rows[i]);
         other_local_table(&rows[i]);
         other_page(&rows[i]);

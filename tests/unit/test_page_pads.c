@@ -1,5 +1,5 @@
-/* What leads to a page of code: lists by page, linear page and code space, and jump caches that two targets want
- * one slot of. */
+/* What leads to a page of code: lists by page, linear page and code space, jump caches that two targets want
+ * one slot of, and targets that a jump cache does not know; segments that are popped again and again. */
 #include "tests/unit/engine_fixture.h"
 
 #define PADS_PAGE 0x5000u
@@ -105,6 +105,98 @@ START_TEST(two_targets_of_one_slot_are_both_found) {
 }
 END_TEST
 
+GUEST(calls_one, "call *%esi\n" STOP)
+
+/* A jump cache that knows nothing any more, as that of a new address space. */
+START_TEST(what_is_there_already_is_entered_without_the_run_loop) {
+    PUT_GUEST(CODE, calls_one);
+    PUT_GUEST(DATA, counts);
+    CPU->gpr[ESI] = DATA;
+    ck_assert_uint_eq(run_guest(), 1);
+    struct engine *engine = V->engine;
+    uint64_t *slot = (uint64_t *)(uintptr_t)CPU->jump_cache + jump_cache_slot(DATA);
+    uint32_t hits = (uint32_t)m.counters.lookup_hits;
+    CPU->eip = DATA;
+    V->exit = EXIT_NONE;
+    CPU->attention = 0;
+    attention_open_poll(engine);
+    jump_caches_forget_window(engine, WINDOW_SUPERVISOR);
+    ck_assert_uint_eq(*slot, (uint64_t)(uintptr_t)stub_miss);
+    const uint8_t *code = engine_missed(V);
+    ck_assert_ptr_nonnull(code);
+    ck_assert_uint_eq(m.counters.lookup_hits, hits + 1);
+    struct fragment *f = fragment_at(engine, (uintptr_t)code);
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(f->eip, DATA);
+    ck_assert_uint_eq(*slot, fragment_pad(V, f));
+}
+END_TEST
+
+/* Whatever the run loop has to look at is not gone past. */
+START_TEST(the_run_loop_is_not_left_out) {
+    PUT_GUEST(CODE, calls_one);
+    PUT_GUEST(DATA, counts);
+    CPU->gpr[ESI] = DATA;
+    ck_assert_uint_eq(run_guest(), 1);
+    struct engine *engine = V->engine;
+    CPU->eip = DATA;
+    V->exit = EXIT_NONE;
+    CPU->attention = 0;
+    attention_open_poll(engine);
+    uint32_t mode = CPU->mode;
+    CPU->attention = _i == 0;
+    CPU->interrupt_shadow = _i == 1;
+    CPU->mode_dirty = _i == 2;
+    CPU->halted = _i == 3;
+    CPU->mode |= _i == 4 ? MODE_TF : _i == 5 ? MODE_DEBUG : 0;
+    engine->flush_cache = _i == 6;
+    engine->part_full = _i == 7;
+    engine->sync_wanted = _i == 8;
+    engine->poll_closed = _i == 9;
+    engine->options.no_chain = _i == 10;
+    engine->options.no_jump_cache = _i == 11;
+    engine->options.no_reuse = _i == 12;
+    CPU->eip += _i == 13; /* in the middle of an instruction: nobody has made that */
+    V->exit = _i == 14 ? EXIT_QUIT : EXIT_NONE;
+    if (_i == 15)
+        ck_assert_ptr_nonnull(engine_missed(V));
+    else
+        ck_assert_ptr_null(engine_missed(V));
+    CPU->mode = mode;
+}
+END_TEST
+
+#define TABLE 0x280000u /* a GDT */
+
+GUEST(pops, "lgdt (%esi); mov $1000, %ecx; 1: push %edx; pop %ds; push %edx; pop %es; dec %ecx; jnz 1b\n" STOP)
+
+/* And what they were loaded from is forgotten when that may be another page, and only then. */
+START_TEST(pops_of_what_a_segment_holds_are_no_callouts) {
+    const uint64_t data = 0x00cf93000000ffffull;
+    const struct __attribute__((packed)) {
+        uint16_t limit;
+        uint32_t base;
+    } table = {31, TABLE};
+    PUT_GUEST(CODE, pops);
+    put(DATA, &table, sizeof table);
+    put(TABLE + 16, &data, sizeof data);
+    CPU->gpr[ESI] = DATA;
+    CPU->gpr[EDX] = 0xabcd0010;
+    run_guest();
+    ck_assert_uint_eq(CPU->gpr[ESP], STACK);
+    ck_assert_uint_lt(CPU->callout_counts[CALLOUT_pop_seg], 8);
+    const uint64_t none = (uint64_t)(uintptr_t)&CPU->no_descriptor, *at = &CPU->loaded[SEG_DS].at;
+    ck_assert_uint_ne(*at, none);
+    guest_tlb_flush_page(V, CODE + (16u << 20)); /* unpaged memory is as large pages */
+    ck_assert_uint_ne(*at, none);
+    V->engine->loaded_global = true;
+    guest_tlb_flush(V, false);
+    ck_assert_uint_ne(*at, none);
+    guest_tlb_flush_page(V, TABLE);
+    ck_assert_uint_eq(*at, none);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("page_pads");
     TCase *lists = tcase_create("lists"), *slots = tcase_create("slots");
@@ -114,6 +206,9 @@ int main(void) {
     tcase_add_test(lists, reset_empties_all_lists);
     tcase_add_checked_fixture(slots, machine_set_up, NULL);
     tcase_add_loop_test(slots, two_targets_of_one_slot_are_both_found, 0, ENGINE_VARIANTS);
+    tcase_add_test(slots, what_is_there_already_is_entered_without_the_run_loop);
+    tcase_add_loop_test(slots, the_run_loop_is_not_left_out, 0, 16);
+    tcase_add_test(slots, pops_of_what_a_segment_holds_are_no_callouts);
     suite_add_tcase(suite, lists);
     suite_add_tcase(suite, slots);
     SRunner *runner = srunner_create(suite);
