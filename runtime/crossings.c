@@ -93,8 +93,10 @@ static uint8_t code_byte(const struct vcpu *v, const struct fragment *f, uint32_
 static uint32_t branch_target(const struct vcpu *v, const struct fragment *f, uint32_t at) {
     uint8_t opcode = code_byte(v, f, at);
     uint32_t start = at++, wide = 0;
-    if (opcode == 0xeb || (opcode & 0xf0u) == 0x70)
-        return f->eip + at + 1 + (uint32_t)(int32_t)(int8_t)code_byte(v, f, at);
+    if (opcode == 0xeb || (opcode & 0xf0u) == 0x70) {
+        int32_t narrow = (int8_t)code_byte(v, f, at);
+        return f->eip + at + 1 + (uint32_t)narrow;
+    }
     if (opcode == 0x0f)
         opcode = (code_byte(v, f, at++) & 0xf0u) == 0x80 ? 0xe9 : 0;
     if (opcode != 0xe9)
@@ -151,4 +153,5 @@ void crossings_learn(struct vcpu *v, const struct fragment *f, const struct insn
     if (to == &e->crossing_loops[e->crossing_loop_next])
         e->crossing_loop_next = (e->crossing_loop_next + 1) % CROSSING_LOOPS;
     *to = loop;
+    v->counters->crossings++;
 }
