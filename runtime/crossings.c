@@ -5,8 +5,8 @@
  * other page become links. The stub of such an exit goes through the fixed slot, and a link is made only where
  * that leads. All links hold for one window: they are taken back before user code of another one is entered, and as
  * soon as a page of code leaves the window. Nobody changes mappings but code of another level, so no link is wrong while
- * user code runs. They are made again when user code is entered, or when attention was noticed by it. */
-#include <assert.h>
+ * user code runs. They are made when user code is entered after it has noticed attention: then it runs for long. */
+#include <string.h>
 
 #include "runtime/engine_private.h"
 
@@ -16,8 +16,10 @@ static bool same_page(gva_t a, gva_t b) { return a >> PAGE_SHIFT == b >> PAGE_SH
 
 static bool is_free(const struct crossing_loop *loop) { return loop->head == loop->branch; }
 
+static bool is_full(const struct engine *e) { return e->crossing_count > CROSSINGS_MAX - TRANSLATION_EXITS_MAX; }
+
 bool crossings_near(const struct engine *e, gva_t linear) {
-    if (e->crossing_count > CROSSINGS_MAX - TRANSLATION_EXITS_MAX)
+    if (is_full(e))
         return false;
     for (unsigned i = 0; i < CROSSING_LOOPS; i++) {
         const struct crossing_loop *loop = &e->crossing_loops[i];
@@ -54,12 +56,12 @@ void crossings_forget(struct engine *e, const struct fragment *f) {
 
 void crossings_take_back(struct vcpu *v, unsigned window) {
     struct engine *e = v->engine;
-    if (window != e->linked_window || window == WINDOW_SUPERVISOR)
+    if (window != e->linked_window)
         return;
-    for (uint32_t i = 0; i < e->crossing_count; i++)
+    for (uint32_t i = 0; i < e->crossing_count && e->crossings_linked; i++)
         if (e->exits[e->crossings[i].exit].to != NO_FRAGMENT)
             fragment_unlink_exit(v, e->crossings[i].exit);
-    e->linked_window = WINDOW_SUPERVISOR;
+    e->crossings_linked = false;
 }
 
 /* Exits of other code spaces keep what they have: their code does not run now. */
@@ -69,16 +71,26 @@ void crossings_enter(struct vcpu *v, unsigned window) {
     if (window != e->linked_window)
         crossings_take_back(v, e->linked_window);
     e->linked_window = window;
-    e->crossings_wait = false;
-    for (uint32_t i = 0; i < e->crossing_count; i++) {
+    for (uint32_t i = 0; i < e->crossing_count && e->crossings_wait; i++) {
         const struct crossing *c = &e->crossings[i];
         const struct fragment_exit *exit = &e->exits[c->exit];
         if (exit->to != NO_FRAGMENT || !code_space_equal(&e->fragments[c->fragment].space, &space))
             continue;
         struct fragment *to = jump_cache_fixed_target(v, exit->target);
-        if (to)
-            fragment_link_exit(v, c->exit, to);
+        if (!to)
+            continue;
+        fragment_link_exit(v, &e->fragments[c->fragment], c->exit, to);
+        e->crossings_linked = true;
     }
+    e->crossings_wait = false;
+}
+
+/* Most of what is in the table ran long ago; what runs still is found again. */
+static void forget_all(struct vcpu *v) {
+    struct engine *e = v->engine;
+    crossings_take_back(v, e->linked_window);
+    e->crossing_count = e->crossing_loop_next = 0;
+    memset(e->crossing_loops, 0, sizeof e->crossing_loops);
 }
 
 /* A byte of a fragment's code, by its offset there. */
@@ -94,8 +106,8 @@ static uint32_t branch_target(const struct vcpu *v, const struct fragment *f, ui
     uint8_t opcode = code_byte(v, f, at);
     uint32_t start = at++, wide = 0;
     if (opcode == 0xeb || (opcode & 0xf0u) == 0x70) {
-        int32_t near = (int8_t)code_byte(v, f, at);
-        return f->eip + at + 1 + (uint32_t)near;
+        int32_t narrow = (int8_t)code_byte(v, f, at);
+        return f->eip + at + 1 + (uint32_t)narrow;
     }
     if (opcode == 0x0f)
         opcode = (code_byte(v, f, at++) & 0xf0u) == 0x80 ? 0xe9 : 0;
@@ -137,13 +149,15 @@ void crossings_learn(struct vcpu *v, const struct fragment *f, const struct insn
     const struct code_space space = f->space;
     e->crossings_wait = true;
     if ((space.mode & (MODE_CPL | MODE_CODE16)) != 3 || options->no_jump_cache || options->no_chain ||
-        options->inject.raise || e->crossing_count > CROSSINGS_MAX - TRANSLATION_EXITS_MAX)
+        options->inject.raise)
         return;
     uint32_t target = branch_target(v, f, insn->guest);
     struct crossing_loop loop = {.head = space.base + target, .branch = fragment_linear(f) + insn->guest};
     if (loop.branch - loop.head >= PAGE_SIZE || is_free(&loop) || has_crossing_to(e, f, target) ||
         (same_page(loop.head, loop.branch) && !f->gpa2))
         return;
+    if (is_full(e))
+        forget_all(v);
     forget_code(v, &loop, &space, loop.head);
     forget_code(v, &loop, &space, loop.branch);
     struct crossing_loop *to = &e->crossing_loops[e->crossing_loop_next];
@@ -153,4 +167,5 @@ void crossings_learn(struct vcpu *v, const struct fragment *f, const struct insn
     if (to == &e->crossing_loops[e->crossing_loop_next])
         e->crossing_loop_next = (e->crossing_loop_next + 1) % CROSSING_LOOPS;
     *to = loop;
+    v->counters->crossings++;
 }

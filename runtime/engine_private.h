@@ -146,13 +146,13 @@ struct crossing_loop {
     gva_t head, branch; /* its first instruction and its last, the branch back */
     gva_t straddler;    /* an instruction on both pages, 0: none */
 };
-#define CROSSING_LOOPS 16u
+#define CROSSING_LOOPS 32u
 
 /* An exit of such a loop, linked while it leads where its fixed slot does. */
 struct crossing {
     uint32_t exit, fragment; /* in the pools */
 };
-#define CROSSINGS_MAX 64u
+#define CROSSINGS_MAX 128u
 
 struct jump_cache {
     uint64_t *slots; /* the name and JUMP_CACHE_FIXED fixed slots behind them */
@@ -329,8 +329,9 @@ struct engine {
     struct crossing_loop crossing_loops[CROSSING_LOOPS];
     struct crossing crossings[CROSSINGS_MAX];
     uint32_t crossing_count, crossing_loop_next;
-    unsigned linked_window;   /* the one that all links across page ends hold for; the supervisor's: there are none */
-    bool crossings_wait;      /* some link may be missing */
+    unsigned linked_window; /* the one whose user code ran last: all links across page ends hold for it */
+    bool crossings_linked;  /* there are some */
+    bool crossings_wait;    /* some may be missing */
     const char *why_dead; /* set in a signal handler before giving up */
 
     uint64_t return_base[2]; /* supervisor, user */

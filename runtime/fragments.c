@@ -300,7 +300,7 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t
     }
 }
 
-void fragment_link_exit(struct vcpu *v, uint32_t index, struct fragment *to) {
+void fragment_link_exit(struct vcpu *v, const struct fragment *from, uint32_t index, struct fragment *to) {
     struct engine *e = v->engine;
     struct fragment_exit *exit = &e->exits[index];
     assert(exit->to == NO_FRAGMENT && exit->target == to->eip && !to->dead);
@@ -312,6 +312,8 @@ void fragment_link_exit(struct vcpu *v, uint32_t index, struct fragment *to) {
     to->incoming = index;
     cache_patch(e, exit->site, to->code - (exit->site + 4));
     v->counters->links_made++;
+    PLUGIN_EVENT(v, LINK, fragment_linear(from), fragment_linear(to));
+    TRACE(v->trace, link, (uintptr_t)e->cache_exec + exit->site, fragment_index(e, from), exit->to, fragment_linear(to));
 }
 
 void fragment_unlink_exit(struct vcpu *v, uint32_t index) {

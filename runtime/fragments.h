@@ -39,8 +39,9 @@ void fragments_unmapped(struct vcpu *v, unsigned window, gpa_t gpa, gva_t gva);
 /* Patches the exit whose rel32 is at host address `site` to go to `to`, `at` bytes behind the start of its
  * code. */
 void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t at);
-/* The same of an exit, given by its place in the pool, to the start of `to`; and back to its stub. */
-void fragment_link_exit(struct vcpu *v, uint32_t index, struct fragment *to);
+/* The same of an exit, given by its place in the pool, to the start of `to`; and back to its stub: links of user code
+ * across page ends. */
+void fragment_link_exit(struct vcpu *v, const struct fragment *from, uint32_t index, struct fragment *to);
 void fragment_unlink_exit(struct vcpu *v, uint32_t index);
 static inline gva_t fragment_linear(const struct fragment *f) { return f->space.base + f->eip; }
 static inline uint32_t fragment_index(const struct engine *e, const struct fragment *f) {
