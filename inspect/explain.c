@@ -171,11 +171,14 @@ static void label_insn(const struct work *work, struct explained_insn *insn, uin
         label_callout(insn, calls);
 }
 
-/* Did an instruction before it leave the fragment, so that a basic block begins here? */
-static bool starts_block(const struct explained_fragment *f, unsigned insn) {
-    for (unsigned i = 0; insn && i < f->host_count && !f->hosts[i].cold; i++)
-        if (f->hosts[i].insn == insn - 1 && f->hosts[i].part == PART_LINK)
+/* Did an instruction before it branch, or one to it, so that a basic block begins here? */
+static bool starts_block(const struct work *work, const struct explained_fragment *f, unsigned insn) {
+    for (unsigned i = 0; insn && i < f->host_count && !f->hosts[i].cold; i++) {
+        const struct explained_host *host = &f->hosts[i];
+        bool lands = explain_branch_target(host) == work->t.map[insn].host;
+        if (host->part == PART_LINK && (host->insn == insn - 1 || (host->insn < insn && lands)))
             return true;
+    }
     return insn == 0;
 }
 
@@ -200,7 +203,7 @@ static int describe_insns(struct work *work, const struct translate_request *req
             if (f->hosts[k].insn == i)
                 *(f->hosts[k].cold ? &insn->cold_bytes : &insn->hot_bytes) += f->hosts[k].len;
         label_insn(work, insn, work->t.map[i].host, row, &calls[i]);
-        insn->starts_block = starts_block(f, i);
+        insn->starts_block = starts_block(work, f, i);
     }
     disassembler_close(&d);
     return 0;

@@ -259,6 +259,12 @@ static void note_branch(struct noting *n, struct explained_host *host) {
                 target);
             return;
         }
+    for (unsigned i = host->insn + 1; !host->cold && i < t->insn_count; i++)
+        if (t->map[i].host == to) {
+            explain_name_target(n->work->code, n->work->code->eip + t->map[i].guest, target, sizeof target);
+            say(host, PART_LINK, "branch to %s, further on in the fragment", target);
+            return;
+        }
     n->branched |= *host->bytes != 0xeb && *host->bytes != 0xe9;
     if (to >= COLD_PLACE && !host->cold)
         say(host, PART_GUARD, "rarely taken: goes on in cold code");

@@ -47,9 +47,17 @@ static void load_slot(struct block *b, const struct insn *in, unsigned reg,
     emit_insn(&b->e, &load);
 }
 
+/* Two bytes less than by GS; as for steps along a chain, what wraps faults (operand.c). Nobody waits for
+ * return addresses, which forward sooner without an index. */
+static struct memref shorter(const struct insn *in, struct memref m) {
+    if (m.gs && m.base == REG_GUEST_ESP && !(in->hint & HINT_WRAPS))
+        return (struct memref){.base = REG_WINDOW, .index = m.base, .disp = m.disp};
+    return m;
+}
+
 static void push_return(struct block *b, const struct insn *in) {
     unsigned size = slot_size(in);
-    struct memref m = operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE);
+    struct memref m = shorter(in, operand_stack(b, in, -(int32_t)size, size, ACCESS_WRITE));
     struct encoding store = {.opcode = 0xc7, .has_modrm = true, .mem = &m};
     if (size == 2)
         store.legacy[store.legacy_count++] = 0x66;
@@ -188,10 +196,22 @@ void e_jmp_rm(struct block *b, const struct insn *in) {
     exit_indirect(b);
 }
 
-/* The target waits in r9, or in cpu->result where pushing calls out. */
+/* Does pushing leave r11d as it is? */
+static bool pushes_plainly(const struct block *b, const struct insn *in) {
+    return !block_calls_out(b, SEG_SS) && block_segment_class(b, SEG_SS) == SEGMENT_FLAT &&
+           !(b->req->mode & MODE_STACK16) && HINT_SECOND(in->hint) == WINDOW_SUPER;
+}
+
+/* The target waits in r9 if not in r11d, or in cpu->result where pushing calls out. */
 void e_call_rm(struct block *b, const struct insn *in) {
     struct memref keep = CPU_FIELD(result);
     bool calls_out = block_calls_out(b, SEG_SS);
+    if (pushes_plainly(b, in)) {
+        load_target(b, in, REG_TARGET);
+        push_return(b, in);
+        exit_call_indirect(b, in->next_eip);
+        return;
+    }
     load_target(b, in, R9);
     if (calls_out)
         emit_store(&b->e, &keep, R9);
@@ -201,13 +221,6 @@ void e_call_rm(struct block *b, const struct insn *in) {
     else
         emit_mov_reg_reg(&b->e, REG_TARGET, R9);
     exit_call_indirect(b, in->next_eip);
-}
-
-/* Two bytes less than by GS; as for steps along a chain, what wraps faults (operand.c). */
-static struct memref shorter(const struct insn *in, struct memref m) {
-    if (m.gs && m.base == REG_GUEST_ESP && m.disp >= 0 && !(in->hint & HINT_WRAPS))
-        return (struct memref){.base = REG_WINDOW, .index = m.base, .disp = m.disp};
-    return m;
 }
 
 void e_ret(struct block *b, const struct insn *in) {

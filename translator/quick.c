@@ -304,17 +304,9 @@ static unsigned quick_emitter(struct block *b, const struct quick *q, uint32_t o
 /* As e_ret and exit_return have it. */
 static void quick_return(struct block *b) {
     uint8_t *to = b->e.at;
-    if (b->esp >= 0) { /* mov r11d, [r14 + r12 + esp] */
-        *to++ = 0x47;
-        *to++ = 0x8b;
-        to = put_memory(to, REG_TARGET & 7u, REG_WINDOW & 7u, REG_GUEST_ESP & 7u, 0, b->esp);
-    } else { /* mov r11d, gs:[r12d + esp] */
-        *to++ = 0x65;
-        *to++ = 0x67;
-        *to++ = 0x45;
-        *to++ = 0x8b;
-        to = put_memory(to, REG_TARGET & 7u, ESP, NO_REG, 0, b->esp);
-    }
+    *to++ = 0x47; /* mov r11d, [r14 + r12 + esp] */
+    *to++ = 0x8b;
+    to = put_memory(to, REG_TARGET & 7u, REG_WINDOW & 7u, REG_GUEST_ESP & 7u, 0, b->esp);
     b->esp += 4;
     if (b->esp) { /* lea r12d, [r12 + esp] */
         *to++ = 0x45;

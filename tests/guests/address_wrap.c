@@ -16,6 +16,8 @@ SNIPPET(load, "mov (%esi), %eax" DONE);
 SNIPPET(store, "mov %eax, (%edi)" DONE);
 SNIPPET(load_word, "movzwl (%esi), %eax" DONE);
 SNIPPET(push_word, "push %eax" DONE);
+SNIPPET(call_next, "call 1f; 1:" DONE);
+SNIPPET(return_next, "mov $0x40000000 + (1f - return_next), %eax; mov %eax, (%esi); ret; 1:" DONE);
 SNIPPET(load_stack, "mov (%ebp), %eax" DONE);
 SNIPPET(vector, "movups (%esi), %xmm0; movups %xmm0, (%ebx)" DONE);
 SNIPPET(add, "add %eax, (%edi)" DONE);
@@ -54,7 +56,7 @@ static void expect(const char *name, unsigned ring, const uint8_t *code, uint32_
                    uint32_t address, uint32_t eax, uint32_t last, uint32_t first) {
     for (unsigned i = 0; i < 2; i++) {
         struct machine m = image(ring, code, size, address);
-        if (code == push_word || code == load_stack)
+        if (code == push_word || code == load_stack || code == call_next || code == return_next)
             m.ebp = m.esp = address;
         set_words(PATTERN, PATTERN);
         guest_run(&m);
@@ -85,6 +87,10 @@ static void single_operands(unsigned ring) {
     if (ring) { /* in ring 0 the trap would need that stack */
         EXPECT(ring, load_stack, 0xfffffffe, 0x22114433, PATTERN, PATTERN);
         EXPECT(ring, push_word, 2, VALUE, 0xf00d2211, 0x44330bad);
+        EXPECT(ring, call_next, 0, VALUE, CODE + 5, PATTERN);
+        EXPECT(ring, call_next, 2, VALUE, 0x00052211, 0x44334000);
+        EXPECT(ring, return_next, 0xfffffffc, CODE + 8, CODE + 8, PATTERN);
+        EXPECT(ring, return_next, 0xfffffffe, CODE + 8, 0x00082211, 0x44334000);
     }
 }
 

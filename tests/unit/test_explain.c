@@ -99,6 +99,13 @@ START_TEST(notes_name_what_is_not_the_guests) {
     ck_assert_uint_eq(fragment.exit_count, 1);
     ck_assert_uint_eq(fragment.exits[0].linear, 0xc0100000);
     explained_fragment_release(&fragment);
+    explain("\x74\x02\x40\x40\xc3", 5, EXPLAIN_32, 0);
+    ck_assert(has_note(0, "branch to c0100004, further on in the fragment"));
+    ck_assert_uint_eq(fragment.exit_count, 0);
+    ck_assert(fragment.insns[1].starts_block);
+    ck_assert(!fragment.insns[2].starts_block);
+    ck_assert(fragment.insns[3].starts_block);
+    explained_fragment_release(&fragment);
     explain("\xe9\x00\x20\x00\x00", 5, EXPLAIN_32, 3); /* a user's, into another page */
     ck_assert(has_note(0, "the slot of c0102005 alone"));
     explained_fragment_release(&fragment);
