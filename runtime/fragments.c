@@ -156,7 +156,8 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     f->map_count = t->insn_count;
     f->undecoded = t->undecoded;
     f->live = t->live;
-    memcpy(&e->maps[f->map], t->map, t->insn_count * sizeof *t->map);
+    for (uint32_t i = 0; i < t->insn_count; i++) /* REP takes longer to begin */
+        e->maps[f->map + i] = t->map[i];
     insn_starts_note(e, f, t->map);
     f->exit_count = (uint8_t)t->exit_count;
     for (unsigned i = 0; i < t->exit_count; i++) {
