@@ -154,7 +154,7 @@ struct cpu {
     uint64_t reach_tlb;  /* STUB_REACH: look-aside buffer of the current privilege level, */
     uint64_t reach_bits; /* bits of bytes that code hangs on; that of host address h is bit h % 8 at this + h / 8 */
     int32_t reach_left;  /* so many accesses until C samples one */
-    uint32_t clean_from, clean_len; /* STUB_REACH: accesses of up to 8 bytes from here on are all right (clean_range.c); */
+    uint32_t clean_from, clean_len; /* STUB_REACH: accesses of up to 16 bytes from here on are all right (clean_range.c); */
     uint64_t clean_delta;           /* host minus linear address */
     uint64_t reach_saved[2];
     uint64_t reached, reached2; /* host addresses that the callouts `reach` and `reach_string` hand back */

@@ -9,6 +9,7 @@ enum {
     SPINS = 200000000,
     QUESTIONS = 1500000,
     MAPPINGS = 3000,
+    PAGES = 1024,
     ROUNDS_DEFAULT = 1,
 };
 
@@ -28,12 +29,13 @@ __attribute__((noinline)) void ask(uint32_t count) {
     }
 }
 
-/* Each access meets an entry that was dropped. */
+/* Each access meets an entry that is new, on one page of many: what is mapped often at one place is looked up. */
 __attribute__((noinline)) static void touch(uint32_t count) {
     const uint32_t frames[] = {page_take(), page_take()};
     for (uint32_t i = 0; i < count; i++) {
-        stage_map(DATA, frames[i & 1], USER_PAGE);
-        *word_at(DATA) = i;
+        uint32_t page = PROBE + i % PAGES * PAGE_SIZE;
+        stage_map(page, frames[i / PAGES & 1], KERNEL_PAGE);
+        *word_at(page) = i;
     }
 }
 
