@@ -151,6 +151,7 @@ static void note_stub(struct noting *n, struct explained_host *host, unsigned st
         say(host, PART_LINK, "predicted wrong: where it returns by the jump cache");
         break;
     case STUB_REACH:
+    case STUB_REACH_READ:
         say(host, PART_CALLOUT, "callout reach, by C only where it must");
         break;
     case STUB_LEAVE:

@@ -56,6 +56,7 @@ static void set_stubs(struct cpu *cpu) {
     cpu->stubs[STUB_RETURN] = (uint64_t)(uintptr_t)stub_return;
     cpu->stubs[STUB_LEAVE] = (uint64_t)(uintptr_t)stub_leave_miss;
     cpu->stubs[STUB_REACH] = (uint64_t)(uintptr_t)stub_reach;
+    cpu->stubs[STUB_REACH_READ] = (uint64_t)(uintptr_t)stub_reach_read;
 }
 
 static int set_up(struct vcpu *v, const struct engine_options *options) {

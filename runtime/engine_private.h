@@ -352,6 +352,7 @@ _Noreturn void fault_resume(const greg_t *regs);
 void stub_callout(void);
 void stub_callout_back(void); /* where its C code returns to */
 void stub_reach(void);
+void stub_reach_read(void);
 void stub_reach_end(void);
 void stub_chain(void);
 void stub_miss(void);

@@ -168,7 +168,8 @@ static uint64_t in_window(const struct cpu *cpu, uint32_t linear) {
 static bool on_one_page(uint32_t linear, uint64_t len) { return (linear & PAGE_MASK) + len <= PAGE_SIZE; }
 
 enum callout_result callout_reach(struct vcpu *v, uint32_t arg, uint32_t operand) {
-    uint32_t size = arg & CHECK_SIZE_MAX;
+    uint32_t size = REACH_SIZE(arg);
+    v->cpu.next_eip = v->cpu.eip + REACH_LENGTH(arg);
     bool write = CHECK_KIND(arg) == ACCESS_WRITE, trapped = arg & REACH_ALIGNED && operand % size;
     enum reach_use use = REACH_KNOWN;
     uint8_t *host = NULL;

@@ -228,9 +228,39 @@ stub_reach:
     mov rax, r8
     mov r9d, CALLOUT_REACH
     jmp stub_callout
+    .size stub_reach, . - stub_reach
+
+/* The same of what only reads. */
+    .globl stub_reach_read
+    .type stub_reach_read, @function
+stub_reach_read:
+    mov r8, rax
+    lahf
+    seto al
+    mov [r15 + CPU_REACH_SAVED], rcx
+    sub dword ptr [r15 + CPU_REACH_LEFT], 1
+    jle 9b
+    mov ecx, r11d
+    shr ecx, 12 - TLB_ENTRY_SHIFT
+    and ecx, (TLB_SLOTS - 1) << TLB_ENTRY_SHIFT
+    add rcx, [r15 + CPU_REACH_TLB]
+    movzx r9d, r10b
+    lea r9d, [r11 + r9 - 1]
+    and r9d, -4096
+    or r9d, 1
+    cmp r9d, [rcx]
+    jne 9b
+    and r11d, 4095
+    add r11, [rcx + TLB_HOST]
+    mov [r15 + CPU_REACHED], r11
+    mov rcx, [r15 + CPU_REACH_SAVED]
+    add al, 0x7f
+    sahf
+    mov rax, r8
+    ret
     .globl stub_reach_end
 stub_reach_end:
-    .size stub_reach, . - stub_reach
+    .size stub_reach_read, . - stub_reach_read
 
 /* A return that the return stack did not know, or knew wrong. r11d: eip. */
     .globl stub_return

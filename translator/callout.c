@@ -40,11 +40,11 @@ void block_check_access(struct emit *e, const struct pending_check *check) {
 }
 
 void block_reach(struct block *b, const struct insn *in, uint32_t arg) {
-    struct memref reached = CPU_FIELD(reached), eip = CPU_FIELD(eip), next = CPU_FIELD(next_eip);
-    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_REACH * 8u);
+    struct memref reached = CPU_FIELD(reached), eip = CPU_FIELD(eip);
+    enum stub stub = CHECK_KIND(arg) == ACCESS_WRITE ? STUB_REACH : STUB_REACH_READ;
+    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
     emit_store_imm(&b->e, &eip, in->eip);
-    emit_store_imm(&b->e, &next, in->next_eip);
-    emit_mov_reg_imm(&b->e, R10, arg);
+    emit_mov_reg_imm(&b->e, R10, arg | (uint32_t)in->len << REACH_LENGTH_SHIFT);
     emit_call_mem(&b->e, &entry);
     emit_load64(&b->e, R11, &reached);
 }

@@ -85,7 +85,7 @@
     X(fnstenv, "ARG16", "linear address", "FNSTENV")                                              \
     X(check, "size | access kind << 12 | segment << 16 | CHECK_*", "effective address (result2: linear address)", \
       "memory operands through a segment that is not flat, or under alignment checks; branches in a code segment with a limit") \
-    X(reach, "size | access kind << 12 | a bit for each byte written << 16", "linear address (cpu->reached: host address)",               \
+    X(reach, "size | instruction's length << 8 | access kind << 12 | a bit for each byte written << 16", "linear address (cpu->reached: host address)",               \
       "memory operands of sites that go past the windows")                                            \
     X(reach_string, "opcode | bit 16 REP | ARG16", "- (cpu->reached, reached2: host addresses; result, result2: ESI, EDI behind it)", \
       "MOVS and STOS of sites that go past the windows")                                              \
@@ -111,6 +111,10 @@ enum callout_id {
 #define CHECK_ARG(size, kind, segment)                                                            \
     ((uint32_t)(size) | (uint32_t)(kind) << 12 | (uint32_t)(segment) << 16)
 #define CHECK_SIZE_MAX 0xfffu
+/* reach: of the size eight bits are enough. */
+#define REACH_SIZE(arg) ((arg) & 0xffu)
+#define REACH_LENGTH_SHIFT 8 /* of the instruction, which next_eip does not tell */
+#define REACH_LENGTH(arg) ((arg) >> REACH_LENGTH_SHIFT & 15u)
 #define REACH_ALIGNED 0x4000u /* else #GP, which comes before #PF */
 #define REACH_WRITTEN_SHIFT 16
 #define CHECK_SIZE(arg) ((arg) & CHECK_SIZE_MAX)

@@ -122,6 +122,7 @@ enum stub {
     STUB_RETURN,    /* r11d eip: a return that was predicted wrong, through the jump cache */
     STUB_LEAVE,     /* r11d eip: to the run loop, whatever the jump cache knows */
     STUB_REACH,     /* the callout `reach`, by C only where it must; r10d argument, r11d operand */
+    STUB_REACH_READ, /* the same, of an operand that is only read */
     STUB_COUNT
 };
 

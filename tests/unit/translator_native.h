@@ -359,6 +359,7 @@ static inline void set_up_cpu(void) {
     cpu->stubs[STUB_RETURN] = (uint64_t)(uintptr_t)stub_return;
     cpu->stubs[STUB_LEAVE] = (uint64_t)(uintptr_t)stub_leave_miss;
     cpu->stubs[STUB_REACH] = (uint64_t)(uintptr_t)stub_reach;
+    cpu->stubs[STUB_REACH_READ] = (uint64_t)(uintptr_t)stub_reach_read;
     cpu->jump_cache = (uint64_t)(uintptr_t)&dual.jump_cache;
     cpu->super_window = window_base(0);
     cpu->user_window = window_base(1);
