@@ -41,16 +41,20 @@ const void *engine_missed(struct vcpu *v) {
         return NULL;
     __builtin_prefetch((uint64_t *)(uintptr_t)v->cpu.jump_cache + jump_cache_slot(v->cpu.eip), 1);
     engine_activity(v, SAMPLE_dispatch);
-    struct fragment *f = build_known(v);
-    if (!f)
-        return NULL;
+    uint32_t code = cpu_cpl(&v->cpu) == 3 ? build_enter_page(v) : 0;
+    if (!code) {
+        struct fragment *f = build_known(v);
+        if (!f)
+            return NULL;
+        jump_cache_set(v, f);
+        code = f->code;
+    }
     v->counters->jump_cache_misses++;
     v->behind_mov_ss = false;
     v->cpu.sys_flags &= ~FL_RF;
     v->engine->fault_repeats = 0;
-    jump_cache_set(v, f);
     return_stack_settle(v, false);
-    return v->engine->cache_exec + f->code;
+    return v->engine->cache_exec + code;
 }
 
 /* What plugins are told before a callout. */

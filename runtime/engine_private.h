@@ -167,11 +167,16 @@ struct jump_cache {
 #define PAD_UNFIXED UINT16_MAX
 #define PADS_A_CHUNK 12u
 /* Fragments that a jump cache has led to (page_pads.c), of one page as seen at a linear address in a code space. */
+struct pad_place {
+    uint32_t eip, pad, code; /* as the fragment's; pad 0: not to be entered with its page */
+    uint16_t fixed;
+};
 struct pad_chunk {
     uint32_t next, count;
     gva_t page; /* linear >> PAGE_SHIFT */
     struct code_space space;
     uint32_t fragments[PADS_A_CHUNK];
+    struct pad_place places[PADS_A_CHUNK]; /* of those */
 };
 
 struct tlb_entry {
@@ -396,6 +401,8 @@ uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp);
 struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at);
 /* The same if it is there already, reached through the jump cache and without an event in between; else NULL. */
 struct fragment *build_known(struct vcpu *v);
+/* That one's code, entered with what else is known of its page; 0: not done so. */
+uint32_t build_enter_page(struct vcpu *v);
 /* The same instruction alone, translated into the scratch area and registered nowhere. */
 struct fragment *build_one_shot(struct vcpu *v);
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);

@@ -258,7 +258,42 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     if (!pad)
         return;
     f->victim |= enter_pad(e, slots, f->eip, pad);
+    if (f->table == TABLE_MANY && !f->gpa2)
+        page_pads_share(e, f);
     TRACE(v->trace, jump_cache, fragment_linear(f), fragment_index(e, f));
+}
+
+static bool enter_place(struct engine *e, uint64_t *slots, const struct pad_place *place) {
+    uint64_t *slot = &slots[jump_cache_slot(place->eip)];
+    if (!place->pad || *slot != (uint64_t)(uintptr_t)stub_miss)
+        return false;
+    put(slots, slot, (uint64_t)(uintptr_t)(e->cache_exec + place->pad));
+    enter_fixed(e, slots, place->fixed, place->code);
+    return true;
+}
+
+uint32_t jump_cache_enter_page(struct vcpu *v, uint32_t page, gva_t linear, const struct code_space *space,
+                               uint32_t eip) {
+    struct engine *e = v->engine;
+    uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
+    const struct pad_chunk *chunk;
+    unsigned entered = 0;
+    uint32_t code = 0;
+    if (slots[jump_cache_slot(eip)] != (uint64_t)(uintptr_t)stub_miss)
+        return 0;
+    for (uint32_t at = e->page_pads[page]; (chunk = page_pads_next(e, &at, linear, space));)
+        for (uint32_t i = 0; i < chunk->count; i++)
+            if (enter_place(e, slots, &chunk->places[i])) {
+                entered++;
+                if (chunk->places[i].eip == eip)
+                    code = chunk->places[i].code;
+            }
+    if (entered) {
+        struct jump_cache *jc = cache_of(e, slots);
+        set_empty(e, jc, false);
+        jc->dropped = 0;
+    }
+    return code;
 }
 
 /* A pad has been reached on the way to another target: its slot leads to the victims from now on, as

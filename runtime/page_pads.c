@@ -46,14 +46,26 @@ void page_pads_add(struct engine *e, struct fragment *f) {
     while (chunk && chunk->count == PADS_A_CHUNK);
     if (!chunk)
         chunk = new_chunk(e, head, f);
+    chunk->places[chunk->count].pad = 0;
     chunk->fragments[chunk->count++] = fragment_index(e, f);
     f->listed = true;
+}
+
+void page_pads_share(struct engine *e, const struct fragment *f) {
+    uint32_t at = e->page_pads[f->gpa >> PAGE_SHIFT], index = fragment_index(e, f);
+    struct pad_chunk *chunk;
+    assert(f->listed && f->table == TABLE_MANY && !f->gpa2 && f->pad);
+    while ((chunk = page_pads_next(e, &at, fragment_linear(f) >> PAGE_SHIFT, &f->space)))
+        for (uint32_t i = 0; i < chunk->count; i++)
+            if (chunk->fragments[i] == index)
+                chunk->places[i] = (struct pad_place){f->eip, f->pad, f->code, f->fixed};
 }
 
 static bool remove_pad(struct pad_chunk *chunk, uint32_t fragment) {
     for (uint32_t i = 0; i < chunk->count; i++)
         if (chunk->fragments[i] == fragment) {
             chunk->fragments[i] = chunk->fragments[--chunk->count];
+            chunk->places[i] = chunk->places[chunk->count];
             return true;
         }
     return false;
