@@ -257,6 +257,8 @@ struct engine {
     struct jump_cache jump_caches[JUMP_CACHES];
     unsigned jump_cache_count; /* those behind were never used */
     unsigned jump_cache_at;    /* the one found last */
+    uint64_t contended[JUMP_CACHE_SLOTS / 64]; /* a bit for each slot that two targets wanted in some user table */
+    uint32_t contended_count;
     uint16_t window_tables[WINDOW_COUNT]; /* how many of them have something in them */
     uint8_t *jump_tables; /* what their slots point into */
     uint32_t jump_generation; /* of the last name given */

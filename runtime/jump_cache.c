@@ -17,6 +17,7 @@
 #define TOUCHED_MAX 4096u
 #define FIXED_PROBES 8u
 #define FRONT 8u /* tables that need not be nearer: a system call is in three or four */
+#define CONTENDED_MOST (JUMP_CACHE_SLOTS / 32)
 #define DROPPED_PAGES 8u /* of an address space that is going, it seems: its table is cleared */
 
 /* At a table's end. */
@@ -215,15 +216,36 @@ static struct jump_cache *cache_of(struct engine *e, const uint64_t *slots) {
     return &e->jump_caches[i];
 }
 
-/* Enters a pad that this table has not had. A slot that another one has is contended at once: the trip over its
- * pad would find that out, by a signal. True: the target stands among the victims. */
+/* Processes that follow each other run the same programs; the kernel's table is there for good. Many such
+ * slots are those of programs that went long ago. */
+static void note_contended(struct engine *e, const uint64_t *slots, uint32_t target) {
+    uint32_t slot = jump_cache_slot(target);
+    uint64_t *word = &e->contended[slot / 64], bit = 1ull << slot % 64;
+    if (cache_of(e, slots)->window == WINDOW_SUPERVISOR || *word & bit)
+        return;
+    if (e->contended_count == CONTENDED_MOST) {
+        memset(e->contended, 0, sizeof e->contended);
+        e->contended_count = 0;
+    }
+    *word |= bit;
+    e->contended_count++;
+}
+
+static bool was_contended(struct engine *e, const uint64_t *slots, uint32_t target) {
+    uint32_t slot = jump_cache_slot(target);
+    bool noted = e->contended[slot / 64] & 1ull << slot % 64;
+    return noted && cache_of(e, slots)->window != WINDOW_SUPERVISOR;
+}
+
+/* Enters a pad that this table has not had. A slot that another one has is contended at once, and so is one that was
+ * in a table before: the trip over a pad would find that out, by a signal. True: the target stands among the victims. */
 static bool enter_pad(struct engine *e, uint64_t *slots, uint32_t eip, uint64_t pad) {
     uint64_t *slot = &slots[jump_cache_slot(eip)];
-    if (*slot == pad || *slot == (uint64_t)(uintptr_t)stub_miss) {
+    if (!was_contended(e, slots, eip) && (*slot == pad || *slot == (uint64_t)(uintptr_t)stub_miss)) {
         put(slots, slot, pad);
         return false;
     }
-    *slot = (uint64_t)(uintptr_t)stub_contended;
+    put(slots, slot, (uint64_t)(uintptr_t)stub_contended);
     victim_set(e, victim_key(slots, eip), pad);
     return true;
 }
@@ -258,14 +280,14 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     if (!pad)
         return;
     f->victim |= enter_pad(e, slots, f->eip, pad);
-    if (f->table == TABLE_MANY && !f->gpa2)
+    if (f->table == TABLE_MANY && !f->gpa2 && !f->victim)
         page_pads_share(e, f);
     TRACE(v->trace, jump_cache, fragment_linear(f), fragment_index(e, f));
 }
 
 static bool enter_place(struct engine *e, uint64_t *slots, const struct pad_place *place) {
     uint64_t *slot = &slots[jump_cache_slot(place->eip)];
-    if (!place->pad || *slot != (uint64_t)(uintptr_t)stub_miss)
+    if (!place->pad || was_contended(e, slots, place->eip) || *slot != (uint64_t)(uintptr_t)stub_miss)
         return false;
     put(slots, slot, (uint64_t)(uintptr_t)(e->cache_exec + place->pad));
     enter_fixed(e, slots, place->fixed, place->code);
@@ -301,6 +323,7 @@ uint32_t jump_cache_enter_page(struct vcpu *v, uint32_t page, gva_t linear, cons
 void jump_cache_contend(struct vcpu *v, uint32_t target) {
     uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
     put(slots, slots + jump_cache_slot(target), (uint64_t)(uintptr_t)stub_contended);
+    note_contended(v->engine, slots, target);
     v->counters->slots_contended++;
 }
 
