@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#define LARGE_PAGE ((size_t)2 << 20)
+#define LARGE_TABLE (2 * LARGE_PAGE)
+
 int arena_create(struct arena *arena, size_t size) {
     void *base =
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -31,7 +34,14 @@ void *arena_alloc(struct arena *arena, size_t size, size_t align) {
 void *arena_reserve(struct arena *arena, size_t size) {
     if (arena)
         return arena_alloc(arena, size, 4096);
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-    return at == MAP_FAILED ? NULL : at;
+    size_t slack = size >= LARGE_TABLE ? LARGE_PAGE : 0;
+    uint8_t *at = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                       -1, 0);
+    if (at == MAP_FAILED)
+        return NULL;
+    if (slack) {
+        at += -(uintptr_t)at & (LARGE_PAGE - 1);
+        madvise(at, size, MADV_HUGEPAGE); /* a host that has none refuses, and small ones do */
+    }
+    return at;
 }

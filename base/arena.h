@@ -24,7 +24,8 @@ void arena_destroy(struct arena *arena);
 void *arena_alloc(struct arena *arena, size_t size, size_t align);
 
 /* The same for tables that need not be shared: with `arena` NULL, private pages that take memory only when
- * touched. NULL: the host refuses. */
+ * touched; large tables ask for large pages, as what is looked up in them lies far apart and would miss the host's
+ * TLB. NULL: the host refuses. */
 void *arena_reserve(struct arena *arena, size_t size);
 
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type), _Alignof(type)))

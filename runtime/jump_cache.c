@@ -10,8 +10,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "base/arena.h"
 #include "runtime/engine_private.h"
 
 #define TOUCHED_MAX 4096u
@@ -32,10 +32,9 @@ struct table_use {
 
 int jump_caches_init(struct vcpu *v) {
     struct engine *e = v->engine;
-    uint8_t *pool = mmap(NULL, JUMP_CACHES * TABLE_BYTES, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (pool == MAP_FAILED)
-        return -errno;
+    uint8_t *pool = arena_reserve(NULL, JUMP_CACHES * TABLE_BYTES);
+    if (!pool)
+        return -ENOMEM;
     e->jump_tables = pool;
     v->cpu.victims = (uint64_t)(uintptr_t)e->victims;
     for (unsigned i = 0; i < JUMP_CACHES; i++)
