@@ -112,6 +112,7 @@ struct fragment {
 #define UNASKED_SLOTS 256u
 #define CHURN_SLOTS 4096u
 #define JUMP_CACHES 256u
+#define JUMP_CACHE_HINTS 1024u
 #define TABLE_MANY UINT16_MAX
 #define COLD_CODE_MAX 2048u /* of one block */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
@@ -257,6 +258,7 @@ struct engine {
     struct jump_cache jump_caches[JUMP_CACHES];
     unsigned jump_cache_count; /* those behind were never used */
     unsigned jump_cache_at;    /* the one found last */
+    uint16_t jump_cache_hints[JUMP_CACHE_HINTS]; /* the one found last for a window and mode of such a hash */
     uint64_t contended[JUMP_CACHE_SLOTS / 64]; /* a bit for each slot that two targets wanted in some user table */
     uint32_t contended_count;
     uint16_t window_tables[WINDOW_COUNT]; /* how many of them have something in them */

@@ -16,7 +16,6 @@
 
 #define TOUCHED_MAX 4096u
 #define FIXED_PROBES 8u
-#define FRONT 8u /* tables that need not be nearer: a system call is in three or four */
 #define CONTENDED_MOST (JUMP_CACHE_SLOTS / 32)
 #define DROPPED_PAGES 8u /* of an address space that is going, it seems: its table is cleared */
 
@@ -177,22 +176,17 @@ struct fragment *jump_cache_fixed_target(struct vcpu *v, uint32_t target) {
     return f && to == (uint64_t)(uintptr_t)(e->cache_exec + f->code) ? f : NULL;
 }
 
-uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_space *space) {
-    struct engine *e = v->engine;
+static bool is_table_of(const struct jump_cache *jc, unsigned window, const struct code_space *space) {
+    return jc->used && jc->window == window && code_space_equal(&jc->space, space);
+}
+
+/* Else one never used, else the one that was not used for longest, emptied. */
+static struct jump_cache *table_for(struct engine *e, unsigned window, const struct code_space *space) {
     struct jump_cache *pick = NULL;
     for (unsigned i = 0; i < e->jump_cache_count; i++) {
         struct jump_cache *jc = &e->jump_caches[i];
-        if (jc->used && jc->window == window && code_space_equal(&jc->space, space)) {
-            jc->last_use = ++e->use_clock;
-            if (i >= FRONT) { /* move to the front: the scan is short for those in use */
-                struct jump_cache first = e->jump_caches[i / 2];
-                e->jump_caches[i / 2] = *jc;
-                *jc = first;
-                jc = &e->jump_caches[i / 2];
-            }
-            e->jump_cache_at = (unsigned)(jc - e->jump_caches);
-            return jc->slots;
-        }
+        if (is_table_of(jc, window, space))
+            return jc;
         if (!pick || jc->last_use < pick->last_use)
             pick = jc;
     }
@@ -202,9 +196,20 @@ uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_spac
     }
     clear(e, pick);
     *pick = (struct jump_cache){.slots = pick->slots, .space = *space, .window = (uint16_t)window,
-                                .used = true, .empty = true, .last_use = ++e->use_clock};
-    e->jump_cache_at = (unsigned)(pick - e->jump_caches);
-    return pick->slots;
+                                .used = true, .empty = true};
+    return pick;
+}
+
+uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_space *space) {
+    struct engine *e = v->engine;
+    uint16_t *hint = &e->jump_cache_hints[(space->mode * 0x9e3779b1u >> 24 ^ window * 8) % JUMP_CACHE_HINTS];
+    struct jump_cache *jc = &e->jump_caches[*hint];
+    if (!is_table_of(jc, window, space))
+        jc = table_for(e, window, space);
+    jc->last_use = ++e->use_clock;
+    e->jump_cache_at = (unsigned)(jc - e->jump_caches);
+    *hint = (uint16_t)e->jump_cache_at;
+    return jc->slots;
 }
 
 static struct jump_cache *cache_of(struct engine *e, const uint64_t *slots) {
