@@ -166,6 +166,96 @@ START_TEST(the_run_loop_is_not_left_out) {
 }
 END_TEST
 
+#define TARGETS 5u
+GUEST(calls_row, "mov $5, %ecx; 1: call *%esi; add $16, %esi; dec %ecx; jnz 1b\n" STOP)
+
+static uint64_t *slot_of(uint32_t target) { return (uint64_t *)(uintptr_t)CPU->jump_cache + jump_cache_slot(target); }
+
+static unsigned entered(void) {
+    unsigned found = 0;
+    for (uint32_t i = 0; i < TARGETS; i++)
+        found += *slot_of(DATA + 16 * i) != (uint64_t)(uintptr_t)stub_miss;
+    return found;
+}
+
+/* Functions in a row on one page, which two tables have led to: the kernel's and, now current and empty, that of
+ * an address space. */
+static struct fragment *make_shared(void) {
+    struct engine *engine = V->engine;
+    PUT_GUEST(CODE, calls_row);
+    for (uint32_t i = 0; i < TARGETS; i++)
+        PUT_GUEST(DATA + 16 * i, counts);
+    CPU->gpr[ESI] = DATA;
+    ck_assert_uint_eq(run_guest(), TARGETS);
+    uint64_t *kernels = (uint64_t *)(uintptr_t)CPU->jump_cache;
+    struct fragment *first = fragment_at(engine, (uintptr_t)*slot_of(DATA));
+    ck_assert_ptr_nonnull(first);
+    struct fragment *all[TARGETS];
+    for (uint32_t i = 0; i < TARGETS; i++)
+        ck_assert_ptr_nonnull(all[i] = fragment_at(engine, (uintptr_t)*slot_of(DATA + 16 * i)));
+    CPU->jump_cache = (uint64_t)(uintptr_t)jump_cache_get(V, 1, &first->space);
+    ck_assert_ptr_ne((uint64_t *)(uintptr_t)CPU->jump_cache, kernels);
+    for (uint32_t i = 0; i < TARGETS; i++)
+        jump_cache_set(V, all[i]);
+    ck_assert_uint_eq(entered(), TARGETS);
+    jump_caches_forget_window(engine, 1);
+    ck_assert_uint_eq(entered(), 0);
+    return first;
+}
+
+static uint32_t miss(const struct fragment *f, uint32_t eip) {
+    return jump_cache_enter_page(V, DATA >> PAGE_SHIFT, DATA >> PAGE_SHIFT, &f->space, eip);
+}
+
+START_TEST(a_page_is_entered_at_its_first_miss) {
+    struct fragment *f = make_shared();
+    ck_assert_uint_eq(miss(f, DATA), f->code);
+    ck_assert_uint_eq(entered(), TARGETS);
+    ck_assert_uint_eq(*slot_of(DATA), fragment_pad(V, f));
+    jump_caches_unmapped(V->engine, 1, DATA >> PAGE_SHIFT, DATA);
+    ck_assert_uint_eq(entered(), 0);
+    fragment_forget(V, f); /* nothing leads to what is gone */
+    ck_assert_uint_eq(miss(f, DATA), 0);
+    ck_assert_uint_eq(entered(), TARGETS - 1);
+}
+END_TEST
+
+/* Then the table has something all the same, which goes with the page. */
+START_TEST(a_miss_of_what_is_not_known_enters_the_page_too) {
+    struct fragment *f = make_shared();
+    ck_assert_uint_eq(miss(f, DATA + 1), 0);
+    ck_assert_uint_eq(entered(), TARGETS);
+    jump_caches_unmapped(V->engine, 1, DATA >> PAGE_SHIFT, DATA);
+    ck_assert_uint_eq(entered(), 0);
+}
+END_TEST
+
+START_TEST(pages_seen_elsewhere_are_not_entered) {
+    struct fragment *f = make_shared();
+    struct code_space other = f->space;
+    other.mode ^= MODE_CODE16;
+    ck_assert_uint_eq(jump_cache_enter_page(V, DATA >> PAGE_SHIFT, DATA >> PAGE_SHIFT, &other, DATA), 0);
+    ck_assert_uint_eq(jump_cache_enter_page(V, DATA >> PAGE_SHIFT, (DATA >> PAGE_SHIFT) + 1, &f->space, DATA), 0);
+    ck_assert_uint_eq(entered(), 0);
+}
+END_TEST
+
+/* In a later table of an address space it is not found out again, by a signal; the kernel's finds its own. */
+START_TEST(a_slot_that_was_contended_is_so_from_the_start) {
+    struct fragment *f = make_shared();
+    uint64_t contended = (uint64_t)(uintptr_t)stub_contended;
+    jump_cache_contend(V, DATA);
+    jump_caches_forget_window(V->engine, 1);
+    ck_assert_uint_eq(miss(f, DATA), 0); /* the victims need to know it */
+    jump_cache_set(V, f);
+    ck_assert_uint_eq(*slot_of(DATA), contended);
+    CPU->jump_cache = (uint64_t)(uintptr_t)jump_cache_get(V, WINDOW_SUPERVISOR, &f->space);
+    jump_caches_forget_window(V->engine, WINDOW_SUPERVISOR);
+    jump_cache_set(V, f);
+    ck_assert_uint_ne(*slot_of(DATA), contended);
+}
+END_TEST
+
 #define TABLE 0x280000u /* a GDT */
 
 GUEST(pops, "lgdt (%esi); mov $1000, %ecx; 1: push %edx; pop %ds; push %edx; pop %es; dec %ecx; jnz 1b\n" STOP)
@@ -208,6 +298,10 @@ int main(void) {
     tcase_add_loop_test(slots, two_targets_of_one_slot_are_both_found, 0, ENGINE_VARIANTS);
     tcase_add_test(slots, what_is_there_already_is_entered_without_the_run_loop);
     tcase_add_loop_test(slots, the_run_loop_is_not_left_out, 0, 16);
+    tcase_add_test(slots, a_page_is_entered_at_its_first_miss);
+    tcase_add_test(slots, a_miss_of_what_is_not_known_enters_the_page_too);
+    tcase_add_test(slots, pages_seen_elsewhere_are_not_entered);
+    tcase_add_test(slots, a_slot_that_was_contended_is_so_from_the_start);
     tcase_add_test(slots, pops_of_what_a_segment_holds_are_no_callouts);
     suite_add_tcase(suite, lists);
     suite_add_tcase(suite, slots);
