@@ -20,6 +20,7 @@
 #define BRANCHES_MAX 4u
 #define LOOP_BRANCHES_MAX 10u
 #define LOOP_ALIGNMENT 32u
+#define LINE_BYTES 64u /* of the host's caches */
 #define ALL_CLASSES(class)                                                                        \
     ((class) << MODE_DS_SHIFT | (class) << MODE_ES_SHIFT | (class) << MODE_SS_SHIFT |              \
      (class) << MODE_FS_SHIFT | (class) << MODE_GS_SHIFT)
@@ -351,6 +352,12 @@ static uint32_t gap_before_loop(uint32_t code) {
     return beyond ? LOOP_ALIGNMENT - beyond : 0;
 }
 
+/* A function that its compiler has put at the start of a cache line starts one here, too: it is meant to touch
+ * no more lines than it fills. */
+static uint32_t gap_before_function(uint32_t code, gva_t linear) {
+    return linear % LINE_BYTES ? 0 : -code % LINE_BYTES;
+}
+
 static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
@@ -366,6 +373,8 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
     if (build_get_hint(e, code->gpa) & HINT_LOOP)
         f->code += gap_before_loop(f->code + (with_pad ? TRIPWIRE_LEN : 0));
+    else if (with_pad)
+        f->code += gap_before_function(f->code, linear);
     if (with_pad) { /* reached indirectly: its pad stands right before it */
         f->pad = f->code;
         f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL,

@@ -14,7 +14,7 @@
 
 #define HASH_BYTES 8u /* of code that have a bucket together */
 #define BLOCK_CODE_ROOM 2048u
-#define PAD_ROOM 64u
+#define PAD_ROOM 96u /* a pad, and the gap before it */
 #define LATE_ROOM 256u
 #define PREFETCH_BYTES 256u
 

@@ -59,8 +59,8 @@
 
 /* r11d: eip. Through the jump cache, as every indirect transfer. */
     .macro jump_cached
-    mov r10d, 0
-    crc32 r10d, r11d
+    mov r10d, r11d
+    crc32 r10d, r14b
     movzx r10d, r10w
     jmp [r13 + r10 * 8]
     .endm

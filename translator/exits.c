@@ -160,11 +160,11 @@ void exit_to(struct block *b, uint32_t target) {
     b->ended = true;
 }
 
-/* jump_cache_slot of r11d without touching flags. Windows are aligned to 4 GiB, so r14d is zero. */
+/* jump_cache_slot of r11d without touching flags. Windows are aligned to 4 GiB, so r14b is zero. */
 static struct memref slot_of_register(struct block *b) {
     static const uint8_t hash[] = {
-        0x45, 0x89, 0xf2,                   /* mov r10d, r14d */
-        0xf2, 0x45, 0x0f, 0x38, 0xf1, 0xd3, /* crc32 r10d, r11d */
+        0x45, 0x89, 0xda,                   /* mov r10d, r11d */
+        0xf2, 0x45, 0x0f, 0x38, 0xf0, 0xd6, /* crc32 r10d, r14b */
         0x45, 0x0f, 0xb7, 0xd2,             /* movzx r10d, r10w */
     };
     emit_bytes(&b->e, hash, sizeof hash);

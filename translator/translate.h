@@ -157,9 +157,12 @@ static inline uint32_t jump_cache_hash(uint32_t target) {
     return crc;
 }
 
-/* The jump cache slot of a target: functions are aligned, so its low bits alone would not do. */
+/* The jump cache slot of a target: a CRC of its low byte, onto the bits above. Functions are aligned, so low
+ * bits alone would not do; and those that lie together, aligned alike, have slots in the same lines of memory. */
 static inline uint32_t jump_cache_slot(uint32_t target) {
-    return jump_cache_hash(target) % JUMP_CACHE_SLOTS;
+    uint32_t slot = target;
+    __asm__("crc32b %1, %0" : "+r"(slot) : "q"((uint8_t)0));
+    return slot % JUMP_CACHE_SLOTS;
 }
 
 /* The landing pad through which indirect transfers enter a fragment: trips if r11d is not `eip` or

@@ -105,6 +105,67 @@ START_TEST(two_targets_of_one_slot_are_both_found) {
 }
 END_TEST
 
+static int by_number(const void *a, const void *b) {
+    return (int)*(const uint32_t *)a - (int)*(const uint32_t *)b;
+}
+
+/* How many slots targets that lie `step` apart have, and how many lines of memory those lie in. */
+static uint32_t slots_of(uint32_t from, uint32_t step, uint32_t targets, uint32_t *lines) {
+    uint32_t *slots = calloc(targets, sizeof *slots), different = 1;
+    ck_assert_ptr_nonnull(slots);
+    for (uint32_t i = 0; i < targets; i++)
+        slots[i] = jump_cache_slot(from + i * step);
+    qsort(slots, targets, sizeof *slots, by_number);
+    *lines = 1;
+    for (uint32_t i = 1; i < targets; i++) {
+        different += slots[i] != slots[i - 1];
+        *lines += slots[i] / 8 != slots[i - 1] / 8;
+    }
+    free(slots);
+    return different;
+}
+
+START_TEST(functions_that_lie_together_share_lines_and_no_slots) {
+    uint32_t lines;
+    ck_assert_uint_eq(slots_of(LINEAR + 0xd000, 256, 8192, &lines), 8192);
+    ck_assert_uint_le(lines, 8192 / 8 + 1);
+    ck_assert_uint_eq(slots_of(LINEAR + 0xd000, 256, 32768, &lines), 32768);
+    ck_assert_uint_le(lines, 32768 / 8 + 1);
+    for (uint32_t step = 1; step <= 64; step *= 2) /* nobody contends for 64 KiB of code */
+        ck_assert_uint_eq(slots_of(LINEAR & 0xffff0000, step, 65536 / step, &lines), 65536 / step);
+}
+END_TEST
+
+GUEST(calls_many, "xor %eax, %eax; 1: call *%esi; add %edx, %esi; dec %ecx; jnz 1b\n" STOP)
+GUEST(counts_twice, "inc %eax; jmp 1f; nop; 1: inc %eax; ret\n")
+
+/* Where the guest's compiler has aligned a function to a line of the caches, its pad stands at a line's start. */
+START_TEST(functions_at_the_start_of_a_line_stay_there) {
+    const uint32_t functions = 100, step = 64 + (uint32_t)_i;
+    PUT_GUEST(CODE, calls_many);
+    for (uint32_t i = 0; i < functions; i++)
+        PUT_GUEST(DATA + i * step, counts_twice);
+    CPU->gpr[ESI] = DATA;
+    CPU->gpr[EDX] = step;
+    CPU->gpr[ECX] = functions;
+    ck_assert_uint_eq(run_guest(), 2 * functions);
+    const struct code_space space = code_space_of(CPU);
+    uint32_t others = 0;
+    for (uint32_t i = 0; i < functions; i++) {
+        uint32_t at = DATA + i * step;
+        const struct fragment *f = fragment_find(V->engine, at, at, &space);
+        if (!f) /* it goes on in the next page */
+            continue;
+        ck_assert_uint_gt(f->pad, 0);
+        if (at % 64 == 0)
+            ck_assert_uint_eq(f->pad % 64, 0);
+        else
+            others += f->pad % 64 != 0;
+    }
+    ck_assert_uint_ge(others, _i ? functions / 2 : 0); /* room is not wasted on those */
+}
+END_TEST
+
 GUEST(calls_one, "call *%esi\n" STOP)
 
 /* A jump cache that knows nothing any more, as that of a new address space. */
@@ -297,6 +358,8 @@ int main(void) {
     tcase_add_checked_fixture(slots, machine_set_up, NULL);
     tcase_add_loop_test(slots, two_targets_of_one_slot_are_both_found, 0, ENGINE_VARIANTS);
     tcase_add_test(slots, what_is_there_already_is_entered_without_the_run_loop);
+    tcase_add_test(lists, functions_that_lie_together_share_lines_and_no_slots);
+    tcase_add_loop_test(slots, functions_at_the_start_of_a_line_stay_there, 0, 3);
     tcase_add_loop_test(slots, the_run_loop_is_not_left_out, 0, 16);
     tcase_add_test(slots, a_page_is_entered_at_its_first_miss);
     tcase_add_test(slots, a_miss_of_what_is_not_known_enters_the_page_too);
