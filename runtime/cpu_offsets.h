@@ -34,7 +34,7 @@
 #define TLB_ENTRY_SHIFT 4 /* its size */
 #define TLB_SLOTS 256
 #define TLB_DIRTY 4
-#define TLB_HOST 8
+#define TLB_DELTA 8
 #define REACH_WRITTEN 16 /* REACH_WRITTEN_SHIFT */
 #define CALLOUT_REACH 70
 

@@ -48,7 +48,13 @@ const char *engine_leave_name(uint64_t reason) {
     return reason < sizeof names / sizeof *names ? names[reason] : NULL;
 }
 
-static void set_stubs(struct cpu *cpu) {
+static bool has_bmi2(void) {
+    uint32_t eax = 7, ebx, ecx = 0, edx;
+    __asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
+    return ebx >> 8 & 1;
+}
+
+static void set_stubs(struct cpu *cpu, bool bmi2) {
     cpu->stubs[STUB_CALLOUT] = (uint64_t)(uintptr_t)stub_callout;
     cpu->stubs[STUB_CHAIN] = (uint64_t)(uintptr_t)stub_chain;
     cpu->stubs[STUB_MISS] = (uint64_t)(uintptr_t)stub_miss;
@@ -56,7 +62,7 @@ static void set_stubs(struct cpu *cpu) {
     cpu->stubs[STUB_RETURN] = (uint64_t)(uintptr_t)stub_return;
     cpu->stubs[STUB_LEAVE] = (uint64_t)(uintptr_t)stub_leave_miss;
     cpu->stubs[STUB_REACH] = (uint64_t)(uintptr_t)stub_reach;
-    cpu->stubs[STUB_REACH_READ] = (uint64_t)(uintptr_t)stub_reach_read;
+    cpu->stubs[STUB_REACH_READ] = (uint64_t)(uintptr_t)(bmi2 ? stub_reach_read_bmi2 : stub_reach_read);
 }
 
 static int set_up(struct vcpu *v, const struct engine_options *options) {
@@ -81,7 +87,7 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
     e->stand_ins[0] = pages;
     e->stand_ins[1] = pages + PAGE_SIZE;
     cpu_forget_all_loaded(&v->cpu);
-    set_stubs(&v->cpu);
+    set_stubs(&v->cpu, has_bmi2() && !options->no_bmi2);
     int status = mmu_init(v);
     if (!status)
         status = cache_init(v, options->cache_bytes);

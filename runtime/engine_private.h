@@ -181,13 +181,16 @@ struct pad_chunk {
 };
 
 struct tlb_entry {
-    uint32_t tag; /* page | 1 */
+    uint32_t tag; /* NOT the page's number, which is none where it is 0 */
     bool dirty, global; /* dirty: a write was walked */
     bool writable;      /* and there is no translated code on the page */
     bool large;         /* a part of a large page */
-    uint8_t *host;
+    uint64_t delta;     /* from the linear address to RAM's mapping */
 };
 #define TLB_SIZE 256u
+
+static inline uint32_t tlb_tag(gva_t gva) { return ~(gva >> PAGE_SHIFT); }
+static inline uint8_t *tlb_host(const struct tlb_entry *entry, gva_t gva) { return (uint8_t *)(uintptr_t)(entry->delta + gva); }
 
 /* An instruction that windows serve badly (past_windows.c). */
 struct site {
@@ -362,6 +365,7 @@ void stub_callout(void);
 void stub_callout_back(void); /* where its C code returns to */
 void stub_reach(void);
 void stub_reach_read(void);
+void stub_reach_read_bmi2(void);
 void stub_reach_end(void);
 void stub_chain(void);
 void stub_miss(void);

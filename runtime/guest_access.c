@@ -58,7 +58,7 @@ void guest_tlb_flush(struct vcpu *v, bool global_too) {
 static void flush_large(struct engine *e, gva_t gva) {
     for (unsigned i = 0; i < 2 * TLB_SIZE; i++) {
         struct tlb_entry *entry = &e->tlb[i / TLB_SIZE][i % TLB_SIZE];
-        if (entry->large && entry->tag >> LARGE_SHIFT == gva >> LARGE_SHIFT)
+        if (entry->large && ~entry->tag >> (LARGE_SHIFT - PAGE_SHIFT) == gva >> LARGE_SHIFT)
             entry->tag = 0;
     }
 }
@@ -66,7 +66,7 @@ static void flush_large(struct engine *e, gva_t gva) {
 void guest_tlb_flush_page(struct vcpu *v, gva_t gva) {
     for (unsigned user = 0; user < 2; user++) {
         struct tlb_entry *entry = &v->engine->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
-        if (entry->tag >> PAGE_SHIFT == gva >> PAGE_SHIFT)
+        if (entry->tag == tlb_tag(gva))
             entry->tag = 0;
     }
     if (v->engine->tlb_large[gva >> LARGE_SHIFT >> 6] >> (gva >> LARGE_SHIFT & 63u) & 1u)
@@ -79,7 +79,7 @@ void guest_tlb_flush_page(struct vcpu *v, gva_t gva) {
 void guest_note_loaded(struct vcpu *v, unsigned index, uint32_t selector, gva_t gva, uint64_t descriptor) {
     struct engine *e = v->engine;
     const struct tlb_entry *entry = &e->tlb[0][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
-    if (v->plugins || inspection_has_watchpoints(v->inspection) || entry->tag != ((gva & ~PAGE_MASK) | 1) ||
+    if (v->plugins || inspection_has_watchpoints(v->inspection) || entry->tag != tlb_tag(gva) ||
         (gva & PAGE_MASK) + sizeof descriptor > PAGE_SIZE)
         return;
     e->loaded_global = entry->global && (e->loaded_global || !e->loaded_noted);
@@ -87,7 +87,7 @@ void guest_note_loaded(struct vcpu *v, unsigned index, uint32_t selector, gva_t 
     e->loaded_noted = true;
     e->loaded_at[index] = gva;
     v->cpu.loaded[index] = (struct loaded_segment){
-        .at = (uint64_t)(uintptr_t)(entry->host + (gva & PAGE_MASK)),
+        .at = entry->delta + gva,
         .minus_descriptor = -descriptor,
         .minus_selector = -(uint64_t)selector,
     };
@@ -129,8 +129,8 @@ static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool wri
     unsigned slot = gva >> PAGE_SHIFT & (TLB_SIZE - 1);
     struct tlb_entry *entry = &e->tlb[user][slot];
     bool writable = write && !e->shadow.page_code[page >> PAGE_SHIFT];
-    *entry = (struct tlb_entry){.tag = (gva & ~PAGE_MASK) | 1, .dirty = write, .writable = writable,
-                                .global = walk.global, .large = walk.large, .host = v->ram->base + page};
+    *entry = (struct tlb_entry){.tag = tlb_tag(gva), .dirty = write, .writable = writable,
+                                .global = walk.global, .large = walk.large, .delta = (uint64_t)(uintptr_t)(v->ram->base + page) - (gva & ~PAGE_MASK)};
     if (walk.large)
         e->tlb_large[gva >> LARGE_SHIFT >> 6] |= 1ull << (gva >> LARGE_SHIFT & 63u);
     if (!walk.global)
@@ -146,8 +146,8 @@ static struct place walk_place(struct vcpu *v, gva_t gva, uint32_t len, bool wri
 static struct place find_place(struct vcpu *v, gva_t gva, uint32_t len, bool write, bool system) {
     bool user = !system && cpu_cpl(&v->cpu) == 3;
     const struct tlb_entry *entry = &v->engine->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
-    if (entry->tag == ((gva & ~PAGE_MASK) | 1) && (!write || entry->writable))
-        return (struct place){.host = entry->host + (gva & PAGE_MASK)};
+    if (entry->tag == tlb_tag(gva) && (!write || entry->writable))
+        return (struct place){.host = tlb_host(entry, gva)};
     return walk_place(v, gva, len, write, user);
 }
 
@@ -243,8 +243,8 @@ bool guest_reach(struct vcpu *v, gva_t gva, uint32_t len, bool write, uint8_t **
     bool user = cpu_cpl(&v->cpu) == 3;
     struct tlb_entry *entry = &e->tlb[user][gva >> PAGE_SHIFT & (TLB_SIZE - 1)];
     *use = REACH_KNOWN;
-    *host = entry->host + (gva & PAGE_MASK);
-    bool known = entry->tag == ((gva & ~PAGE_MASK) | 1);
+    *host = tlb_host(entry, gva);
+    bool known = entry->tag == tlb_tag(gva);
     if (known && (!write || entry->writable) && !shadow_watches(&e->shadow, gva, write))
         return true;
     *use = REACH_LOOKED_UP;

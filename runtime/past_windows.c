@@ -97,12 +97,12 @@ static uint32_t weight(struct vcpu *v) {
 
 /* The site at EIP has gone past the windows once more. */
 static void judge(struct vcpu *v, gva_t gva, enum reach_use use) {
-    struct site *site = site_at(v->engine, v->cpu.eip);
     uint32_t count = weight(v);
     if (v->cpu.mode & MODE_SPARSE) {
         sparse_judge(v, gva, use, count);
         return;
     }
+    struct site *site = site_at(v->engine, v->cpu.eip);
     site->useful += use >= (site->patient ? REACH_LOOKED_UP : REACH_NEEDED) ? count : 0;
     site->reaches += count;
     if (site->reaches < (site->patient ? TRIAL_PATIENT : TRIAL))

@@ -51,9 +51,9 @@ static void make_dense(struct vcpu *v, struct window *w) {
 void sparse_judge(struct vcpu *v, gva_t gva, enum reach_use use, uint32_t count) {
     struct window *w = v->engine->user;
     uint32_t useful = use == REACH_NEEDED || (use == REACH_LOOKED_UP && is_new(w, gva));
-    struct site *site = past_windows_site(v);
-    if (!w->sparse)
+    if (!w->sparse || (!useful && count == 1)) /* a page that the look-aside buffer has lost since: it tells nothing */
         return;
+    struct site *site = past_windows_site(v);
     site->reaches += count;
     site->useful += useful;
     if (site->reaches >= SITE_TRIAL) {

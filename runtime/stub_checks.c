@@ -24,7 +24,7 @@ CHECK(CPU_REACH_SAVED, reach_saved);
 CHECK(CPU_REACHED, reached);
 _Static_assert(sizeof(struct tlb_entry) == 1 << TLB_ENTRY_SHIFT && TLB_SIZE == TLB_SLOTS &&
                    TLB_DIRTY == __builtin_offsetof(struct tlb_entry, dirty) &&
-                   TLB_HOST == __builtin_offsetof(struct tlb_entry, host) && PAGE_SIZE == 4096,
+                   TLB_DELTA == __builtin_offsetof(struct tlb_entry, delta) && PAGE_SIZE == 4096,
                "cpu_offsets.h: look-aside buffer");
 _Static_assert(CALLOUT_REACH == CALLOUT_reach && REACH_WRITTEN == REACH_WRITTEN_SHIFT, "cpu_offsets.h: reach");
 CHECK(CPU_CHAIN_SITE, chain_site);

@@ -158,6 +158,7 @@ stub_callout_back:
     je 3f
     sub rsp, 8
     load_guest
+    mov r11, [r15 + CPU_REACHED] /* of `reach` */
     ret
 3:  load_guest
     jump_guest
@@ -178,7 +179,6 @@ stub_reach:
     cmp r9d, [r15 + CPU_CLEAN_LEN]
     jae 1f
     add r11, [r15 + CPU_CLEAN_DELTA]
-    mov [r15 + CPU_REACHED], r11
     add al, 0x7f
     sahf
     mov rax, r8
@@ -192,13 +192,12 @@ stub_reach:
     add rcx, [r15 + CPU_REACH_TLB]
     movzx r9d, r10b
     lea r9d, [r11 + r9 - 1]
-    and r9d, -4096
-    or r9d, 1
+    shr r9d, 12
+    not r9d
     cmp r9d, [rcx]
     jne 9f
-    mov r9d, r11d
-    and r9d, 4095
-    add r9, [rcx + TLB_HOST]
+    mov r9, [rcx + TLB_DELTA]
+    add r9, r11
     test r10d, 0xffff << REACH_WRITTEN
     jz 7f
     cmp byte ptr [rcx + TLB_DIRTY], 0
@@ -216,7 +215,7 @@ stub_reach:
     test edx, ecx
     mov rdx, [r15 + CPU_REACH_SAVED + 8]
     jnz 9f
-7:  mov [r15 + CPU_REACHED], r9
+7:  mov r11, r9
     mov rcx, [r15 + CPU_REACH_SAVED]
     add al, 0x7f
     sahf
@@ -246,18 +245,46 @@ stub_reach_read:
     add rcx, [r15 + CPU_REACH_TLB]
     movzx r9d, r10b
     lea r9d, [r11 + r9 - 1]
-    and r9d, -4096
-    or r9d, 1
+    shr r9d, 12
+    not r9d
     cmp r9d, [rcx]
     jne 9b
-    and r11d, 4095
-    add r11, [rcx + TLB_HOST]
-    mov [r15 + CPU_REACHED], r11
+    add r11, [rcx + TLB_DELTA]
     mov rcx, [r15 + CPU_REACH_SAVED]
     add al, 0x7f
     sahf
     mov rax, r8
     ret
+
+/* The same with BMI2, whose shifts leave the flags alone. */
+    .globl stub_reach_read_bmi2
+    .type stub_reach_read_bmi2, @function
+stub_reach_read_bmi2:
+    mov [r15 + CPU_REACH_SAVED], rcx
+    mov ecx, [r15 + CPU_REACH_LEFT]
+    lea ecx, [rcx - 1]
+    mov [r15 + CPU_REACH_LEFT], ecx
+    jecxz 8f
+    rorx r9d, r11d, 12
+    movzx r9d, r9b /* TLB_SLOTS */
+    lea r9d, [r9 + r9]
+    mov rcx, [r15 + CPU_REACH_TLB]
+    lea r9, [rcx + r9 * 8]
+    movzx ecx, r10b
+    lea ecx, [r11 + rcx - 1]
+    pext ecx, ecx, [rip + page_number]
+    mov r8d, [r9]
+    lea ecx, [rcx + r8 + 1]
+    jecxz 7f
+8:  mov rcx, [r15 + CPU_REACH_SAVED]
+    mov r9d, CALLOUT_REACH
+    jmp stub_callout
+7:  mov rcx, [r15 + CPU_REACH_SAVED]
+    mov r9, [r9 + TLB_DELTA]
+    lea r11, [r11 + r9]
+    ret
+page_number:
+    .long 0xfffff000
     .globl stub_reach_end
 stub_reach_end:
     .size stub_reach_read, . - stub_reach_read

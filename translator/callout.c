@@ -40,13 +40,12 @@ void block_check_access(struct emit *e, const struct pending_check *check) {
 }
 
 void block_reach(struct block *b, const struct insn *in, uint32_t arg) {
-    struct memref reached = CPU_FIELD(reached), eip = CPU_FIELD(eip);
+    struct memref eip = CPU_FIELD(eip);
     enum stub stub = CHECK_KIND(arg) == ACCESS_WRITE ? STUB_REACH : STUB_REACH_READ;
     struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
     emit_store_imm(&b->e, &eip, in->eip);
     emit_mov_reg_imm(&b->e, R10, arg | (uint32_t)in->len << REACH_LENGTH_SHIFT);
     emit_call_mem(&b->e, &entry);
-    emit_load64(&b->e, R11, &reached);
 }
 
 static uint32_t size_arg(const struct insn *in) { return in->opsize16 ? CALLOUT_ARG16 : 0; }
