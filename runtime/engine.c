@@ -57,6 +57,7 @@ static void set_stubs(struct cpu *cpu) {
     cpu->stubs[STUB_LEAVE] = (uint64_t)(uintptr_t)stub_leave_miss;
     cpu->stubs[STUB_REACH] = (uint64_t)(uintptr_t)stub_reach;
     cpu->stubs[STUB_REACH_READ] = (uint64_t)(uintptr_t)stub_reach_read;
+    cpu->stubs[STUB_LOAD_SEGMENT] = (uint64_t)(uintptr_t)stub_load_segment;
 }
 
 static int set_up(struct vcpu *v, const struct engine_options *options) {
@@ -80,7 +81,6 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
         return -errno;
     e->stand_ins[0] = pages;
     e->stand_ins[1] = pages + PAGE_SIZE;
-    cpu_forget_all_loaded(&v->cpu);
     set_stubs(&v->cpu);
     int status = mmu_init(v);
     if (!status)
