@@ -120,12 +120,6 @@ static void take_raw(struct explain_subject *subject, const struct explain_optio
     snprintf(subject->title, sizeof subject->title, "%.150s", subject->image.name);
 }
 
-/* Linux keeps its per-CPU data behind FS, and programs their threads' behind GS. */
-static bool is_linux(const struct explain_subject *subject) {
-    struct symbol symbol;
-    return subject->symbols && symbols_find(subject->symbols, "entry_SYSENTER_32", &symbol);
-}
-
 static void choose_mode(struct explain_subject *subject, const struct explain_options *options) {
     static const char *const names[] = {[EXPLAIN_32] = "32-bit protected mode",
                                         [EXPLAIN_16] = "16-bit protected mode",
@@ -138,11 +132,7 @@ static void choose_mode(struct explain_subject *subject, const struct explain_op
     /* 16-bit code: CS is 0 where all of it lies below 64 KiB, else a paragraph at most below it. */
     if (options->mode != EXPLAIN_32 && (uint64_t)code->linear + code->len > 0x10000)
         code->eip &= 0xfu;
-    bool based = is_linux(subject) && options->mode == EXPLAIN_32 && options->cpl == 0;
-    if (based)
-        code->mode |= (uint32_t)SEGMENT_BASED << MODE_FS_SHIFT;
-    snprintf(subject->context, sizeof subject->context, "%s, CPL %u%s", names[options->mode],
-             code->mode & MODE_CPL, based ? ", FS with a base (per-CPU data)" : "");
+    snprintf(subject->context, sizeof subject->context, "%s, CPL %u", names[options->mode], code->mode & MODE_CPL);
 }
 
 /* Copies what can be read; the guest stands still only while this runs. */

@@ -34,6 +34,8 @@ static const struct {
     FIELD(irq_pending),
     FIELD(scratch),
     FIELD(super_window),
+    FIELD(fs_window),
+    FIELD(gs_window),
     FIELD(user_window),
     FIELD(jump_cache),
     FIELD(result),
@@ -153,6 +155,9 @@ static void note_stub(struct noting *n, struct explained_host *host, unsigned st
     case STUB_REACH:
     case STUB_REACH_READ:
         say(host, PART_CALLOUT, "callout reach, by C only where it must");
+        break;
+    case STUB_LOAD_SEGMENT:
+        say(host, PART_STATE, "loads the segment, if it was loaded from this before");
         break;
     case STUB_LEAVE:
         say(host, PART_LINK, "to the run loop");

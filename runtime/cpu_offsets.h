@@ -15,8 +15,6 @@
 #define CPU_ATTENTION 52
 #define CPU_WINDOW 80
 #define CPU_JUMP_CACHE 88
-#define CPU_CHAIN_SITE 104
-#define CPU_HOST_RSP 112
 #define CPU_RETURN_RSP 120
 #define CPU_VICTIMS 128
 #define CPU_REACH_TLB 136
@@ -28,6 +26,17 @@
 #define CPU_REACH_SAVED 176
 #define CPU_REACHED 192
 #define CPU_RESUME 208
+#define CPU_CHAIN_SITE 216
+#define CPU_HOST_RSP 224
+
+/* struct kernel_load */
+#define LOADED_MINUS_DESCRIPTOR 8
+#define LOADED_MINUS_SELECTOR 16
+#define KERNEL_SEGMENT_HIDDEN 24
+#define KERNEL_SEGMENT_WINDOW 40
+#define KERNEL_SEGMENT_AT 56
+#define KERNEL_SEGMENT_WINDOW_AT 64
+#define KERNEL_SEGMENT_SIZE 72
 
 #define JUMP_CACHE_NAME 524288 /* offset in a jump cache */
 

@@ -63,6 +63,7 @@ static void set_stubs(struct cpu *cpu, bool bmi2) {
     cpu->stubs[STUB_LEAVE] = (uint64_t)(uintptr_t)stub_leave_miss;
     cpu->stubs[STUB_REACH] = (uint64_t)(uintptr_t)stub_reach;
     cpu->stubs[STUB_REACH_READ] = (uint64_t)(uintptr_t)(bmi2 ? stub_reach_read_bmi2 : stub_reach_read);
+    cpu->stubs[STUB_LOAD_SEGMENT] = (uint64_t)(uintptr_t)stub_load_segment;
 }
 
 static int set_up(struct vcpu *v, const struct engine_options *options) {
@@ -86,7 +87,6 @@ static int set_up(struct vcpu *v, const struct engine_options *options) {
         return -errno;
     e->stand_ins[0] = pages;
     e->stand_ins[1] = pages + PAGE_SIZE;
-    cpu_forget_all_loaded(&v->cpu);
     set_stubs(&v->cpu, has_bmi2() && !options->no_bmi2);
     int status = mmu_init(v);
     if (!status)

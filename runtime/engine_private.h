@@ -366,6 +366,7 @@ void stub_callout_back(void); /* where its C code returns to */
 void stub_reach(void);
 void stub_reach_read(void);
 void stub_reach_read_bmi2(void);
+void stub_load_segment(void);
 void stub_reach_end(void);
 void stub_chain(void);
 void stub_miss(void);

@@ -86,8 +86,13 @@ void guest_note_loaded(struct vcpu *v, unsigned index, uint32_t selector, gva_t 
     e->loaded_large = entry->large || (e->loaded_large && e->loaded_noted);
     e->loaded_noted = true;
     e->loaded_at[index] = gva;
+    const uint8_t *at = tlb_host(entry, gva);
+    if (index == SEG_FS || index == SEG_GS) {
+        cpu_note_kernels(&v->cpu, index, selector, at, descriptor);
+        return;
+    }
     v->cpu.loaded[index] = (struct loaded_segment){
-        .at = entry->delta + gva,
+        .at = (uint64_t)(uintptr_t)at,
         .minus_descriptor = -descriptor,
         .minus_selector = -(uint64_t)selector,
     };

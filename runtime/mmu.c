@@ -32,6 +32,7 @@ int mmu_init(struct vcpu *v) {
     e->shadow.opaque = v;
     e->shadow.no_prefault = e->options.no_prefault;
     v->cpu.super_window = e->shadow.windows[WINDOW_SUPERVISOR].base;
+    cpu_place_segments(&v->cpu);
     for (unsigned i = 0; i < 256; i++)
         v->cpu.granule_window[i] = v->cpu.super_window;
     mmu_user_window_changed(v);

@@ -56,6 +56,8 @@ static bool load_protected(struct vcpu *v, enum segment_index index, uint32_t se
             return false;
         }
         segment_set_null(&v->cpu, index, selector);
+        if ((index == SEG_FS || index == SEG_GS) && !v->plugins)
+            cpu_note_kernels(&v->cpu, index, selector, NULL, 0);
         return true;
     }
     if (!descriptor_fetch(v, selector, VEC_GP, 0, &d))
@@ -69,6 +71,8 @@ static bool load_protected(struct vcpu *v, enum segment_index index, uint32_t se
     if (!good || !descriptor_set_accessed(v, &d))
         return false;
     segment_set(&v->cpu, index, selector, &d);
+    if ((index == SEG_FS || index == SEG_GS) && cpu_cpl(&v->cpu) == 0)
+        guest_note_loaded(v, index, selector, d.gva, (uint64_t)d.high << 32 | d.low);
     return true;
 }
 

@@ -31,6 +31,16 @@ CHECK(CPU_CHAIN_SITE, chain_site);
 CHECK(CPU_HOST_RSP, host_rsp);
 CHECK(CPU_RETURN_RSP, return_rsp);
 CHECK(CPU_RESUME, resume);
+#define CHECK_KERNEL(offset, field)                                                               \
+    _Static_assert((offset) == __builtin_offsetof(struct kernel_load, field), "cpu_offsets.h: " #field)
+CHECK_KERNEL(LOADED_MINUS_DESCRIPTOR, from.minus_descriptor);
+CHECK_KERNEL(LOADED_MINUS_SELECTOR, from.minus_selector);
+CHECK_KERNEL(KERNEL_SEGMENT_HIDDEN, segment);
+CHECK_KERNEL(KERNEL_SEGMENT_WINDOW, window);
+CHECK_KERNEL(KERNEL_SEGMENT_AT, segment_at);
+CHECK_KERNEL(KERNEL_SEGMENT_WINDOW_AT, window_at);
+_Static_assert(sizeof(struct kernel_load) == KERNEL_SEGMENT_SIZE && sizeof(struct segment) == 16,
+               "cpu_offsets.h: struct kernel_load");
 _Static_assert(LEAVE_CHAIN == LEAVE_CHAIN_ && LEAVE_LOOKUP == LEAVE_LOOKUP_ &&
                    LEAVE_ATTENTION == LEAVE_ATTENTION_,
                "cpu_offsets.h: reasons");

@@ -289,6 +289,41 @@ page_number:
 stub_reach_end:
     .size stub_reach_read, . - stub_reach_read
 
+/* A kernel's load of FS or GS with what it was loaded with before, from a descriptor that is what it was: r9d says where
+ * that is kept in the struct. r11d selector. Flags stay; rcx is zero where it is done, and ecx waits in r8. */
+    .globl stub_load_segment
+    .type stub_load_segment, @function
+stub_load_segment:
+    mov r8, rcx
+    lea r9, [r9 + r15]
+    mov rcx, [r9 + LOADED_MINUS_SELECTOR]
+    lea rcx, [rcx + r11]
+    jrcxz 1f
+    lea r9, [r9 + KERNEL_SEGMENT_SIZE]
+    mov rcx, [r9 + LOADED_MINUS_SELECTOR]
+    lea rcx, [rcx + r11]
+    jrcxz 1f
+    ret
+1:  mov rcx, [r9]
+    mov rcx, [rcx]
+    mov r10, [r9 + LOADED_MINUS_DESCRIPTOR]
+    lea rcx, [rcx + r10]
+    jrcxz 2f
+    ret
+2:  mov r10, [r9 + KERNEL_SEGMENT_AT]
+    mov rcx, [r9 + KERNEL_SEGMENT_HIDDEN]
+    mov [r10], rcx
+    mov rcx, [r9 + KERNEL_SEGMENT_HIDDEN + 8]
+    mov [r10 + 8], rcx
+    mov r10, [r9 + KERNEL_SEGMENT_WINDOW_AT]
+    mov rcx, [r9 + KERNEL_SEGMENT_WINDOW]
+    mov [r10], rcx
+    mov rcx, [r9 + KERNEL_SEGMENT_WINDOW + 8]
+    mov [r10 + 8], rcx
+    mov ecx, 0
+    ret
+    .size stub_load_segment, . - stub_load_segment
+
 /* A return that the return stack did not know, or knew wrong. r11d: eip. */
     .globl stub_return
 stub_return:

@@ -21,6 +21,7 @@ static void reset_segments(struct cpu *cpu) {
     cpu->ldt = (struct segment){.attr = 0x82, .limit = 0xffff, .usable = true};
     cpu->tr = (struct segment){.attr = 0x8b, .limit = 0xffff, .usable = true};
     cpu->gdt = cpu->idt = (struct table_register){.base = 0, .limit = 0xffff};
+    cpu_forget_all_loaded(cpu);
     for (unsigned i = 0; i < SEG_COUNT; i++)
         cpu_segment_changed(cpu, &cpu->seg[i]);
 }

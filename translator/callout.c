@@ -239,9 +239,22 @@ static uint8_t *jump_if_zero(struct block *b, const struct memref *minus, unsign
     return emit_short_jump(&b->e, 0xe3); /* jrcxz */
 }
 
+/* Kernels load their own FS or GS when they are entered, and the user's or null when they return. */
+static uint8_t *load_kernels(struct block *b, unsigned segment) {
+    uint32_t at = (uint32_t)__builtin_offsetof(struct cpu, kernels);
+    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_LOAD_SEGMENT * 8u);
+    emit_mov_reg_imm(&b->e, R9, at + (segment == SEG_GS ? (uint32_t)sizeof(struct kernel_load) * KERNEL_LOADS : 0));
+    emit_call_mem(&b->e, &entry);
+    uint8_t *loaded = emit_short_jump(&b->e, 0xe3); /* jrcxz */
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    return loaded;
+}
+
 /* r11d: a selector. Kernels load what is there already at every entry: where selector and descriptor are what they were
  * when the segment was loaded, nothing is to be done; flags and ECX stay. Returns where to go on then. */
 static uint8_t *skip_if_loaded(struct block *b, unsigned segment) {
+    if (segment == SEG_FS || segment == SEG_GS)
+        return load_kernels(b, segment);
     uint32_t loaded = (uint32_t)(__builtin_offsetof(struct cpu, loaded) + segment * sizeof(struct loaded_segment));
     struct memref at = mem_cpu(loaded + (uint32_t)__builtin_offsetof(struct loaded_segment, at));
     struct memref descriptor = mem_cpu(loaded + (uint32_t)__builtin_offsetof(struct loaded_segment, minus_descriptor));

@@ -90,8 +90,8 @@ struct msrs {
 #define MODE_STACK16 0x0008u   /* SS.B = 0 */
 #define MODE_GENERAL_CS 0x0010u /* CS is not FLAT: its base and limit count, too */
 #define MODE_DATA_CS 0x0020u   /* real and virtual-8086 mode: data in CS is of class 64K */
-#define MODE_FS_SHIFT 8 /* two bits: FS's class */
-#define MODE_GS_SHIFT 10 /* GS's; GENERAL at CPL 0 in protected mode, whatever it is */
+#define MODE_FS_SHIFT 8 /* two bits: FS's class; GENERAL at CPL 0 in protected mode, whatever it is */
+#define MODE_GS_SHIFT 10 /* GS's, likewise */
 #define MODE_DS_SHIFT 22
 #define MODE_ES_SHIFT 24
 #define MODE_SS_SHIFT 26
@@ -123,6 +123,7 @@ enum stub {
     STUB_LEAVE,     /* r11d eip: to the run loop, whatever the jump cache knows */
     STUB_REACH,     /* the callout `reach`, by C only where it must; r10d argument, r11d operand */
     STUB_REACH_READ, /* the same, of an operand that is only read */
+    STUB_LOAD_SEGMENT, /* r9d offset of cpu->kernels[...], r11d selector; back: rcx zero where it is loaded, ecx in r8 */
     STUB_COUNT
 };
 
@@ -132,6 +133,15 @@ struct loaded_segment {
     uint64_t at; /* host address of the descriptor; of `no_descriptor`, which never agrees */
     uint64_t minus_descriptor, minus_selector;
 };
+
+/* What a kernel's FS or GS becomes by a load of a selector from a descriptor (for null, of `no_descriptor`). */
+struct kernel_load {
+    struct loaded_segment from;
+    struct segment segment;
+    uint64_t window[2]; /* cpu->fs_window or gs_window, then */
+    uint64_t segment_at, window_at; /* host addresses of what changes */
+};
+enum kernel_load_index { KERNEL_LOAD_LAST, KERNEL_LOAD_NULL, KERNEL_LOADS };
 
 struct cpu {
     /* Hot: within a signed byte of r15. */
@@ -148,8 +158,7 @@ struct cpu {
     uint64_t window; /* the one of the current privilege level, which GS and r14 hold */
     uint64_t jump_cache;  /* r13: the current mode's and address space's */
     uint32_t result, result2; /* what a callout hands back to its fragment */
-    uint64_t chain_site; /* STUB_CHAIN: host address of the rel32 to patch */
-    uint64_t host_rsp;   /* of the run loop's frame, while translated code runs */
+    uint64_t fs_window[2]; /* for CPL 0: see cpu_place_segments */
     uint64_t return_rsp; /* translated code's RSP: its stack of host return addresses */
     uint64_t victims;    /* jump targets that share their slot with another */
     uint64_t reach_tlb;  /* STUB_REACH: look-aside buffer of the current privilege level, */
@@ -160,11 +169,15 @@ struct cpu {
     uint64_t reach_saved[2];
     uint64_t reached, reached2; /* host addresses that the callouts `reach` and `reach_string` hand back */
     uint64_t resume;     /* where the handler of a fault goes on */
+    uint64_t chain_site; /* STUB_CHAIN: host address of the rel32 to patch */
+    uint64_t host_rsp;   /* of the run loop's frame, while translated code runs */
 
     /* Reached with a 32-bit displacement. */
+    uint64_t gs_window[2];
     struct segment seg[SEG_COUNT];
     struct segment ldt, tr;
-    struct loaded_segment loaded[SEG_COUNT]; /* DS, ES, FS, GS */
+    struct loaded_segment loaded[SEG_COUNT]; /* DS, ES */
+    struct kernel_load kernels[2][KERNEL_LOADS]; /* FS, GS */
     uint64_t no_descriptor;
     struct table_register gdt, idt;
     uint64_t stubs[STUB_COUNT];
@@ -207,13 +220,16 @@ static inline void cpu_set_eflags(struct cpu *cpu, uint32_t value, uint32_t mask
 static inline void cpu_forget_loaded(struct cpu *cpu, unsigned index) {
     cpu->loaded[index] = (struct loaded_segment){.at = (uint64_t)(uintptr_t)&cpu->no_descriptor, .minus_descriptor = 1};
 }
-static inline void cpu_forget_all_loaded(struct cpu *cpu) {
-    for (unsigned i = 0; i < SEG_COUNT; i++)
-        cpu_forget_loaded(cpu, i);
-}
+void cpu_forget_all_loaded(struct cpu *cpu);
+/* FS or GS has just been loaded at CPL 0 from `descriptor`, at a host address; from none, if that is NULL. */
+void cpu_note_kernels(struct cpu *cpu, enum segment_index index, uint32_t selector, const void *at, uint64_t descriptor);
 /* Recomputes a segment's class after its hidden part changed, and marks the mode dirty if it does
  * not hold any more. */
 void cpu_segment_changed(struct cpu *cpu, struct segment *segment);
+/* Where code at CPL 0 finds offset 0 of FS and GS, if they are flat but for a base: in the supervisor's window. The second
+ * word is 4 GiB more, for displacements that the host takes for negative. Where they are anything else, all of it lies beyond
+ * the window, where nothing is mapped: the fault gives the site HINT_WRAPS, and it asks `check` from then on. */
+void cpu_place_segments(struct cpu *cpu);
 /* Recomputes `mode` from the state; `cpl` is the privilege level (not derivable from CS in the
  * middle of a transfer). */
 void cpu_update_mode(struct cpu *cpu, unsigned cpl);

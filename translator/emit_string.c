@@ -17,6 +17,11 @@ static unsigned string_operands(uint8_t opcode) {
     }
 }
 
+static bool is_move_or_fill(const struct insn *in) {
+    unsigned family = in->z.opcode & 0xfeu;
+    return family == 0xa4 || family == 0xaa;
+}
+
 static void rebase(struct block *b, unsigned pointer, unsigned hint) {
     unsigned window = REG_WINDOW;
     if ((b->req->mode & MODE_CPL) != 3 && hint != WINDOW_SUPER) {
@@ -127,14 +132,59 @@ static void plain_string(struct block *b, const struct insn *in) {
     emit_insn(&b->e, &enc);
 }
 
+/* Behind the choice of a loop for fewer than REPEAT_SHORT elements. ECX is tested without flags: eight times it, less its
+ * lowest byte, is zero. */
+#define REPEAT_SHORT 32u
+static uint8_t *jump_if_short(struct block *b) {
+    _Static_assert(REPEAT_SHORT * 8 == 256, "what is left when the lowest byte is gone");
+    struct memref times8 = {.base = NO_REG, .index = RCX, .scale = 3};
+    struct memref scratch = CPU_FIELD(bit_offset), beyond = scratch;
+    beyond.disp += 1;
+    emit_mov_reg_reg(&b->e, R8, RCX);
+    emit_lea64(&b->e, RCX, &times8);
+    emit_store64(&b->e, &scratch, RCX);
+    emit_load(&b->e, RCX, &beyond);
+    uint8_t *is_short = emit_short_jump(&b->e, 0xe3); /* jrcxz */
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    return is_short;
+}
+
+/* REP MOVS and REP STOS. What a kernel's entry copies are a few words that were just pushed, one by one: the host's REP
+ * begins slowly, and waits for such stores to reach the cache. A few elements are moved one after the other; where one
+ * faults, ECX, ESI and EDI are what they are within a REP. */
+static void repeat_string(struct block *b, const struct insn *in) {
+    struct insn once = *in;
+    struct memref less = {.base = RCX, .index = NO_REG, .disp = -1};
+    once.rep = once.repne = false;
+    uint8_t *is_short = jump_if_short(b);
+    plain_string(b, in);
+    uint8_t *done = emit_short_jump(&b->e, 0xeb);
+    emit_short_land(&b->e, is_short);
+    emit_mov_reg_reg(&b->e, RCX, R8);
+    const uint8_t *loop = b->e.at;
+    uint8_t *done_too = emit_short_jump(&b->e, 0xe3);
+    plain_string(b, &once);
+    emit_lea(&b->e, RCX, &less);
+    emit8(&b->e, 0xeb);
+    emit8(&b->e, (uint8_t)(loop - b->e.at - 1));
+    emit_short_land(&b->e, done);
+    emit_short_land(&b->e, done_too);
+}
+
+static void move_or_fill(struct block *b, const struct insn *in) {
+    if ((in->rep || in->repne) && !(b->req->mode & MODE_CPL))
+        repeat_string(b, in);
+    else
+        plain_string(b, in);
+}
+
 /* MOVS and STOS past the windows (WINDOW_PAST), with host pointers that a callout finds. */
 static bool string_past_windows(struct block *b, const struct insn *in, unsigned operands) {
     struct memref from = CPU_FIELD(result), to = CPU_FIELD(result2);
     struct memref from_host = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, reached));
     struct memref to_host = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, reached2));
-    unsigned family = in->z.opcode & 0xfeu;
     bool repeats = in->rep || in->repne;
-    if (!operand_goes_past(b, in) || (family != 0xa4 && family != 0xaa))
+    if (!operand_goes_past(b, in) || !is_move_or_fill(in))
         return false;
     if (repeats)
         emit8(&b->e, 0x67);
@@ -144,7 +194,7 @@ static bool string_past_windows(struct block *b, const struct insn *in, unsigned
     if (operands & SOURCE)
         emit_load64(&b->e, RSI, &from_host);
     emit_load64(&b->e, RDI, &to_host);
-    plain_string(b, in);
+    move_or_fill(b, in);
     if (operands & SOURCE)
         emit_load(&b->e, RSI, &from);
     emit_load(&b->e, RDI, &to);
@@ -172,7 +222,10 @@ void e_string(struct block *b, const struct insn *in) {
         rebase(b, RSI, HINT_OPERAND(in->hint));
     if (operands & DESTINATION)
         rebase(b, RDI, HINT_SECOND(in->hint));
-    plain_string(b, in);
+    if (is_move_or_fill(in))
+        move_or_fill(b, in);
+    else
+        plain_string(b, in);
     if (operands & SOURCE)
         emit_mov_reg_reg(&b->e, RSI, RSI);
     if (operands & DESTINATION)

@@ -364,6 +364,28 @@ static bool is_plain_bit_string(const struct block *b, const struct insn *in) {
     return gs && !in->addr16 && !block_calls_out(b, in->segment);
 }
 
+/* A kernel's FS and GS, whose classes its mode does not tell: cpu_place_segments says where they are. What such a sum cannot
+ * reach, beyond 4 GiB or in segments that are not flat, faults beyond the window. */
+static bool is_kernels_own(const struct block *b, const struct insn *in) {
+    uint32_t others = MODE_CPL | MODE_REAL | MODE_VM86;
+    return (in->segment == SEG_FS || in->segment == SEG_GS) && !(b->req->mode & others) && !block_checked(b) &&
+           block_segment_class(b, in->segment) == SEGMENT_GENERAL && HINT_OPERAND(in->hint) == WINDOW_SUPER &&
+           !(in->hint & HINT_WRAPS) && !in->addr16 && !is_bit_string(in);
+}
+
+static struct memref kernels_own(struct block *b, const struct insn *in, int32_t esp_bias) {
+    struct memref windows[2] = {CPU_FIELD(fs_window), CPU_FIELD(gs_window)};
+    struct memref window = windows[in->segment == SEG_GS];
+    struct memref ea = operand_effective(b, in, esp_bias);
+    bool constant = ea.base == NO_REG && ea.index == NO_REG;
+    if (constant && ea.disp < 0)
+        window.disp += 8;
+    if (!constant)
+        emit_lea(&b->e, R11, &ea);
+    emit_load64(&b->e, R10, &window);
+    return (struct memref){.base = R10, .index = constant ? NO_REG : R11, .disp = constant ? ea.disp : 0};
+}
+
 /* Memory that is named from ESP is the stack's, which a sparse window does map. */
 static bool is_from_esp(const struct insn *in) {
     const ZydisDecodedInstruction *z = &in->z;
@@ -420,6 +442,8 @@ struct memref operand_memory(struct block *b, const struct insn *in, int32_t esp
     uint32_t arg;
     if (is_bit_string(in) && !is_plain_bit_string(b, in))
         return bit_string_operand(b, in);
+    if (is_kernels_own(b, in))
+        return kernels_own(b, in, esp_bias);
     if (operand_can_reach(b, in, &arg)) {
         struct memref linear = linear_operand(b, in, esp_bias);
         emit_lea(&b->e, R11, &linear);

@@ -61,6 +61,15 @@ static const struct string_case cases[] = {
     {"insb", ROW(rep_insb), 0, UP, 100, 0, HOLE - 20, 80, 1, USES_DI, PF_WRITE, HOLE},
     {"movsb-ring0", ROW(rep_movsb), 0, UP, 10, SOURCE, HOLE - 5, 5, 1, USES_SI | USES_DI, PF_WRITE,
      HOLE},
+    /* A kernel's short ones are loops; 31 elements are short. */
+    {"movsd-ring0-straddling", ROW(rep_movsd), 0, UP, 31, SOURCE, HOLE - 6, 30, 4, USES_SI | USES_DI, PF_WRITE, HOLE},
+    {"movsd-ring0-from-hole", ROW(rep_movsd), 0, UP, 31, HOLE - 120, SOURCE, 1, 4, USES_SI | USES_DI, 0, HOLE},
+    {"movsd-ring0-32", ROW(rep_movsd), 0, UP, 32, HOLE - 120, SOURCE, 2, 4, USES_SI | USES_DI, 0, HOLE},
+    {"movsd-ring0-many", ROW(rep_movsd), 0, UP, 0x20000001, HOLE - 120, SOURCE, 0x20000001 - 30, 4, USES_SI | USES_DI, 0,
+     HOLE},
+    {"movsd-ring0-down", ROW(rep_movsd), 0, DOWN, 10, SOURCE, AFTER + 8, 7, 4, USES_SI | USES_DI, PF_WRITE, AFTER - 4},
+    {"stosb-ring0", ROW(rep_stosb), 0, UP, 31, 0, HOLE - 30, 1, 1, USES_DI, PF_WRITE, HOLE},
+    {"stosd-ring0-down", ROW(rep_stosd), 0, DOWN, 30, 0, AFTER + 4, 28, 4, USES_DI, PF_WRITE, AFTER - 4},
 };
 
 static uint32_t moved(const struct string_case *c, uint32_t from, uint32_t uses) {

@@ -283,7 +283,7 @@ START_TEST(mode_bits) {
     CPU->paging.cr4 = CR4_OSFXSR | CR4_OSXSAVE;
     CPU->xcr0 = 7;
     cpu_update_mode(CPU, 0);
-    ck_assert_uint_eq(CPU->mode, SEGMENT_GENERAL << MODE_GS_SHIFT); /* GS only counts for users */
+    ck_assert_uint_eq(CPU->mode, SEGMENT_GENERAL << MODE_FS_SHIFT | SEGMENT_GENERAL << MODE_GS_SHIFT); /* FS and GS only count for users */
     CPU->paging.cr0 |= CR0_AM | CR0_TS | CR0_MP;
     CPU->sys_flags = FL_AC | FL_TF;
     CPU->dr[7] |= 0x80;

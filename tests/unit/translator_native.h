@@ -360,8 +360,11 @@ static inline void set_up_cpu(void) {
     cpu->stubs[STUB_LEAVE] = (uint64_t)(uintptr_t)stub_leave_miss;
     cpu->stubs[STUB_REACH] = (uint64_t)(uintptr_t)stub_reach;
     cpu->stubs[STUB_REACH_READ] = (uint64_t)(uintptr_t)stub_reach_read;
+    cpu->stubs[STUB_LOAD_SEGMENT] = (uint64_t)(uintptr_t)stub_load_segment;
+    cpu_forget_all_loaded(cpu);
     cpu->jump_cache = (uint64_t)(uintptr_t)&dual.jump_cache;
     cpu->super_window = window_base(0);
+    cpu_place_segments(cpu);
     cpu->user_window = window_base(1);
     cpu->window = window_base(0);
     cpu->iflag = FL_IF;
