@@ -173,7 +173,7 @@ struct pad_place {
     uint16_t fixed;
 };
 struct pad_chunk {
-    uint32_t next, count;
+    uint32_t next, count, shared; /* so many of the places are known */
     gva_t page; /* linear >> PAGE_SHIFT */
     struct code_space space;
     uint32_t fragments[PADS_A_CHUNK];

@@ -16,7 +16,6 @@
 #define BLOCK_CODE_ROOM 2048u
 #define PAD_ROOM 96u /* a pad, and the gap before it */
 #define LATE_ROOM 256u
-#define PREFETCH_BYTES 256u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 
@@ -133,19 +132,6 @@ uint32_t fragment_room(const struct vcpu *v, uint32_t at) {
     return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
 }
 
-/* What the next one will be written to is asked for now: the memory is mostly far away. */
-static void prefetch_next(const struct engine *e) {
-    const struct cache_part *part = e->part;
-    const uint8_t *code = e->cache_write + part->code.used, *map = (const uint8_t *)&e->maps[part->maps.used];
-    for (uint32_t i = 0; i < PREFETCH_BYTES; i += 64) {
-        __builtin_prefetch(code + i, 1);
-        __builtin_prefetch(map + i, 1);
-    }
-    __builtin_prefetch(&e->fragments[part->fragments.used], 1);
-    __builtin_prefetch((const uint8_t *)&e->fragments[part->fragments.used] + 64, 1);
-    __builtin_prefetch(&e->exits[part->exits.used], 1);
-}
-
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
@@ -190,7 +176,6 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         loops_add(v, f, t->loop_at);
     if (t->crosses)
         crossings_add(e, f, t);
-    prefetch_next(e);
     v->counters->fragments++;
     v->counters->fragment_bytes += t->code_len;
     v->counters->guest_bytes += t->guest_len;

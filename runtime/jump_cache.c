@@ -308,7 +308,7 @@ uint32_t jump_cache_enter_page(struct vcpu *v, uint32_t page, gva_t linear, cons
     if (slots[jump_cache_slot(eip)] != (uint64_t)(uintptr_t)stub_miss)
         return 0;
     for (uint32_t at = e->page_pads[page]; (chunk = page_pads_next(e, &at, linear, space));)
-        for (uint32_t i = 0; i < chunk->count; i++)
+        for (uint32_t i = 0; chunk->shared && i < chunk->count; i++)
             if (enter_place(e, slots, &chunk->places[i])) {
                 entered++;
                 if (chunk->places[i].eip == eip)

@@ -57,13 +57,16 @@ void page_pads_share(struct engine *e, const struct fragment *f) {
     assert(f->listed && f->table == TABLE_MANY && !f->gpa2 && f->pad);
     while ((chunk = page_pads_next(e, &at, fragment_linear(f) >> PAGE_SHIFT, &f->space)))
         for (uint32_t i = 0; i < chunk->count; i++)
-            if (chunk->fragments[i] == index)
+            if (chunk->fragments[i] == index) {
+                chunk->shared += !chunk->places[i].pad;
                 chunk->places[i] = (struct pad_place){f->eip, f->pad, f->code, f->fixed};
+            }
 }
 
 static bool remove_pad(struct pad_chunk *chunk, uint32_t fragment) {
     for (uint32_t i = 0; i < chunk->count; i++)
         if (chunk->fragments[i] == fragment) {
+            chunk->shared -= chunk->places[i].pad != 0;
             chunk->fragments[i] = chunk->fragments[--chunk->count];
             chunk->places[i] = chunk->places[chunk->count];
             return true;
