@@ -28,16 +28,25 @@ static bool directory_differs(const struct shadow *s, const struct shadow_region
     return false;
 }
 
-static bool entry_differs(const struct shadow *s, const struct shadow_region *r, unsigned page) {
-    uint64_t pte = shadow_read_entry(s, r->table + page * r->entry_size, r->entry_size);
-    return ((pte ^ r->pte[page]) & ~(uint64_t)IGNORED_BITS) != 0;
+/* The guest's entries of a region, which lie on one page of its; NULL: not in memory. */
+static const volatile void *table_of(const struct shadow *s, const struct shadow_region *r) {
+    return r->large ? NULL : ram_ptr(s->ram, r->table, (size_t)REGION_PAGES * r->entry_size);
+}
+
+static uint64_t entry_at(const struct shadow_region *r, const volatile void *table, unsigned page) {
+    if (!table)
+        return ~0ull;
+    return r->entry_size == 8 ? ((const volatile uint64_t *)table)[page] : ((const volatile uint32_t *)table)[page];
+}
+
+static uint64_t difference(const struct shadow_region *r, unsigned page, uint64_t pte) {
+    return (pte ^ r->pte[page]) & ~(uint64_t)IGNORED_BITS;
 }
 
 /* Has the entry lost the right to write, and nothing else? So it is with all of a process's pages when it
  * forks: their mappings stay, to be read from. */
-static bool only_lost_write(const struct shadow *s, struct shadow_region *r, unsigned page) {
-    uint64_t pte = shadow_read_entry(s, r->table + page * r->entry_size, r->entry_size);
-    if (pte & PTE_W || ((pte ^ r->pte[page]) & ~(uint64_t)IGNORED_BITS) != PTE_W)
+static bool only_lost_write(struct shadow_region *r, unsigned page, uint64_t pte) {
+    if (pte & PTE_W || difference(r, page, pte) != PTE_W)
         return false;
     r->pte[page] = pte;
     return true;
@@ -84,6 +93,7 @@ static void protect_run(struct shadow *s, struct window *w, struct shadow_region
 static void flush_region(struct shadow *s, struct window *w, struct shadow_region *r, bool whole,
                          bool global_too) {
     struct run dropped = {0}, read_only = {0};
+    const volatile void *table = whole ? NULL : table_of(s, r);
     for (unsigned word = 0; word < REGION_PAGES / 64; word++) {
         uint64_t bits = r->bitmap[word];
         while (bits) {
@@ -92,9 +102,10 @@ static void flush_region(struct shadow *s, struct window *w, struct shadow_regio
             if (!global_too && r->flags[page] & SHADOW_GLOBAL)
                 continue;
             s->counters->entries_compared++;
-            if (!whole && (r->large || !entry_differs(s, r, page)))
+            uint64_t pte = whole ? 0 : entry_at(r, table, page);
+            if (!whole && (r->large || !difference(r, page, pte)))
                 continue;
-            bool stays = !whole && only_lost_write(s, r, page);
+            bool stays = !whole && only_lost_write(r, page, pte);
             if (stays && !(r->flags[page] & SHADOW_WRITABLE))
                 continue;
             if (stays && !extend(&read_only, page)) {
@@ -147,7 +158,8 @@ void shadow_flush_page(struct shadow *s, struct window *w, const struct paging *
             shadow_drop_pages(s, w, r, 0, REGION_PAGES);
         else if (r->flags[page] & SHADOW_RECORDED)
             shadow_drop_pages(s, w, r, page, 1);
-    } else if (!r->large && r->flags[page] & SHADOW_RECORDED && entry_differs(s, r, page)) {
+    } else if (!r->large && r->flags[page] & SHADOW_RECORDED &&
+               difference(r, page, entry_at(r, table_of(s, r), page))) {
         shadow_drop_pages(s, w, r, page, 1);
     }
     if (!r->recorded)

@@ -418,12 +418,13 @@ struct fragment *build_one_shot(struct vcpu *v) {
 
 uint32_t build_enter_page(struct vcpu *v) {
     const struct cpu *cpu = &v->cpu;
-    struct code_space space = code_space_of(cpu);
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
+    struct pad_view view = {.linear = linear >> PAGE_SHIFT, .space = code_space_of(cpu)};
     gpa_t gpa;
-    if (cpu->eip > space.limit || !fetch_page(v, linear, &gpa) || gpa == RAM_NOWHERE)
+    if (cpu->eip > view.space.limit || !fetch_page(v, linear, &gpa) || gpa == RAM_NOWHERE)
         return 0;
-    return jump_cache_enter_page(v, (uint32_t)(gpa >> PAGE_SHIFT), linear >> PAGE_SHIFT, &space, cpu->eip);
+    view.page = (uint32_t)(gpa >> PAGE_SHIFT);
+    return jump_cache_enter_page(v, &view, cpu->eip);
 }
 
 struct fragment *build_known(struct vcpu *v) {

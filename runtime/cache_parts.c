@@ -113,7 +113,7 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes) {
     if (!e->code_bits || !e->fragments || !e->maps || !e->exits || !e->late || !e->page_fragments ||
         !e->page2_fragments)
         return -ENOMEM;
-    if (page_pads_init(e, pages))
+    if (page_pads_init(e))
         return -ENOMEM;
     v->cpu.reach_bits = (uint64_t)(uintptr_t)e->code_bits - (uint64_t)(uintptr_t)v->ram->base / 8;
     cache_empty(e);

@@ -166,18 +166,24 @@ struct jump_cache {
 };
 
 #define PAD_UNFIXED UINT16_MAX
-#define PADS_A_CHUNK 12u
-/* Fragments that a jump cache has led to (page_pads.c), of one page as seen at a linear address in a code space. */
+#define PADS_A_CHUNK 10u
+#define PAD_LISTS 65536u
+/* A page as seen at a linear address in a code space. */
+struct pad_view {
+    uint32_t page; /* of RAM */
+    gva_t linear;  /* >> PAGE_SHIFT */
+    struct code_space space;
+};
+/* Fragments of it that a jump cache has led to (page_pads.c). */
 struct pad_place {
     uint32_t eip, pad, code; /* as the fragment's; pad 0: not to be entered with its page */
     uint16_t fixed;
 };
 struct pad_chunk {
+    _Alignas(64) struct pad_view view;
     uint32_t next, count, shared; /* so many of the places are known */
-    gva_t page; /* linear >> PAGE_SHIFT */
-    struct code_space space;
+    struct pad_place places[PADS_A_CHUNK]; /* of these */
     uint32_t fragments[PADS_A_CHUNK];
-    struct pad_place places[PADS_A_CHUNK]; /* of those */
 };
 
 struct tlb_entry {
@@ -249,7 +255,7 @@ struct engine {
     struct late_code *late;
     uint32_t hash[HASH_SIZE];
     uint32_t *page_fragments, *page2_fragments; /* by RAM page: first fragment */
-    uint32_t *page_pads; /* by RAM page: first chunk */
+    uint32_t *page_pads; /* by a hash of both pages: first chunk */
     struct pad_chunk *pad_chunks; /* 0 is never used */
     uint32_t pad_chunk_next, pad_chunk_free;
     uint64_t *code_bits; /* a bit for each byte of memory that fragments hang on (code_bytes.c) */

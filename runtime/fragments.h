@@ -97,10 +97,9 @@ static inline bool insn_starts_at(const struct engine *e, gpa_t gpa) {
 int jump_caches_init(struct vcpu *v);
 uint64_t *jump_cache_get(struct vcpu *v, unsigned window, const struct code_space *space);
 void jump_cache_set(struct vcpu *v, struct fragment *f);
-/* The current table has missed `eip`: it and whatever several tables lead to on this page (of RAM, and linear)
+/* The current table has missed `eip`: it and whatever several tables lead to on this page
  * is entered where the table has nothing. The target's code in the cache; 0: not known here, or its slot is taken. */
-uint32_t jump_cache_enter_page(struct vcpu *v, uint32_t page, gva_t linear, const struct code_space *space,
-                               uint32_t eip);
+uint32_t jump_cache_enter_page(struct vcpu *v, const struct pad_view *view, uint32_t eip);
 void jump_cache_contend(struct vcpu *v, uint32_t target);
 void jump_caches_forget_window(struct engine *e, unsigned window);
 /* The fragment is gone, from every table. */
@@ -117,15 +116,15 @@ uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 struct fragment *jump_cache_fixed_target(struct vcpu *v, uint32_t target);
 void jump_caches_reset(struct engine *e);
 
-/* page_pads.c: for each page of code, what jump caches lead to there. */
-int page_pads_init(struct engine *e, uint64_t pages);
+/* page_pads.c: for each page of code as it is seen somewhere, what jump caches lead to there. */
+int page_pads_init(struct engine *e);
 void page_pads_add(struct engine *e, struct fragment *f);
 /* More than one jump cache leads to it, so the next one may well, too: it is entered with its page. */
 void page_pads_share(struct engine *e, const struct fragment *f);
 void page_pads_remove(struct engine *e, struct fragment *f);
-/* The next chunk of a page, from `*chunk` on (e->page_pads[page] at first), for this linear page and space;
- * NULL: no more. */
-struct pad_chunk *page_pads_next(struct engine *e, uint32_t *chunk, gva_t page, const struct code_space *space);
+/* The first chunk that may be of a view, and the next one that is, from `*chunk` on; NULL: no more. */
+uint32_t page_pads_first(struct engine *e, const struct pad_view *view);
+struct pad_chunk *page_pads_next(struct engine *e, uint32_t *chunk, const struct pad_view *view);
 void page_pads_reset(struct engine *e);
 
 #endif

@@ -298,8 +298,7 @@ static bool enter_place(struct engine *e, uint64_t *slots, const struct pad_plac
     return true;
 }
 
-uint32_t jump_cache_enter_page(struct vcpu *v, uint32_t page, gva_t linear, const struct code_space *space,
-                               uint32_t eip) {
+uint32_t jump_cache_enter_page(struct vcpu *v, const struct pad_view *view, uint32_t eip) {
     struct engine *e = v->engine;
     uint64_t *slots = (uint64_t *)(uintptr_t)v->cpu.jump_cache;
     const struct pad_chunk *chunk;
@@ -307,7 +306,7 @@ uint32_t jump_cache_enter_page(struct vcpu *v, uint32_t page, gva_t linear, cons
     uint32_t code = 0;
     if (slots[jump_cache_slot(eip)] != (uint64_t)(uintptr_t)stub_miss)
         return 0;
-    for (uint32_t at = e->page_pads[page]; (chunk = page_pads_next(e, &at, linear, space));)
+    for (uint32_t at = page_pads_first(e, view); (chunk = page_pads_next(e, &at, view));)
         for (uint32_t i = 0; chunk->shared && i < chunk->count; i++)
             if (enter_place(e, slots, &chunk->places[i])) {
                 entered++;
@@ -422,8 +421,9 @@ void jump_caches_forget_code(struct engine *e, uintptr_t code, uint32_t len) {
 
 static void forget_page(struct engine *e, struct jump_cache *jc, uint32_t page, gva_t gva) {
     gva_t linear = gva >> PAGE_SHIFT;
+    const struct pad_view view = {page, linear, jc->space};
     const struct pad_chunk *chunk;
-    for (uint32_t at = e->page_pads[page]; (chunk = page_pads_next(e, &at, linear, &jc->space));)
+    for (uint32_t at = page_pads_first(e, &view); (chunk = page_pads_next(e, &at, &view));)
         for (uint32_t i = 0; i < chunk->count; i++)
             forget_in(e, jc->slots, &e->fragments[chunk->fragments[i]]);
     for (uint32_t i = e->page2_fragments[page]; i; i = e->fragments[i].page2_next) {
