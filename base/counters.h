@@ -14,6 +14,7 @@
     X(guest_insns, "guest instructions translated")                                                \
     X(translate_cycles, "cycles spent translating")                                                \
     X(cache_flushes, "translation cache flushed")                                                  \
+    X(renewals, "of these to make what is in use anew, closer together")                           \
     X(parts_evicted, "parts of the translation cache evicted")                                     \
     X(fragments_evicted, "fragments evicted with them")                                            \
     X(exits_chain, "exits through a link not yet made")                                            \

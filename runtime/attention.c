@@ -124,6 +124,7 @@ void attention_pay(struct vcpu *v) {
     if (v->timers->changed)
         attention_arm_timer(v);
     inspection_pay(v);
+    renewal_consider(v);
     if (v->exit)
         cpu->attention = 1;
     else if (vcpu_nmi_is_due(cpu))

@@ -232,6 +232,15 @@ struct page_pair {
 };
 #define PAGE_PAIRS 256u
 
+/* When everything is to be translated anew (renewal.c). */
+struct renewal {
+    uint64_t period_end;  /* nanoseconds of the guest's that were not spent in HLT */
+    uint64_t period_from; /* fragments made before it began, */
+    uint64_t renewed_at;  /* and before the last renewal, */
+    uint64_t working_set; /* which made so many necessary; */
+    bool settling;        /* they are still being made */
+};
+
 struct engine {
     struct engine_options options;
     struct shadow shadow;
@@ -299,6 +308,7 @@ struct engine {
     bool loaded_global, loaded_large; /* all of them; or large, some of them */
     gva_t loaded_at[SEG_COUNT];
 
+    struct renewal renewal;
     bool flush_cache;       /* throw every translation away before the next look-up */
     bool sync_wanted;       /* monitor or timer signal: devices want to run */
     bool delivered;         /* an event was delivered since the fragment was entered */

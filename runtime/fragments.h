@@ -116,6 +116,11 @@ uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 struct fragment *jump_cache_fixed_target(struct vcpu *v, uint32_t target);
 void jump_caches_reset(struct engine *e);
 
+/* renewal.c: is it time, `now` being nanoseconds that the guest ran and `fragments` those made by then? */
+bool renewal_is_due(struct renewal *renewal, uint64_t now, uint64_t fragments);
+/* Has the cache thrown away where that is so. */
+void renewal_consider(struct vcpu *v);
+
 /* page_pads.c: for each page of code as it is seen somewhere, what jump caches lead to there. */
 int page_pads_init(struct engine *e);
 void page_pads_add(struct engine *e, struct fragment *f);
