@@ -100,7 +100,7 @@ static uint64_t locate_low_rom(const struct ram *ram, gpa_t gpa) {
     return from_end <= low ? ram->size + ram->rom_size - from_end : RAM_NOWHERE;
 }
 
-uint64_t ram_locate(const struct ram *ram, gpa_t gpa) {
+uint64_t ram_locate_special(const struct ram *ram, gpa_t gpa) {
     if (gpa >= RAM_HOLE_START && gpa < RAM_HOLE_END && !ram->has_video)
         return RAM_NOWHERE;
     if (gpa >= RAM_LEGACY_START && gpa < RAM_LEGACY_END &&
@@ -112,13 +112,13 @@ uint64_t ram_locate(const struct ram *ram, gpa_t gpa) {
     return gpa >= rom && gpa < ADDRESS_END ? ram->size + (gpa - rom) : RAM_NOWHERE;
 }
 
-bool ram_is_writable(const struct ram *ram, uint64_t place) {
+bool ram_special_is_writable(const struct ram *ram, uint64_t place) {
     if (place >= RAM_LEGACY_START && place < RAM_LEGACY_END)
         return ram->legacy[legacy_segment(place)] == RAM_LEGACY_RAM;
     return place < ram->size;
 }
 
-void *ram_ptr(const struct ram *ram, gpa_t gpa, size_t len) {
+void *ram_special_ptr(const struct ram *ram, gpa_t gpa, size_t len) {
     uint64_t place = ram_locate(ram, gpa);
     if (place == RAM_NOWHERE)
         return NULL;
@@ -157,7 +157,7 @@ static int allocate_chunk(const struct ram *ram, uint64_t chunk) {
     return error;
 }
 
-int ram_allocate(const struct ram *ram, gpa_t gpa, size_t len) {
+int ram_allocate_new(const struct ram *ram, gpa_t gpa, size_t len) {
     if (len == 0)
         return 0;
     if (gpa >= ram->size && gpa < ram->size + ram->rom_size)

@@ -54,23 +54,41 @@ int ram_add_rom(struct ram *ram, const void *bytes, size_t size);
 /* Changes what a legacy segment shows. Whoever has mapped it must be told. */
 void ram_set_legacy(struct ram *ram, unsigned segment, enum ram_legacy what);
 
+/* From 1 MiB to its end RAM is what it is everywhere; elsewhere it is looked at what is there. */
+static inline bool ram_is_plain(const struct ram *ram, gpa_t gpa) { return gpa >= RAM_LEGACY_END && gpa < ram->size; }
+uint64_t ram_locate_special(const struct ram *ram, gpa_t gpa);
+bool ram_special_is_writable(const struct ram *ram, uint64_t place);
+void *ram_special_ptr(const struct ram *ram, gpa_t gpa, size_t len);
+int ram_allocate_new(const struct ram *ram, gpa_t gpa, size_t len);
+
 /* The place of the byte at `gpa`, RAM_NOWHERE where no memory is. */
-uint64_t ram_locate(const struct ram *ram, gpa_t gpa);
+static inline uint64_t ram_locate(const struct ram *ram, gpa_t gpa) {
+    return ram_is_plain(ram, gpa) ? gpa : ram_locate_special(ram, gpa);
+}
 /* Is there memory for the whole page at `gpa`? */
 static inline bool ram_is_page(const struct ram *ram, gpa_t gpa) {
     return ram_locate(ram, gpa) != RAM_NOWHERE;
 }
 /* May the page at a place be written? */
-bool ram_is_writable(const struct ram *ram, uint64_t place);
+static inline bool ram_is_writable(const struct ram *ram, uint64_t place) {
+    return ram_is_plain(ram, place) || ram_special_is_writable(ram, place);
+}
 /* Pages that places can name. */
 static inline uint64_t ram_page_count(const struct ram *ram) {
     return (ram->size + ram->rom_size) >> PAGE_SHIFT;
 }
 /* Host address of [gpa, gpa+len) when all of it is memory and in one piece, else NULL. */
-void *ram_ptr(const struct ram *ram, gpa_t gpa, size_t len);
+static inline void *ram_ptr(const struct ram *ram, gpa_t gpa, size_t len) {
+    return ram_is_plain(ram, gpa) && len <= ram->size - gpa ? ram->base + gpa : ram_special_ptr(ram, gpa, len);
+}
 /* Gives the chunks that hold [gpa, gpa+len) host memory, which ROM always has; a place will do as
  * well. 0, or a negative errno (host out of memory; -EFAULT: beyond the end): the caller
  * reports it; touching them would be a SIGBUS. */
-int ram_allocate(const struct ram *ram, gpa_t gpa, size_t len);
+static inline int ram_allocate(const struct ram *ram, gpa_t gpa, size_t len) {
+    uint64_t chunk = gpa / RAM_CHUNK;
+    bool has = gpa < ram->size && len && len <= RAM_CHUNK - gpa % RAM_CHUNK && len <= ram->size - gpa &&
+               __atomic_load_n(&ram->allocated[chunk / 64], __ATOMIC_ACQUIRE) >> chunk % 64 & 1u;
+    return has ? 0 : ram_allocate_new(ram, gpa, len);
+}
 
 #endif
