@@ -20,6 +20,7 @@
 #define BRANCHES_MAX 4u
 #define LOOP_BRANCHES_MAX 10u
 #define LOOP_ALIGNMENT 32u
+#define CODE_ALIGNMENT 4u
 #define LINE_BYTES 64u /* of the host's caches */
 #define ALL_CLASSES(class)                                                                        \
     ((class) << MODE_DS_SHIFT | (class) << MODE_ES_SHIFT | (class) << MODE_SS_SHIFT |              \
@@ -273,37 +274,43 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
 
 /* The decoder is not ours: it may use vector registers. */
 static enum translate_status translate_once(struct engine *e, const struct translate_request *req,
-                                            uint32_t at, struct translation *t) {
+                                            struct translation *t) {
     const struct vcpu *v = ((const struct hint_context *)req->opaque)->v;
-    uint32_t room = at < SCRATCH_CODE ? TRANSLATION_CODE_MAX : fragment_room(v, at);
-    enum translate_status status = translate_block(req, e->cache_write + at, room, t);
+    bool one_shot = !req->place.end;
+    uint8_t *code = one_shot ? e->cache_write : e->draft + DRAFT_BEFORE;
+    uint32_t room = one_shot ? TRANSLATION_CODE_MAX : fragment_room(v);
+    enum translate_status status = translate_block(req, code, room, t);
     after_foreign(req->opaque);
     return status;
 }
 
 /* Plugins see the block, and what they want put into it is. */
 static void instrument(struct vcpu *v, struct translate_request *req, const struct fetched *code,
-                       uint32_t at, bool one_shot, struct translation *t) {
+                       struct translation *t) {
     struct engine *e = v->engine;
+    bool one_shot = !req->place.end;
     while (!instrument_fits(t)) {
         req->max_insns = t->insn_count / 2;
-        enum translate_status status = translate_once(e, req, at, t);
+        enum translate_status status = translate_once(e, req, t);
         assert(status == TRANSLATE_OK);
     }
     uint32_t count = t->insn_count;
     e->probed = instrument_ask(v, req, t, code->gpa, one_shot);
     if (!e->probed)
         return;
-    enum translate_status status = translate_once(e, req, at, t);
+    enum translate_status status = translate_once(e, req, t);
     assert(status == TRANSLATE_OK && t->insn_count == count);
 }
 
-/* Translates into the cache at offset `at`. False: a fetch fault in v->fault. */
-static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool one_shot,
+/* Translates to a place in the cache; NULL: a one-shot. False: a fetch fault in v->fault. */
+static bool translate_to(struct vcpu *v, struct fetched *code, const struct translation_place *place,
                          struct translation *t) {
+    bool one_shot = !place;
     struct engine *e = v->engine;
     struct hint_context context;
     struct translate_request req = request_for(v, code, &context, one_shot);
+    if (place)
+        req.place = *place;
     bool asks = plugins_want(v->plugins, RING3_EVENT_TRANSLATE) && !e->finishing;
     bool timed = v->counters->fragments % TIMED == 0;
     uint64_t start = timed ? clock_host_tsc() : 0;
@@ -311,13 +318,13 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     e->probed = false;
     if (asks)
         instrument_prepare(&req);
-    enum translate_status status = translate_once(e, &req, at, t);
+    enum translate_status status = translate_once(e, &req, t);
     bool more = status == TRANSLATE_MORE;
     bool there = !more || copy_second(v, code, req.linear, !one_shot);
     if (more && there) {
         req.len = code->len;
         req.bytes = code->bytes;
-        status = translate_once(e, &req, at, t);
+        status = translate_once(e, &req, t);
     }
     engine_activity(v, activity);
     if (!there)
@@ -329,7 +336,7 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     }
     assert(status == TRANSLATE_OK);
     if (asks)
-        instrument(v, &req, code, at, one_shot, t);
+        instrument(v, &req, code, t);
     if (timed)
         v->counters->translate_cycles += (clock_host_tsc() - start) * TIMED;
     return true;
@@ -346,16 +353,21 @@ static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t li
           (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
 }
 
-/* The place that a loop's branches go back to starts a block of the host's fetches. */
-static uint32_t gap_before_loop(uint32_t code) {
-    uint32_t beyond = (code + LOOP_ENTRY) % LOOP_ALIGNMENT;
-    return beyond ? LOOP_ALIGNMENT - beyond : 0;
-}
-
-/* A function that its compiler has put at the start of a cache line starts one here, too: it is meant to touch
- * no more lines than it fills. */
-static uint32_t gap_before_function(uint32_t code, gva_t linear) {
-    return linear % LINE_BYTES ? 0 : -code % LINE_BYTES;
+/* Fragments of a part lie one before the other, the newest one lowest. When it runs for the first time, the host
+ * fetches beyond its end what nobody has told it not to; if it then were to be written there, each line of it would cost
+ * a clearing of the pipeline, as for code that modifies itself.
+ * The place that a loop's branches go back to starts a block of the host's fetches. A function that its compiler has
+ * put at the start of a cache line starts one here, too: it is meant to touch no more lines than it fills. */
+static struct translation_place next_place(struct engine *e, gpa_t gpa, gva_t linear, bool with_pad) {
+    struct translation_place place = {.end = e->cache_write + e->part->lowest, .before = with_pad ? TRIPWIRE_LEN : 0,
+                                      .alignment = CODE_ALIGNMENT, .skew = with_pad ? -(int32_t)TRIPWIRE_LEN : 0};
+    if (build_get_hint(e, gpa) & HINT_LOOP) {
+        place.alignment = LOOP_ALIGNMENT;
+        place.skew = LOOP_ENTRY;
+    } else if (with_pad && linear % LINE_BYTES == 0) {
+        place.alignment = LINE_BYTES;
+    }
+    return place;
 }
 
 static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
@@ -371,17 +383,12 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
     take_first(v, code, linear, true);
     PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
-    if (build_get_hint(e, code->gpa) & HINT_LOOP)
-        f->code += gap_before_loop(f->code + (with_pad ? TRIPWIRE_LEN : 0));
-    else if (with_pad)
-        f->code += gap_before_function(f->code, linear);
-    if (with_pad) { /* reached indirectly: its pad stands right before it */
-        f->pad = f->code;
-        f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL,
-                                 poll_address(e));
-    }
-    if (!translate_at(v, code, f->code, false, &t))
+    struct translation_place place = next_place(e, code->gpa, linear, with_pad);
+    if (with_pad) /* reached indirectly: its pad stands right before it */
+        translate_pad(e->draft + DRAFT_BEFORE - TRIPWIRE_LEN, TRIPWIRE_LEN, NULL, cpu->eip, NULL, poll_address(e));
+    if (!translate_to(v, code, &place, &t))
         return NULL;
+    f->pad = with_pad ? (uint32_t)(t.code - e->cache_write) - TRIPWIRE_LEN : 0;
     f->gpa = code->gpa;
     f->gpa2 = t.guest_len > code->page_bytes ? code->gpa2 : 0;
     f->eip = cpu->eip;
@@ -405,7 +412,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
         return NULL;
     fpu_forget_code(v, (uintptr_t)e->cache_exec, SCRATCH_CODE);
     take_first(v, &code, linear, false);
-    if (!translate_at(v, &code, 0, true, &t))
+    if (!translate_to(v, &code, NULL, &t))
         return NULL;
     e->scratch = (struct fragment){.gpa = code.gpa, .eip = v->cpu.eip,
                                    .space = code_space_of(&v->cpu), .code_len = t.code_len,

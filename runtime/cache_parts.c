@@ -123,7 +123,7 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes) {
 
 /* What the part that is full says about the next one: its stubs' share, within reason. */
 static uint32_t cold_bytes(const struct engine *e, const struct cache_part *full) {
-    uint64_t code = full->code.used - full->code.start, cold = full->cold.used - full->cold.start;
+    uint64_t code = cache_part_used(full), cold = full->cold.used - full->cold.start;
     uint32_t bytes = code ? (uint32_t)(e->part_bytes * cold / (code + cold)) + COLD_CODE_MAX : e->part_cold;
     uint32_t least = e->part_bytes / 8 + COLD_CODE_MAX, most = e->part_bytes / 2;
     return bytes < least ? least : bytes > most ? most : bytes;
@@ -132,6 +132,7 @@ static uint32_t cold_bytes(const struct engine *e, const struct cache_part *full
 static void open_part(struct engine *e, struct cache_part *part) {
     uint32_t end = part->code.start + e->part_bytes;
     part->code.end = part->cold.start = (end - e->part_cold) & ~15u;
+    part->lowest = part->code.end;
     part->cold.end = end;
     struct span *const spans[] = {&part->code, &part->cold, &part->fragments, &part->maps, &part->exits, &part->late};
     for (unsigned i = 0; i < sizeof spans / sizeof *spans; i++)
@@ -258,7 +259,7 @@ static void evict(struct vcpu *v, struct cache_part *part) {
     e->evictions++;
     v->counters->parts_evicted++;
     v->counters->fragments_evicted += count;
-    TRACE(v->trace, evict_part, (unsigned)(part - e->parts), count, part->code.used - part->code.start);
+    TRACE(v->trace, evict_part, (unsigned)(part - e->parts), count, cache_part_used(part));
     PLUGIN_EVENT(v, FLUSH, RING3_FLUSH_PART, 0, v->cpu.eip);
 }
 

@@ -115,6 +115,7 @@ struct fragment {
 #define JUMP_CACHE_HINTS 1024u
 #define TABLE_MANY UINT16_MAX
 #define COLD_CODE_MAX 2048u /* of one block */
+#define DRAFT_BEFORE 64u /* in front of the block: its pad */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
 
 /* One table for all jump caches, since their names are in the key. A victim stands in one of
@@ -233,6 +234,7 @@ struct engine {
 
     uint8_t *cache_exec, *cache_write; /* two mappings of one memfd: never both in one */
     uint32_t cache_size;
+    uint8_t draft[DRAFT_BEFORE + TRANSLATION_CODE_MAX]; /* a block while it is being made */
     struct cache_part parts[CACHE_PARTS_MAX], *part; /* and the one that is open */
     uint32_t part_count, part_bytes, part_fragments, part_exits; /* how many, and what each of them has */
     uint32_t part_cold;         /* bytes of stubs that the open part has room for */

@@ -14,7 +14,7 @@
 
 #define HASH_BYTES 8u /* of code that have a bucket together */
 #define BLOCK_CODE_ROOM 2048u
-#define PAD_ROOM 96u /* a pad, and the gap before it */
+#define PAD_ROOM 96u /* a pad, and the gap behind the block */
 #define LATE_ROOM 256u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
@@ -55,7 +55,7 @@ void fragments_flush_all(struct vcpu *v) {
         const struct cache_part *part = &e->parts[i];
         empty_part(e, part);
         count += part->fragments.used - part->fragments.start;
-        bytes += part->opened ? part->code.used - part->code.start : 0;
+        bytes += part->opened ? cache_part_used(part) : 0;
     }
     TRACE(v->trace, empty_cache, count, bytes);
     e->loop_edge_count = e->crossing_count = 0;
@@ -110,24 +110,23 @@ static uint32_t block_room(const struct vcpu *v) { return v->plugins ? TRANSLATI
 
 static bool has_room(const struct span *span, uint32_t need) { return span->end - span->used >= need; }
 
-/* Behind a block there is room for a few pads and thunks. */
+/* Beside a block there is room for a few pads and thunks. */
 struct fragment *fragment_new(struct vcpu *v) {
     struct engine *e = v->engine;
     const struct cache_part *part = e->part;
-    if (!has_room(&part->code, PAD_ROOM + block_room(v) + LATE_ROOM) || !has_room(&part->cold, COLD_CODE_MAX) ||
+    if (cache_part_room(part) < PAD_ROOM + block_room(v) + LATE_ROOM || !has_room(&part->cold, COLD_CODE_MAX) ||
         !has_room(&part->fragments, 1) || !has_room(&part->maps, TRANSLATION_INSNS_MAX) ||
         !has_room(&part->exits, TRANSLATION_EXITS_MAX))
         return NULL;
     struct fragment *f = &e->fragments[part->fragments.used];
     memset(f, 0, sizeof *f);
-    f->code = part->code.used;
     f->map = part->maps.used;
     f->exits = part->exits.used;
     return f;
 }
 
-uint32_t fragment_room(const struct vcpu *v, uint32_t at) {
-    uint32_t room = v->engine->part->code.end - LATE_ROOM - at;
+uint32_t fragment_room(const struct vcpu *v) {
+    uint32_t room = cache_part_room(v->engine->part) - LATE_ROOM - PAD_ROOM;
     assert(room >= block_room(v) && room <= v->engine->cache_size);
     return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
 }
@@ -137,6 +136,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     uint32_t index = fragment_index(e, f);
     struct cache_part *part = e->part;
     assert(index == part->fragments.used);
+    f->code = (uint32_t)(t->code - e->cache_write);
     f->code_len = t->code_len;
     f->guest_len = t->guest_len;
     f->map_count = t->insn_count;
@@ -158,7 +158,8 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     part->maps.used += t->insn_count;
     part->exits.used += t->exit_count;
     part->cold.used += (t->cold_len + 15u) & ~15u;
-    part->code.used = (f->code + t->code_len + 3u) & ~3u;
+    part->lowest = f->pad ? f->pad : f->code;
+    assert(part->lowest >= part->code.used && f->code + f->code_len <= part->code.end);
     uint32_t *bucket = &e->hash[hash_of(f->gpa, f->space.mode)];
     f->hash_next = *bucket;
     *bucket = index;
@@ -191,17 +192,17 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc) {
     const struct cache_part *part = cache_part_at(e, (uint32_t)offset);
     if (!part)
         return NULL;
-    uint32_t start = part->fragments.start, low = start, high = part->fragments.used;
-    while (low < high) { /* the last fragment that starts at or before `offset` */
+    uint32_t low = part->fragments.start, high = part->fragments.used;
+    while (low < high) { /* the first fragment that starts at or before `offset` */
         uint32_t middle = low + (high - low) / 2;
-        if (e->fragments[middle].code <= offset)
+        if (e->fragments[middle].code > offset)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low == start)
+    if (low == part->fragments.used)
         return NULL;
-    struct fragment *f = &e->fragments[low - 1];
+    struct fragment *f = &e->fragments[low];
     return offset < f->code + f->code_len ? f : NULL;
 }
 

@@ -9,7 +9,7 @@
 void fragments_flush_all(struct vcpu *v);
 struct fragment *fragment_new(struct vcpu *v); /* NULL: the open part is full */
 /* Room for the code of the new fragment, from cache offset `at` on. */
-uint32_t fragment_room(const struct vcpu *v, uint32_t at);
+uint32_t fragment_room(const struct vcpu *v);
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t);
 struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
                                const struct code_space *space);

@@ -185,10 +185,11 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     out->cold_len = req->cold ? (uint32_t)(b.cold_part.at - req->cold) : 0;
     for (unsigned i = 0; i < b.exit_count; i++) {
         bool crosses = b.exits[i].fixed != NO_FIXED_SLOT;
-        out->exits[i] = (struct translation_exit){(uint32_t)(b.exits[i].site - code), b.exits[i].target, crosses};
+        out->exits[i] = (struct translation_exit){(uint32_t)(b.exits[i].site - b.code), b.exits[i].target, crosses};
         out->crosses |= crosses;
     }
     out->exit_count = b.exit_count;
-    out->code_len = (uint32_t)(b.e.at - code);
+    out->code = b.code;
+    out->code_len = (uint32_t)(b.e.at - b.code);
     return TRANSLATE_OK;
 }

@@ -52,6 +52,15 @@ struct insn_probe {
 };
 #define PROBE_CODE_MAX 96u
 
+/* Where a block is to lie when it is done: it ends at `end`, or a little before it, so that the byte `skew` bytes
+ * behind its first one is aligned; the `before` bytes in front of it go with it. */
+struct translation_place {
+    uint8_t *end; /* NULL: it stays where it was emitted */
+    uint32_t before, alignment;
+    int32_t skew;
+};
+#define PLACE_SLACK 8u /* so many bytes more in front may be read here, and written there */
+
 struct translate_request {
     const uint8_t *bytes; /* copied guest code, starting at eip */
     uint32_t len;
@@ -68,6 +77,7 @@ struct translate_request {
     /* Where rarely executed code goes, within reach of a rel32; NULL: behind the block. */
     uint8_t *cold;
     uint32_t cold_room;
+    struct translation_place place; /* with cold code of its own only */
     /* A page below 2 GiB that loses its read permission when attention is wanted: a load from it is
      * the cheapest test there is. Nothing is mapped behind it (tripwire.h). 0: none. */
     uint32_t poll_address;
@@ -128,6 +138,7 @@ struct translation_exit {
 };
 
 struct translation {
+    uint8_t *code; /* its first byte */
     uint32_t code_len, cold_len;
     uint32_t guest_len;
     uint32_t insn_count;
@@ -146,7 +157,7 @@ enum translate_status {
     TRANSLATE_FULL, /* the buffer is too small for the block */
 };
 
-/* Emits into [code, code+room). */
+/* Emits into [code, code+room), and moves what it has emitted to its place. */
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out);
 
