@@ -240,7 +240,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
-    bool loop = !one_shot && build_get_hint(e, code->gpa) & HINT_LOOP;
+    bool loop = !one_shot && page_has_hints(e, code->gpa) && build_get_hint(e, code->gpa) & HINT_LOOP;
     bool live = !one_shot && code->gpa != RAM_NOWHERE && !plugins_want(v->plugins, RING3_EVENT_TRANSLATE); /* they look at bytes */
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
     *context = (struct hint_context){.v = v, .engine = e, .plugins = v->plugins, .gpa = code->gpa,
@@ -353,18 +353,23 @@ static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t li
           (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
 }
 
+static bool is_overwritten(const struct engine *e) {
+    return e->part_overwritten * 2 > e->part->fragments.used - e->part->fragments.start;
+}
+
 /* Fragments of a part lie one before the other, the newest one lowest. When it runs for the first time, the host
  * fetches beyond its end what nobody has told it not to; if it then were to be written there, each line of it would cost
  * a clearing of the pipeline, as for code that modifies itself.
  * The place that a loop's branches go back to starts a block of the host's fetches. A function that its compiler has
- * put at the start of a cache line starts one here, too: it is meant to touch no more lines than it fills. */
-static struct translation_place next_place(struct engine *e, gpa_t gpa, gva_t linear, bool with_pad) {
+ * put at the start of a cache line starts one here, too: it is meant to touch no more lines than it fills. So does each one
+ * while most of what is made will be overwritten: then the next one's end is not in a line that has run. */
+static struct translation_place next_place(const struct engine *e, bool loop, gva_t linear, bool with_pad) {
     struct translation_place place = {.end = e->cache_write + e->part->lowest, .before = with_pad ? TRIPWIRE_LEN : 0,
                                       .alignment = CODE_ALIGNMENT, .skew = with_pad ? -(int32_t)TRIPWIRE_LEN : 0};
-    if (build_get_hint(e, gpa) & HINT_LOOP) {
+    if (loop) {
         place.alignment = LOOP_ALIGNMENT;
         place.skew = LOOP_ENTRY;
-    } else if (with_pad && linear % LINE_BYTES == 0) {
+    } else if (with_pad && (linear % LINE_BYTES == 0 || is_overwritten(e))) {
         place.alignment = LINE_BYTES;
     }
     return place;
@@ -381,9 +386,11 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
         assert(f);
     }
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
+    fragment_expect(e, code->gpa, cpu->mode);
     take_first(v, code, linear, true);
     PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
-    struct translation_place place = next_place(e, code->gpa, linear, with_pad);
+    bool loop = page_has_hints(e, code->gpa) && build_get_hint(e, code->gpa) & HINT_LOOP;
+    struct translation_place place = next_place(e, loop, linear, with_pad);
     if (with_pad) /* reached indirectly: its pad stands right before it */
         translate_pad(e->draft + DRAFT_BEFORE - TRIPWIRE_LEN, TRIPWIRE_LEN, NULL, cpu->eip, NULL, poll_address(e));
     if (!translate_to(v, code, &place, &t))
@@ -439,13 +446,29 @@ struct fragment *build_known(struct vcpu *v) {
     struct code_space space = code_space_of(cpu);
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
     gpa_t gpa, second;
-    if (cpu->eip > space.limit || !fetch_page(v, linear, &gpa) || gpa == RAM_NOWHERE)
+    if (cpu->eip > space.limit || !fetch_page(v, linear, &gpa) || gpa == RAM_NOWHERE || !insn_starts_at(e, gpa))
         return NULL;
     struct fragment *f = fragment_find(e, gpa, cpu->eip, &space);
     bool there = f && (!f->gpa2 || (fetch_page(v, (linear | PAGE_MASK) + 1, &second) &&
                                     second >> PAGE_SHIFT == f->gpa2 >> PAGE_SHIFT));
     v->counters->lookup_hits += there;
     return there ? f : NULL;
+}
+
+struct fragment *build_at_once(struct vcpu *v) {
+    const struct cpu *cpu = &v->cpu;
+    struct fetched code;
+    gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
+    bool denser = cpu->mode & MODE_SPARSE && !cpu->user_sparse;
+    if (cpu->eip > code_space_of(cpu).limit || denser || inspection_has_breakpoints(v->inspection))
+        return NULL;
+    code.gpa2 = 0;
+    code.beyond = bytes_to_limit(cpu);
+    if (!fetch_page(v, linear, &code.gpa) || code.gpa == RAM_NOWHERE || !fragment_has_room(v))
+        return NULL;
+    struct fragment *f = translate_new(v, &code, true);
+    v->counters->lookup_misses += f != NULL;
+    return f;
 }
 
 struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at) {

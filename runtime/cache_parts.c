@@ -141,7 +141,7 @@ static void open_part(struct engine *e, struct cache_part *part) {
     part->live = 0;
     e->part = part;
     e->part_full = false;
-    e->part_told = e->part_again = 0;
+    e->part_told = e->part_again = e->part_overwritten = 0;
 }
 
 void cache_empty(struct engine *e) {
@@ -184,10 +184,18 @@ static void forget_slots(struct engine *e, const struct cache_part *part) {
 }
 
 /* One fragment of eight is told for all, by its hash. NULL: it is none of these. */
+static uint64_t evicted_key(gpa_t gpa, uint32_t mode) { return (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull; }
+
 static struct evicted *evicted_place(struct engine *e, const struct fragment *f, uint32_t *tag) {
-    uint64_t key = (f->gpa ^ (uint64_t)f->space.mode << 32) * 0x9e3779b97f4a7c15ull;
+    uint64_t key = evicted_key(f->gpa, f->space.mode);
     *tag = (uint32_t)(key >> 8);
     return key >> 61 ? NULL : &e->evicted[(key >> 40) % EVICTED_SLOTS];
+}
+
+void cache_expect(const struct engine *e, gpa_t gpa, uint32_t mode) {
+    uint64_t key = evicted_key(gpa, mode);
+    if (!(key >> 61))
+        prefetch(&e->evicted[(key >> 40) % EVICTED_SLOTS]);
 }
 
 static void note_evicted(struct engine *e, const struct fragment *f) {

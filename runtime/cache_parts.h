@@ -51,6 +51,8 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes);
 void cache_empty(struct engine *e);
 /* The open part is full: another one is opened, and what was in it is evicted. Only between fragments. */
 void cache_open_part(struct vcpu *v);
+/* A fragment is about to be made. */
+void cache_expect(const struct engine *e, uint64_t gpa, uint32_t mode);
 /* A fragment has been made: had it been there before? */
 void cache_note_made(struct engine *e, const struct fragment *f);
 /* The part that has a cache offset among its code, a fragment, an exit. NULL: no part's code. */

@@ -18,6 +18,10 @@
 #include "runtime/vcpu.h"
 #include "translator/translate.h"
 
+/* The line of the host's caches that `at` lies in is on its way. Volatile, as the compiler drops functions that seem to
+ * have no effect. */
+static inline void prefetch(const void *at) { __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)at)); }
+
 /* Why engine_enter came back; 0 and 1 are engine_callout's NEXT and JUMP. */
 enum leave {
     LEAVE_NEXT_ = 0,
@@ -155,6 +159,7 @@ struct crossing {
     uint32_t exit, fragment; /* in the pools */
 };
 #define CROSSINGS_MAX 128u
+#define CROSSING_PAGE_WORDS 64u
 
 struct jump_cache {
     uint64_t *slots; /* the name and JUMP_CACHE_FIXED fixed slots behind them */
@@ -240,6 +245,7 @@ struct engine {
     uint32_t part_cold;         /* bytes of stubs that the open part has room for */
     uint64_t parts_opened;
     struct evicted evicted[EVICTED_SLOTS]; /* by a hash of what fragments are found by */
+    uint32_t part_overwritten;  /* fragments that the guest has overwritten since the open part was opened */
     uint32_t part_told, part_again; /* of fragments made in the open part, and evicted not long before */
     uint32_t random_part;
     uint64_t evictions;         /* of parts or of everything: indexes are given anew */
@@ -272,6 +278,7 @@ struct engine {
     struct jump_victim victims[VICTIMS + VICTIM_WAYS];
     uint64_t use_clock;
     struct fixed_entry fixed[FIXED_INDEX]; /* target -> fixed slot, the same in all tables */
+    uint64_t fixed_filter[FIXED_INDEX / 64]; /* a bit for each hash of a target that has one */
     uint32_t fixed_count;
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
@@ -341,6 +348,7 @@ struct engine {
     uint32_t loop_edge_count;
     bool loops_suspended; /* some of them lead to their stubs */
     struct crossing_loop crossing_loops[CROSSING_LOOPS];
+    uint64_t crossing_pages[CROSSING_PAGE_WORDS]; /* a bit for several pages: some loop is or was there */
     struct crossing crossings[CROSSINGS_MAX];
     uint32_t crossing_count, crossing_loop_next;
     unsigned linked_window; /* the one whose user code ran last: all links across page ends hold for it */
@@ -412,6 +420,8 @@ uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp);
 struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at);
 /* The same if it is there already, reached through the jump cache and without an event in between; else NULL. */
 struct fragment *build_known(struct vcpu *v);
+/* Nobody knows a fragment for the current EIP, and one is made; NULL: the run loop has to look at something first. */
+struct fragment *build_at_once(struct vcpu *v);
 /* That one's code, entered with what else is known of its page; 0: not done so. */
 uint32_t build_enter_page(struct vcpu *v);
 /* The same instruction alone, translated into the scratch area and registered nowhere. */

@@ -111,12 +111,17 @@ static uint32_t block_room(const struct vcpu *v) { return v->plugins ? TRANSLATI
 static bool has_room(const struct span *span, uint32_t need) { return span->end - span->used >= need; }
 
 /* Beside a block there is room for a few pads and thunks. */
+bool fragment_has_room(const struct vcpu *v) {
+    const struct cache_part *part = v->engine->part;
+    return cache_part_room(part) >= PAD_ROOM + block_room(v) + LATE_ROOM && has_room(&part->cold, COLD_CODE_MAX) &&
+           has_room(&part->fragments, 1) && has_room(&part->maps, TRANSLATION_INSNS_MAX) &&
+           has_room(&part->exits, TRANSLATION_EXITS_MAX);
+}
+
 struct fragment *fragment_new(struct vcpu *v) {
     struct engine *e = v->engine;
     const struct cache_part *part = e->part;
-    if (cache_part_room(part) < PAD_ROOM + block_room(v) + LATE_ROOM || !has_room(&part->cold, COLD_CODE_MAX) ||
-        !has_room(&part->fragments, 1) || !has_room(&part->maps, TRANSLATION_INSNS_MAX) ||
-        !has_room(&part->exits, TRANSLATION_EXITS_MAX))
+    if (!fragment_has_room(v))
         return NULL;
     struct fragment *f = &e->fragments[part->fragments.used];
     memset(f, 0, sizeof *f);
@@ -142,9 +147,10 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     f->map_count = t->insn_count;
     f->undecoded = t->undecoded;
     f->live = t->live;
+    struct insn_map *map = &e->maps[f->map];
     for (uint32_t i = 0; i < t->insn_count; i++) /* REP takes longer to begin */
-        e->maps[f->map + i] = t->map[i];
-    insn_starts_note(e, f, t->map);
+        map[i] = t->map[i];
+    insn_starts_add(e, f->gpa, t);
     f->exit_count = (uint8_t)t->exit_count;
     for (unsigned i = 0; i < t->exit_count; i++) {
         struct fragment_exit *exit = &e->exits[f->exits + i];
@@ -343,6 +349,16 @@ static void bury(struct engine *e, struct fragment *f) {
     part->live--;
 }
 
+void fragment_forget_soon(const struct engine *e, const struct fragment *f) {
+    jump_caches_forget_soon(e, f);
+    prefetch(&e->hash[hash_of(f->gpa, f->space.mode)]);
+}
+
+void fragment_expect(const struct engine *e, gpa_t gpa, uint32_t mode) {
+    prefetch(&e->hash[hash_of(gpa, mode)]);
+    cache_expect(e, gpa, mode);
+}
+
 static void kill_fragment(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     unlink_incoming(v, f);
@@ -419,6 +435,7 @@ void fragment_overwritten(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     code_bytes_clear(e, f);
     kill_fragment(v, f);
+    e->part_overwritten++;
     /* A landing behind a call must not go on in what was there. */
     return_stacks_forget_code(v, (uintptr_t)e->cache_exec + f->code, f->code_len);
 }

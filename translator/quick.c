@@ -152,6 +152,7 @@ static inline void record(struct block *b, uint32_t offset) {
     uint16_t host = (uint16_t)(b->e.at - b->code);
     b->out->map[b->out->insn_count++] =
         (struct insn_map){.host = host, .body = host, .guest = (uint16_t)offset, .undo = UNDO_NONE, .esp = (int8_t)b->esp};
+    translation_start(b->out, offset, b->esp);
 }
 
 /* ModRM, SIB and displacement, as emit_insn writes them; r12 is encoded as ESP is, r14 as ESI. */
@@ -419,6 +420,7 @@ static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
         unsigned len = copies[from[0]].len;
         memcpy(to, from, COPY_BYTES);
         memcpy(at++, &entry, sizeof entry);
+        translation_start(b->out, (uint32_t)(from - req->bytes), b->esp);
         entry += len * 0x0000000100010001ull;
         last = from;
         from += len;

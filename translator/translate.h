@@ -18,6 +18,7 @@
 #define LOOP_ENTRY 8u /* bytes before the place where a loop's branches go back to */
 #define TRANSLATION_CODE_MAX 8192u
 #define INSN_BYTES_MAX 15u
+#define TRANSLATION_START_WORDS (TRANSLATION_INSNS_MAX * INSN_BYTES_MAX / 64 + 1)
 #define INSN_CODE_MAX 640u /* no single instruction emits more than this */
 #define JUMP_CACHE_SLOTS 65536u
 /* Behind the slots stands the table's name (runtime/jump_cache.c), and behind it slots that belong to one
@@ -145,6 +146,9 @@ struct translation {
     uint8_t undecoded; /* bytes behind guest_len that it hangs on, too: no instruction was found in them */
     bool live;         /* some instruction has MAP_LIVE */
     bool crosses;      /* some exit does */
+    /* A bit for each guest byte from the first one on: an instruction starts there, and r12d does not lag. Some may be
+     * set without reason. */
+    uint64_t starts[TRANSLATION_START_WORDS];
     struct insn_map map[TRANSLATION_INSNS_MAX];
     struct translation_exit exits[TRANSLATION_EXITS_MAX];
     uint32_t exit_count;
