@@ -431,9 +431,10 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     shadow_release_code(&e->shadow, gpa);
 }
 
-void fragment_overwritten(struct vcpu *v, struct fragment *f) {
+void fragment_overwritten(struct vcpu *v, struct fragment *f, bool clear) {
     struct engine *e = v->engine;
-    code_bytes_clear(e, f);
+    if (clear)
+        code_bytes_clear(e, f);
     kill_fragment(v, f);
     e->part_overwritten++;
     /* A landing behind a call must not go on in what was there. */
@@ -457,7 +458,7 @@ static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa
         cleared->from = from < cleared->from ? from : cleared->from;
         cleared->to = to > cleared->to ? to : cleared->to;
         code_bytes_patched(v, f, gpa, len);
-        fragment_overwritten(v, f);
+        fragment_overwritten(v, f, true);
         ++*counter;
     }
 }

@@ -58,8 +58,8 @@ static inline void cache_patch(struct engine *e, uint32_t site, uint32_t rel) {
     __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
 }
 
-/* Its bytes are, or will be: it goes, and its bits, which others may hang on, too. */
-void fragment_overwritten(struct vcpu *v, struct fragment *f);
+/* Its bytes are, or will be: it goes, and if `clear` its bits, which others may hang on, too. */
+void fragment_overwritten(struct vcpu *v, struct fragment *f, bool clear);
 /* sweeps.c: a write has met code; code behind it on the page may go, too, but not if the fragment that writes is
  * there. True: it went. */
 bool sweeps_note(struct vcpu *v, const struct fragment *running, gpa_t gpa, uint64_t *counter);

@@ -28,7 +28,7 @@ static uint32_t sweep_page(struct vcpu *v, gpa_t gpa) {
         next = f->page_next;
         if (f->gpa <= gpa)
             continue;
-        fragment_overwritten(v, f);
+        fragment_overwritten(v, f, f->gpa2 != 0); /* the bits of this page are made anew below */
         count++;
     }
     return count;

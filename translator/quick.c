@@ -398,7 +398,8 @@ static bool has_room(const struct block *b, uint32_t offset, uint32_t limit) {
            (uint32_t)(b->e.end - b->e.at) >= 2 * INSN_CODE_MAX;
 }
 
-/* Those that are the same bytes on the host, from `offset` on; returns the offset behind them. An entry of the map is
+/* The next opcode comes from the word at hand: a load less to wait for, between one length and the next.
+ * Those that are the same bytes on the host, from `offset` on; returns the offset behind them. An entry of the map is
  * one word, and from one to the next host, body and guest offset grow by as much. */
 static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
     const struct translate_request *req = b->req;
@@ -410,15 +411,20 @@ static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
     const uint8_t *const to_stop = b->e.end - 2 * INSN_CODE_MAX;
     uint16_t host = (uint16_t)(to - b->code);
     struct insn_map first = {.host = host, .body = host, .guest = (uint16_t)offset, .undo = UNDO_NONE, .esp = (int8_t)b->esp};
-    uint64_t entry;
+    uint64_t entry, word;
+    unsigned opcode = from[0];
     memcpy(&entry, &first, sizeof entry);
     if (block_lags_far(b))
         return offset;
-    while (at < full && from + PLAIN_LONGEST <= stop && to <= to_stop && from < joined && !(copies[from[0]].refused & names[from[1]])) {
+    while (at < full && from + PLAIN_LONGEST <= stop && to <= to_stop && from < joined) {
+        memcpy(&word, from, COPY_BYTES);
+        if (copies[opcode].refused & names[word >> 8 & 0xff])
+            break;
         if (req->hint && req->hint(req->opaque, req->eip + (uint32_t)(from - req->bytes)))
             break;
-        unsigned len = copies[from[0]].len;
-        memcpy(to, from, COPY_BYTES);
+        unsigned len = copies[opcode].len;
+        memcpy(to, &word, COPY_BYTES);
+        opcode = word >> 8 * len & 0xff;
         memcpy(at++, &entry, sizeof entry);
         translation_start(b->out, (uint32_t)(from - req->bytes), b->esp);
         entry += len * 0x0000000100010001ull;
