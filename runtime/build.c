@@ -272,6 +272,8 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     };
 }
 
+_Static_assert(DRAFT_BEFORE >= TRIPWIRE_LEN + PLACE_SLACK, "a block's pad, and what is read before it");
+
 /* The decoder is not ours: it may use vector registers. */
 static enum translate_status translate_once(struct engine *e, const struct translate_request *req,
                                             struct translation *t) {
