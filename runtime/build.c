@@ -45,37 +45,6 @@ struct hint_context {
     bool vectors_saved;
 };
 
-static uint32_t hint_slot(gpa_t gpa) {
-    return (uint32_t)((uint32_t)gpa * 0x9e3779b1u) >> 18 & (HINT_SLOTS - 1);
-}
-
-/* Most code has no hints: a bit for each run of bytes tells, from a table that stays in the nearest cache. */
-static uint32_t hinted_bit(gpa_t gpa) {
-    return (uint32_t)(gpa / HINTED_BYTES * 0x9e3779b1u) % (HINTED_WORDS * 64u);
-}
-
-static uint32_t hint_page(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT) % (HINT_PAGE_WORDS * 64u); }
-
-/* Most pages have none, and nobody need look for them. */
-static bool page_has_hints(const struct engine *e, gpa_t gpa) {
-    return e->hint_pages[hint_page(gpa) / 64] >> hint_page(gpa) % 64 & 1;
-}
-
-void build_hint(struct engine *e, gpa_t gpa, uint8_t hint) {
-    uint32_t slot = hint_slot(gpa), bit = hinted_bit(gpa);
-    e->hinted[bit / 64] |= 1ull << bit % 64;
-    e->hints[slot].gpa = (uint32_t)gpa;
-    e->hints[slot].hint = hint;
-    e->hint_pages[hint_page(gpa) / 64] |= 1ull << hint_page(gpa) % 64;
-}
-
-uint8_t build_get_hint(const struct engine *e, gpa_t gpa) {
-    uint32_t slot = hint_slot(gpa), bit = hinted_bit(gpa);
-    if (!(e->hinted[bit / 64] >> bit % 64 & 1))
-        return 0;
-    return e->hints[slot].gpa == (uint32_t)gpa ? e->hints[slot].hint : 0;
-}
-
 static uint8_t hint_at(void *opaque, uint32_t eip) {
     const struct hint_context *context = opaque;
     uint8_t hint = build_get_hint(context->engine, context->gpa + (eip - context->eip));
@@ -92,20 +61,10 @@ static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     return (uint8_t)((hint & kept) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
-/* Some instruction among these bytes of a page may have one. */
-static bool has_hints(const struct engine *e, gpa_t gpa, uint32_t len) {
-    if (!page_has_hints(e, gpa))
-        return false;
-    for (gpa_t at = gpa & ~(gpa_t)(HINTED_BYTES - 1); at < gpa + len; at += HINTED_BYTES)
-        if (e->hinted[hinted_bit(at) / 64] >> hinted_bit(at) % 64 & 1)
-            return true;
-    return false;
-}
-
 /* NULL: no instruction of the block has one. Where options give all instructions a hint, the first has it, too. */
 static uint8_t (*hints_for(struct hint_context *context, unsigned cpl, uint32_t len))(void *opaque, uint32_t eip) {
     uint8_t (*hint)(void *opaque, uint32_t eip) = cpl == 3 ? user_hint_at : hint_at;
-    return has_hints(context->engine, context->gpa, len) || hint(context, context->eip) ? hint : NULL;
+    return build_has_hints(context->engine, context->gpa, len) || hint(context, context->eip) ? hint : NULL;
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -240,7 +199,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
-    bool loop = !one_shot && page_has_hints(e, code->gpa) && build_get_hint(e, code->gpa) & HINT_LOOP;
+    bool loop = !one_shot && build_get_hint(e, code->gpa) & HINT_LOOP;
     bool live = !one_shot && code->gpa != RAM_NOWHERE && !plugins_want(v->plugins, RING3_EVENT_TRANSLATE); /* they look at bytes */
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
     *context = (struct hint_context){.v = v, .engine = e, .plugins = v->plugins, .gpa = code->gpa,
@@ -391,7 +350,7 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     fragment_expect(e, code->gpa, cpu->mode);
     take_first(v, code, linear, true);
     PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
-    bool loop = page_has_hints(e, code->gpa) && build_get_hint(e, code->gpa) & HINT_LOOP;
+    bool loop = build_get_hint(e, code->gpa) & HINT_LOOP;
     struct translation_place place = next_place(e, loop, linear, with_pad);
     if (with_pad) /* reached indirectly: its pad stands right before it */
         translate_pad(e->draft + DRAFT_BEFORE - TRIPWIRE_LEN, TRIPWIRE_LEN, NULL, cpu->eip, NULL, poll_address(e));

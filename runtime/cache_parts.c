@@ -1,9 +1,9 @@
 /* The translation cache's memory, and its parts.
  *
  * The cache is one memfd mapped twice, writable here and executable there. It is divided in parts, and so are the
- * pools of fragments, instruction maps and exits, so that what is made together goes together. A part has code
- * from its start on, and behind it the stubs that are seldom executed, in the proportion that the part
- * before had. One part is open and filled; when it is full, the next one is opened. When all have been, that
+ * pools of fragments, instruction maps and exits, so that what is made together goes together. A part has late code
+ * from its start on, fragments against it from above, and behind them the stubs that are seldom executed, in the
+ * proportion that the part before had. One part is open and filled; when it is full, the next one is opened. When all have been, that
  * one is evicted first: nothing outside it leads into it any more, and the rest of the cache stays as it is. A part
  * in which next to nothing is alive is taken before one that was never used: its memory is there, and near. */
 #include "runtime/cache_parts.h"
@@ -27,6 +27,9 @@
 #define SPENT 16u                  /* one of so many fragments is alive at most */
 #define AGAIN_ROUNDS 4u /* of all parts: what was evicted longer ago is forgotten */
 #define LATE_EACH 32u             /* bytes of code for each late code that a part has room to note */
+#define BLOCK_CODE_ROOM 2048u
+#define PAD_ROOM 96u /* a pad, and the gap behind the block */
+#define LATE_ROOM 256u
 
 static int map_cache(struct engine *e) {
     int fd = memfd_create("ring3-cache", MFD_CLOEXEC);
@@ -166,6 +169,37 @@ struct cache_part *cache_part_of_fragment(struct engine *e, uint32_t index) {
 struct cache_part *cache_part_of_exit(struct engine *e, uint32_t index) {
     assert(index && index / e->part_exits < e->part_count);
     return &e->parts[index / e->part_exits];
+}
+
+/* Room for a block: translation ends it early where there is less than it may have. With probes there is not. */
+static uint32_t block_room(const struct vcpu *v) { return v->plugins ? TRANSLATION_CODE_MAX : BLOCK_CODE_ROOM; }
+
+static bool has_room(const struct span *span, uint32_t need) { return span->end - span->used >= need; }
+
+/* Beside a block there is room for a few pads and thunks. */
+bool fragment_has_room(const struct vcpu *v) {
+    const struct cache_part *part = v->engine->part;
+    return cache_part_room(part) >= PAD_ROOM + block_room(v) + LATE_ROOM && has_room(&part->cold, COLD_CODE_MAX) &&
+           has_room(&part->fragments, 1) && has_room(&part->maps, TRANSLATION_INSNS_MAX) &&
+           has_room(&part->exits, TRANSLATION_EXITS_MAX);
+}
+
+struct fragment *fragment_new(struct vcpu *v) {
+    struct engine *e = v->engine;
+    const struct cache_part *part = e->part;
+    if (!fragment_has_room(v))
+        return NULL;
+    struct fragment *f = &e->fragments[part->fragments.used];
+    memset(f, 0, sizeof *f);
+    f->map = part->maps.used;
+    f->exits = part->exits.used;
+    return f;
+}
+
+uint32_t fragment_room(const struct vcpu *v) {
+    uint32_t room = cache_part_room(v->engine->part) - LATE_ROOM - PAD_ROOM;
+    assert(room >= block_room(v) && room <= v->engine->cache_size);
+    return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
 }
 
 /* What the jump caches have of it: its fragments one by one, or all slots are looked at, whatever is less. */

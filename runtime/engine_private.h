@@ -420,14 +420,18 @@ uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp);
 struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at);
 /* The same if it is there already, reached through the jump cache and without an event in between; else NULL. */
 struct fragment *build_known(struct vcpu *v);
-/* Nobody knows a fragment for the current EIP, and one is made; NULL: the run loop has to look at something first. */
-struct fragment *build_at_once(struct vcpu *v);
 /* That one's code, entered with what else is known of its page; 0: not done so. */
 uint32_t build_enter_page(struct vcpu *v);
+/* Nobody knows a fragment for the current EIP, and one is made; NULL: the run loop has to look at something first. */
+struct fragment *build_at_once(struct vcpu *v);
 /* The same instruction alone, translated into the scratch area and registered nowhere. */
 struct fragment *build_one_shot(struct vcpu *v);
+
+/* hints.c */
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);
 uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
+/* May some instruction among these bytes of a page have one? */
+bool build_has_hints(const struct engine *e, gpa_t gpa, uint32_t len);
 
 /* clean_range.c. From `gva` on, which is at place `gpa`, the page may be written and is dirty; nobody watches it. */
 void clean_range_set(struct vcpu *v, gva_t gva, gpa_t gpa);

@@ -13,9 +13,6 @@
 #include "runtime/plugins.h"
 
 #define HASH_BYTES 8u /* of code that have a bucket together */
-#define BLOCK_CODE_ROOM 2048u
-#define PAD_ROOM 96u /* a pad, and the gap behind the block */
-#define LATE_ROOM 256u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 
@@ -103,37 +100,6 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
         return f;
     }
     return NULL;
-}
-
-/* Room for a block: translation ends it early where there is less than it may have. With probes there is not. */
-static uint32_t block_room(const struct vcpu *v) { return v->plugins ? TRANSLATION_CODE_MAX : BLOCK_CODE_ROOM; }
-
-static bool has_room(const struct span *span, uint32_t need) { return span->end - span->used >= need; }
-
-/* Beside a block there is room for a few pads and thunks. */
-bool fragment_has_room(const struct vcpu *v) {
-    const struct cache_part *part = v->engine->part;
-    return cache_part_room(part) >= PAD_ROOM + block_room(v) + LATE_ROOM && has_room(&part->cold, COLD_CODE_MAX) &&
-           has_room(&part->fragments, 1) && has_room(&part->maps, TRANSLATION_INSNS_MAX) &&
-           has_room(&part->exits, TRANSLATION_EXITS_MAX);
-}
-
-struct fragment *fragment_new(struct vcpu *v) {
-    struct engine *e = v->engine;
-    const struct cache_part *part = e->part;
-    if (!fragment_has_room(v))
-        return NULL;
-    struct fragment *f = &e->fragments[part->fragments.used];
-    memset(f, 0, sizeof *f);
-    f->map = part->maps.used;
-    f->exits = part->exits.used;
-    return f;
-}
-
-uint32_t fragment_room(const struct vcpu *v) {
-    uint32_t room = cache_part_room(v->engine->part) - LATE_ROOM - PAD_ROOM;
-    assert(room >= block_room(v) && room <= v->engine->cache_size);
-    return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
 }
 
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {

@@ -398,9 +398,9 @@ static bool has_room(const struct block *b, uint32_t offset, uint32_t limit) {
            (uint32_t)(b->e.end - b->e.at) >= 2 * INSN_CODE_MAX;
 }
 
-/* The next opcode comes from the word at hand: a load less to wait for, between one length and the next.
- * Those that are the same bytes on the host, from `offset` on; returns the offset behind them. An entry of the map is
- * one word, and from one to the next host, body and guest offset grow by as much. */
+/* Those that are the same bytes on the host, from `offset` on; returns the offset behind them. An entry of the map is
+ * one word, and from one to the next host, body and guest offset grow by as much. The next opcode comes from the word at
+ * hand: a load less to wait for between one length and the next. */
 static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
     const struct translate_request *req = b->req;
     const uint8_t *from = req->bytes + offset, *start = from, *last = from;
