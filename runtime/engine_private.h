@@ -250,7 +250,7 @@ struct engine {
     uint32_t random_part;
     uint64_t evictions;         /* of parts or of everything: indexes are given anew */
     bool part_full;             /* something found no room: another one is to be opened */
-    struct fragment *fragments; /* in a part, in the order of their code */
+    struct fragment *fragments; /* in a part, each one before the last in the cache */
     uint32_t *heat;             /* by fragment: samples that found it running; NULL: nobody looks */
     struct insn_map *maps;
     struct fragment_exit *exits; /* 0 is never used */

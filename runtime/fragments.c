@@ -2,8 +2,8 @@
  *
  * A link is an incoming-list entry of its target, so that a fragment that goes can send everybody who jumps
  * to it back to their stubs. One that is invalidated leaves its code where it is, until the part of the
- * cache that it lies in is evicted (cache_parts.c); there, fragments lie in the order of their code, so that a
- * host address is found by bisection. */
+ * cache that it lies in is evicted (cache_parts.c); there, each lies before the one made before it, so
+ * that a host address is found by bisection. */
 #include <assert.h>
 #include <string.h>
 
