@@ -20,6 +20,7 @@
 #define BRANCHES_MAX 4u
 #define LOOP_BRANCHES_MAX 10u
 #define LOOP_ALIGNMENT 32u
+#define CODE_ALIGNMENT 4u
 #define LINE_BYTES 64u /* of the host's caches */
 #define ALL_CLASSES(class)                                                                        \
     ((class) << MODE_DS_SHIFT | (class) << MODE_ES_SHIFT | (class) << MODE_SS_SHIFT |              \
@@ -44,37 +45,6 @@ struct hint_context {
     bool vectors_saved;
 };
 
-static uint32_t hint_slot(gpa_t gpa) {
-    return (uint32_t)((uint32_t)gpa * 0x9e3779b1u) >> 18 & (HINT_SLOTS - 1);
-}
-
-/* Most code has no hints: a bit for each run of bytes tells, from a table that stays in the nearest cache. */
-static uint32_t hinted_bit(gpa_t gpa) {
-    return (uint32_t)(gpa / HINTED_BYTES * 0x9e3779b1u) % (HINTED_WORDS * 64u);
-}
-
-static uint32_t hint_page(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT) % (HINT_PAGE_WORDS * 64u); }
-
-/* Most pages have none, and nobody need look for them. */
-static bool page_has_hints(const struct engine *e, gpa_t gpa) {
-    return e->hint_pages[hint_page(gpa) / 64] >> hint_page(gpa) % 64 & 1;
-}
-
-void build_hint(struct engine *e, gpa_t gpa, uint8_t hint) {
-    uint32_t slot = hint_slot(gpa), bit = hinted_bit(gpa);
-    e->hinted[bit / 64] |= 1ull << bit % 64;
-    e->hints[slot].gpa = (uint32_t)gpa;
-    e->hints[slot].hint = hint;
-    e->hint_pages[hint_page(gpa) / 64] |= 1ull << hint_page(gpa) % 64;
-}
-
-uint8_t build_get_hint(const struct engine *e, gpa_t gpa) {
-    uint32_t slot = hint_slot(gpa), bit = hinted_bit(gpa);
-    if (!(e->hinted[bit / 64] >> bit % 64 & 1))
-        return 0;
-    return e->hints[slot].gpa == (uint32_t)gpa ? e->hints[slot].hint : 0;
-}
-
 static uint8_t hint_at(void *opaque, uint32_t eip) {
     const struct hint_context *context = opaque;
     uint8_t hint = build_get_hint(context->engine, context->gpa + (eip - context->eip));
@@ -91,20 +61,10 @@ static uint8_t user_hint_at(void *opaque, uint32_t eip) {
     return (uint8_t)((hint & kept) | (HINT_OPERAND(hint) == WINDOW_PAST ? WINDOW_PAST : 0));
 }
 
-/* Some instruction among these bytes of a page may have one. */
-static bool has_hints(const struct engine *e, gpa_t gpa, uint32_t len) {
-    if (!page_has_hints(e, gpa))
-        return false;
-    for (gpa_t at = gpa & ~(gpa_t)(HINTED_BYTES - 1); at < gpa + len; at += HINTED_BYTES)
-        if (e->hinted[hinted_bit(at) / 64] >> hinted_bit(at) % 64 & 1)
-            return true;
-    return false;
-}
-
 /* NULL: no instruction of the block has one. Where options give all instructions a hint, the first has it, too. */
 static uint8_t (*hints_for(struct hint_context *context, unsigned cpl, uint32_t len))(void *opaque, uint32_t eip) {
     uint8_t (*hint)(void *opaque, uint32_t eip) = cpl == 3 ? user_hint_at : hint_at;
-    return has_hints(context->engine, context->gpa, len) || hint(context, context->eip) ? hint : NULL;
+    return build_has_hints(context->engine, context->gpa, len) || hint(context, context->eip) ? hint : NULL;
 }
 
 static int watch_at(void *opaque, uint32_t linear) {
@@ -271,39 +231,47 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
     };
 }
 
+_Static_assert(DRAFT_BEFORE >= TRIPWIRE_LEN + PLACE_SLACK, "a block's pad, and what is read before it");
+
 /* The decoder is not ours: it may use vector registers. */
 static enum translate_status translate_once(struct engine *e, const struct translate_request *req,
-                                            uint32_t at, struct translation *t) {
+                                            struct translation *t) {
     const struct vcpu *v = ((const struct hint_context *)req->opaque)->v;
-    uint32_t room = at < SCRATCH_CODE ? TRANSLATION_CODE_MAX : fragment_room(v, at);
-    enum translate_status status = translate_block(req, e->cache_write + at, room, t);
+    bool one_shot = !req->place.end;
+    uint8_t *code = one_shot ? e->cache_write : e->draft + DRAFT_BEFORE;
+    uint32_t room = one_shot ? TRANSLATION_CODE_MAX : fragment_room(v);
+    enum translate_status status = translate_block(req, code, room, t);
     after_foreign(req->opaque);
     return status;
 }
 
 /* Plugins see the block, and what they want put into it is. */
 static void instrument(struct vcpu *v, struct translate_request *req, const struct fetched *code,
-                       uint32_t at, bool one_shot, struct translation *t) {
+                       struct translation *t) {
     struct engine *e = v->engine;
+    bool one_shot = !req->place.end;
     while (!instrument_fits(t)) {
         req->max_insns = t->insn_count / 2;
-        enum translate_status status = translate_once(e, req, at, t);
+        enum translate_status status = translate_once(e, req, t);
         assert(status == TRANSLATE_OK);
     }
     uint32_t count = t->insn_count;
     e->probed = instrument_ask(v, req, t, code->gpa, one_shot);
     if (!e->probed)
         return;
-    enum translate_status status = translate_once(e, req, at, t);
+    enum translate_status status = translate_once(e, req, t);
     assert(status == TRANSLATE_OK && t->insn_count == count);
 }
 
-/* Translates into the cache at offset `at`. False: a fetch fault in v->fault. */
-static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool one_shot,
+/* Translates to a place in the cache; NULL: a one-shot. False: a fetch fault in v->fault. */
+static bool translate_to(struct vcpu *v, struct fetched *code, const struct translation_place *place,
                          struct translation *t) {
+    bool one_shot = !place;
     struct engine *e = v->engine;
     struct hint_context context;
     struct translate_request req = request_for(v, code, &context, one_shot);
+    if (place)
+        req.place = *place;
     bool asks = plugins_want(v->plugins, RING3_EVENT_TRANSLATE) && !e->finishing;
     bool timed = v->counters->fragments % TIMED == 0;
     uint64_t start = timed ? clock_host_tsc() : 0;
@@ -311,13 +279,13 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     e->probed = false;
     if (asks)
         instrument_prepare(&req);
-    enum translate_status status = translate_once(e, &req, at, t);
+    enum translate_status status = translate_once(e, &req, t);
     bool more = status == TRANSLATE_MORE;
     bool there = !more || copy_second(v, code, req.linear, !one_shot);
     if (more && there) {
         req.len = code->len;
         req.bytes = code->bytes;
-        status = translate_once(e, &req, at, t);
+        status = translate_once(e, &req, t);
     }
     engine_activity(v, activity);
     if (!there)
@@ -329,7 +297,7 @@ static bool translate_at(struct vcpu *v, struct fetched *code, uint32_t at, bool
     }
     assert(status == TRANSLATE_OK);
     if (asks)
-        instrument(v, &req, code, at, one_shot, t);
+        instrument(v, &req, code, t);
     if (timed)
         v->counters->translate_cycles += (clock_host_tsc() - start) * TIMED;
     return true;
@@ -346,16 +314,26 @@ static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t li
           (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
 }
 
-/* The place that a loop's branches go back to starts a block of the host's fetches. */
-static uint32_t gap_before_loop(uint32_t code) {
-    uint32_t beyond = (code + LOOP_ENTRY) % LOOP_ALIGNMENT;
-    return beyond ? LOOP_ALIGNMENT - beyond : 0;
+static bool is_overwritten(const struct engine *e) {
+    return e->part_overwritten * 2 > e->part->fragments.used - e->part->fragments.start;
 }
 
-/* A function that its compiler has put at the start of a cache line starts one here, too: it is meant to touch
- * no more lines than it fills. */
-static uint32_t gap_before_function(uint32_t code, gva_t linear) {
-    return linear % LINE_BYTES ? 0 : -code % LINE_BYTES;
+/* Fragments of a part lie one before the other, the newest one lowest. When it runs for the first time, the host
+ * fetches beyond its end what nobody has told it not to; if it then were to be written there, each line of it would cost
+ * a clearing of the pipeline, as for code that modifies itself.
+ * The place that a loop's branches go back to starts a block of the host's fetches. A function that its compiler has
+ * put at the start of a cache line starts one here, too: it is meant to touch no more lines than it fills. So does each one
+ * while most of what is made will be overwritten: then the next one's end is not in a line that has run. */
+static struct translation_place next_place(const struct engine *e, bool loop, gva_t linear, bool with_pad) {
+    struct translation_place place = {.end = e->cache_write + e->part->lowest, .before = with_pad ? TRIPWIRE_LEN : 0,
+                                      .alignment = CODE_ALIGNMENT, .skew = with_pad ? -(int32_t)TRIPWIRE_LEN : 0};
+    if (loop) {
+        place.alignment = LOOP_ALIGNMENT;
+        place.skew = LOOP_ENTRY;
+    } else if (with_pad && (linear % LINE_BYTES == 0 || is_overwritten(e))) {
+        place.alignment = LINE_BYTES;
+    }
+    return place;
 }
 
 static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
@@ -369,19 +347,16 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
         assert(f);
     }
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
+    fragment_expect(e, code->gpa, cpu->mode);
     take_first(v, code, linear, true);
     PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
-    if (build_get_hint(e, code->gpa) & HINT_LOOP)
-        f->code += gap_before_loop(f->code + (with_pad ? TRIPWIRE_LEN : 0));
-    else if (with_pad)
-        f->code += gap_before_function(f->code, linear);
-    if (with_pad) { /* reached indirectly: its pad stands right before it */
-        f->pad = f->code;
-        f->code += translate_pad(e->cache_write + f->code, TRANSLATION_CODE_MAX, NULL, cpu->eip, NULL,
-                                 poll_address(e));
-    }
-    if (!translate_at(v, code, f->code, false, &t))
+    bool loop = build_get_hint(e, code->gpa) & HINT_LOOP;
+    struct translation_place place = next_place(e, loop, linear, with_pad);
+    if (with_pad) /* reached indirectly: its pad stands right before it */
+        translate_pad(e->draft + DRAFT_BEFORE - TRIPWIRE_LEN, TRIPWIRE_LEN, NULL, cpu->eip, NULL, poll_address(e));
+    if (!translate_to(v, code, &place, &t))
         return NULL;
+    f->pad = with_pad ? (uint32_t)(t.code - e->cache_write) - TRIPWIRE_LEN : 0;
     f->gpa = code->gpa;
     f->gpa2 = t.guest_len > code->page_bytes ? code->gpa2 : 0;
     f->eip = cpu->eip;
@@ -405,7 +380,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
         return NULL;
     fpu_forget_code(v, (uintptr_t)e->cache_exec, SCRATCH_CODE);
     take_first(v, &code, linear, false);
-    if (!translate_at(v, &code, 0, true, &t))
+    if (!translate_to(v, &code, NULL, &t))
         return NULL;
     e->scratch = (struct fragment){.gpa = code.gpa, .eip = v->cpu.eip,
                                    .space = code_space_of(&v->cpu), .code_len = t.code_len,
@@ -433,13 +408,29 @@ struct fragment *build_known(struct vcpu *v) {
     struct code_space space = code_space_of(cpu);
     gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
     gpa_t gpa, second;
-    if (cpu->eip > space.limit || !fetch_page(v, linear, &gpa) || gpa == RAM_NOWHERE)
+    if (cpu->eip > space.limit || !fetch_page(v, linear, &gpa) || gpa == RAM_NOWHERE || !insn_starts_at(e, gpa))
         return NULL;
     struct fragment *f = fragment_find(e, gpa, cpu->eip, &space);
     bool there = f && (!f->gpa2 || (fetch_page(v, (linear | PAGE_MASK) + 1, &second) &&
                                     second >> PAGE_SHIFT == f->gpa2 >> PAGE_SHIFT));
     v->counters->lookup_hits += there;
     return there ? f : NULL;
+}
+
+struct fragment *build_at_once(struct vcpu *v) {
+    const struct cpu *cpu = &v->cpu;
+    struct fetched code;
+    gva_t linear = cpu->seg[SEG_CS].base + cpu->eip;
+    bool denser = cpu->mode & MODE_SPARSE && !cpu->user_sparse;
+    if (cpu->eip > code_space_of(cpu).limit || denser || inspection_has_breakpoints(v->inspection))
+        return NULL;
+    code.gpa2 = 0;
+    code.beyond = bytes_to_limit(cpu);
+    if (!fetch_page(v, linear, &code.gpa) || code.gpa == RAM_NOWHERE || !fragment_has_room(v))
+        return NULL;
+    struct fragment *f = translate_new(v, &code, true);
+    v->counters->lookup_misses += f != NULL;
+    return f;
 }
 
 struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at) {

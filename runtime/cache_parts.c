@@ -1,9 +1,9 @@
 /* The translation cache's memory, and its parts.
  *
  * The cache is one memfd mapped twice, writable here and executable there. It is divided in parts, and so are the
- * pools of fragments, instruction maps and exits, so that what is made together goes together. A part has code
- * from its start on, and behind it the stubs that are seldom executed, in the proportion that the part
- * before had. One part is open and filled; when it is full, the next one is opened. When all have been, that
+ * pools of fragments, instruction maps and exits, so that what is made together goes together. A part has late code
+ * from its start on, fragments against it from above, and behind them the stubs that are seldom executed, in the
+ * proportion that the part before had. One part is open and filled; when it is full, the next one is opened. When all have been, that
  * one is evicted first: nothing outside it leads into it any more, and the rest of the cache stays as it is. A part
  * in which next to nothing is alive is taken before one that was never used: its memory is there, and near. */
 #include "runtime/cache_parts.h"
@@ -27,6 +27,9 @@
 #define SPENT 16u                  /* one of so many fragments is alive at most */
 #define AGAIN_ROUNDS 4u /* of all parts: what was evicted longer ago is forgotten */
 #define LATE_EACH 32u             /* bytes of code for each late code that a part has room to note */
+#define BLOCK_CODE_ROOM 2048u
+#define PAD_ROOM 96u /* a pad, and the gap behind the block */
+#define LATE_ROOM 256u
 
 static int map_cache(struct engine *e) {
     int fd = memfd_create("ring3-cache", MFD_CLOEXEC);
@@ -123,7 +126,7 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes) {
 
 /* What the part that is full says about the next one: its stubs' share, within reason. */
 static uint32_t cold_bytes(const struct engine *e, const struct cache_part *full) {
-    uint64_t code = full->code.used - full->code.start, cold = full->cold.used - full->cold.start;
+    uint64_t code = cache_part_used(full), cold = full->cold.used - full->cold.start;
     uint32_t bytes = code ? (uint32_t)(e->part_bytes * cold / (code + cold)) + COLD_CODE_MAX : e->part_cold;
     uint32_t least = e->part_bytes / 8 + COLD_CODE_MAX, most = e->part_bytes / 2;
     return bytes < least ? least : bytes > most ? most : bytes;
@@ -132,6 +135,7 @@ static uint32_t cold_bytes(const struct engine *e, const struct cache_part *full
 static void open_part(struct engine *e, struct cache_part *part) {
     uint32_t end = part->code.start + e->part_bytes;
     part->code.end = part->cold.start = (end - e->part_cold) & ~15u;
+    part->lowest = part->code.end;
     part->cold.end = end;
     struct span *const spans[] = {&part->code, &part->cold, &part->fragments, &part->maps, &part->exits, &part->late};
     for (unsigned i = 0; i < sizeof spans / sizeof *spans; i++)
@@ -140,7 +144,7 @@ static void open_part(struct engine *e, struct cache_part *part) {
     part->live = 0;
     e->part = part;
     e->part_full = false;
-    e->part_told = e->part_again = 0;
+    e->part_told = e->part_again = e->part_overwritten = 0;
 }
 
 void cache_empty(struct engine *e) {
@@ -167,6 +171,37 @@ struct cache_part *cache_part_of_exit(struct engine *e, uint32_t index) {
     return &e->parts[index / e->part_exits];
 }
 
+/* Room for a block: translation ends it early where there is less than it may have. With probes there is not. */
+static uint32_t block_room(const struct vcpu *v) { return v->plugins ? TRANSLATION_CODE_MAX : BLOCK_CODE_ROOM; }
+
+static bool has_room(const struct span *span, uint32_t need) { return span->end - span->used >= need; }
+
+/* Beside a block there is room for a few pads and thunks. */
+bool fragment_has_room(const struct vcpu *v) {
+    const struct cache_part *part = v->engine->part;
+    return cache_part_room(part) >= PAD_ROOM + block_room(v) + LATE_ROOM && has_room(&part->cold, COLD_CODE_MAX) &&
+           has_room(&part->fragments, 1) && has_room(&part->maps, TRANSLATION_INSNS_MAX) &&
+           has_room(&part->exits, TRANSLATION_EXITS_MAX);
+}
+
+struct fragment *fragment_new(struct vcpu *v) {
+    struct engine *e = v->engine;
+    const struct cache_part *part = e->part;
+    if (!fragment_has_room(v))
+        return NULL;
+    struct fragment *f = &e->fragments[part->fragments.used];
+    memset(f, 0, sizeof *f);
+    f->map = part->maps.used;
+    f->exits = part->exits.used;
+    return f;
+}
+
+uint32_t fragment_room(const struct vcpu *v) {
+    uint32_t room = cache_part_room(v->engine->part) - LATE_ROOM - PAD_ROOM;
+    assert(room >= block_room(v) && room <= v->engine->cache_size);
+    return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
+}
+
 /* What the jump caches have of it: its fragments one by one, or all slots are looked at, whatever is less. */
 static void forget_slots(struct engine *e, const struct cache_part *part) {
     uint64_t places = 0;
@@ -183,10 +218,18 @@ static void forget_slots(struct engine *e, const struct cache_part *part) {
 }
 
 /* One fragment of eight is told for all, by its hash. NULL: it is none of these. */
+static uint64_t evicted_key(gpa_t gpa, uint32_t mode) { return (gpa ^ (uint64_t)mode << 32) * 0x9e3779b97f4a7c15ull; }
+
 static struct evicted *evicted_place(struct engine *e, const struct fragment *f, uint32_t *tag) {
-    uint64_t key = (f->gpa ^ (uint64_t)f->space.mode << 32) * 0x9e3779b97f4a7c15ull;
+    uint64_t key = evicted_key(f->gpa, f->space.mode);
     *tag = (uint32_t)(key >> 8);
     return key >> 61 ? NULL : &e->evicted[(key >> 40) % EVICTED_SLOTS];
+}
+
+void cache_expect(const struct engine *e, gpa_t gpa, uint32_t mode) {
+    uint64_t key = evicted_key(gpa, mode);
+    if (!(key >> 61))
+        prefetch(&e->evicted[(key >> 40) % EVICTED_SLOTS]);
 }
 
 static void note_evicted(struct engine *e, const struct fragment *f) {
@@ -258,7 +301,7 @@ static void evict(struct vcpu *v, struct cache_part *part) {
     e->evictions++;
     v->counters->parts_evicted++;
     v->counters->fragments_evicted += count;
-    TRACE(v->trace, evict_part, (unsigned)(part - e->parts), count, part->code.used - part->code.start);
+    TRACE(v->trace, evict_part, (unsigned)(part - e->parts), count, cache_part_used(part));
     PLUGIN_EVENT(v, FLUSH, RING3_FLUSH_PART, 0, v->cpu.eip);
 }
 

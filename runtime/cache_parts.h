@@ -19,6 +19,7 @@ struct span {
 
 struct cache_part {
     struct span code, cold;                   /* offsets in the cache; cold: stubs that are seldom executed */
+    uint32_t lowest; /* fragments lie in [lowest, code.end), the last one at `lowest`; [code.start, code.used) is late code */
     struct span fragments, maps, exits, late; /* indexes in the pools */
     uint64_t opened; /* no two openings of parts have the same; 0: nothing is in it */
     uint32_t live;   /* fragments that have not been invalidated */
@@ -50,6 +51,8 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes);
 void cache_empty(struct engine *e);
 /* The open part is full: another one is opened, and what was in it is evicted. Only between fragments. */
 void cache_open_part(struct vcpu *v);
+/* A fragment is about to be made. */
+void cache_expect(const struct engine *e, uint64_t gpa, uint32_t mode);
 /* A fragment has been made: had it been there before? */
 void cache_note_made(struct engine *e, const struct fragment *f);
 /* The part that has a cache offset among its code, a fragment, an exit. NULL: no part's code. */
@@ -57,6 +60,10 @@ struct cache_part *cache_part_at(struct engine *e, uint32_t offset);
 struct cache_part *cache_part_of_fragment(struct engine *e, uint32_t index);
 struct cache_part *cache_part_of_exit(struct engine *e, uint32_t index);
 
+static inline uint32_t cache_part_room(const struct cache_part *part) { return part->lowest - part->code.used; }
+static inline uint32_t cache_part_used(const struct cache_part *part) {
+    return part->code.end - part->code.start - cache_part_room(part);
+}
 static inline bool span_has(const struct span *span, uint32_t at) {
     return at - span->start < span->end - span->start;
 }

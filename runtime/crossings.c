@@ -18,8 +18,15 @@ static bool is_free(const struct crossing_loop *loop) { return loop->head == loo
 
 static bool is_full(const struct engine *e) { return e->crossing_count > CROSSINGS_MAX - TRANSLATION_EXITS_MAX; }
 
+static uint32_t page_bit(gva_t linear) { return linear >> PAGE_SHIFT & (CROSSING_PAGE_WORDS * 64u - 1); }
+
+static void note_page(struct engine *e, gva_t linear) {
+    e->crossing_pages[page_bit(linear) / 64] |= 1ull << page_bit(linear) % 64;
+}
+
 bool crossings_near(const struct engine *e, gva_t linear) {
-    if (is_full(e))
+    bool noted = e->crossing_pages[page_bit(linear) / 64] >> page_bit(linear) % 64 & 1;
+    if (!noted || is_full(e))
         return false;
     for (unsigned i = 0; i < CROSSING_LOOPS; i++) {
         const struct crossing_loop *loop = &e->crossing_loops[i];
@@ -167,5 +174,7 @@ void crossings_learn(struct vcpu *v, const struct fragment *f, const struct insn
     if (to == &e->crossing_loops[e->crossing_loop_next])
         e->crossing_loop_next = (e->crossing_loop_next + 1) % CROSSING_LOOPS;
     *to = loop;
+    note_page(e, loop.head);
+    note_page(e, loop.branch);
     v->counters->crossings++;
 }

@@ -44,6 +44,7 @@ const void *engine_missed(struct vcpu *v) {
     uint32_t code = cpu_cpl(&v->cpu) == 3 ? build_enter_page(v) : 0;
     if (!code) {
         struct fragment *f = build_known(v);
+        f = f ? f : build_at_once(v);
         if (!f)
             return NULL;
         jump_cache_set(v, f);

@@ -18,6 +18,10 @@
 #include "runtime/vcpu.h"
 #include "translator/translate.h"
 
+/* The line of the host's caches that `at` lies in is on its way. Volatile, as the compiler drops functions that seem to
+ * have no effect. */
+static inline void prefetch(const void *at) { __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)at)); }
+
 /* Why engine_enter came back; 0 and 1 are engine_callout's NEXT and JUMP. */
 enum leave {
     LEAVE_NEXT_ = 0,
@@ -115,6 +119,7 @@ struct fragment {
 #define JUMP_CACHE_HINTS 1024u
 #define TABLE_MANY UINT16_MAX
 #define COLD_CODE_MAX 2048u /* of one block */
+#define DRAFT_BEFORE 64u /* in front of the block: its pad */
 #define SCRATCH_CODE TRANSLATION_CODE_MAX /* at the cache's start: one-shot fragments */
 
 /* One table for all jump caches, since their names are in the key. A victim stands in one of
@@ -154,6 +159,7 @@ struct crossing {
     uint32_t exit, fragment; /* in the pools */
 };
 #define CROSSINGS_MAX 128u
+#define CROSSING_PAGE_WORDS 64u
 
 struct jump_cache {
     uint64_t *slots; /* the name and JUMP_CACHE_FIXED fixed slots behind them */
@@ -248,16 +254,18 @@ struct engine {
 
     uint8_t *cache_exec, *cache_write; /* two mappings of one memfd: never both in one */
     uint32_t cache_size;
+    uint8_t draft[DRAFT_BEFORE + TRANSLATION_CODE_MAX]; /* a block while it is being made */
     struct cache_part parts[CACHE_PARTS_MAX], *part; /* and the one that is open */
     uint32_t part_count, part_bytes, part_fragments, part_exits; /* how many, and what each of them has */
     uint32_t part_cold;         /* bytes of stubs that the open part has room for */
     uint64_t parts_opened;
     struct evicted evicted[EVICTED_SLOTS]; /* by a hash of what fragments are found by */
+    uint32_t part_overwritten;  /* fragments that the guest has overwritten since the open part was opened */
     uint32_t part_told, part_again; /* of fragments made in the open part, and evicted not long before */
     uint32_t random_part;
     uint64_t evictions;         /* of parts or of everything: indexes are given anew */
     bool part_full;             /* something found no room: another one is to be opened */
-    struct fragment *fragments; /* in a part, in the order of their code */
+    struct fragment *fragments; /* in a part, each one before the last in the cache */
     uint32_t *heat;             /* by fragment: samples that found it running; NULL: nobody looks */
     struct insn_map *maps;
     struct fragment_exit *exits; /* 0 is never used */
@@ -285,6 +293,7 @@ struct engine {
     struct jump_victim victims[VICTIMS + VICTIM_WAYS];
     uint64_t use_clock;
     struct fixed_entry fixed[FIXED_INDEX]; /* target -> fixed slot, the same in all tables */
+    uint64_t fixed_filter[FIXED_INDEX / 64]; /* a bit for each hash of a target that has one */
     uint32_t fixed_count;
 
     struct { uint32_t gpa; uint8_t hint; } hints[HINT_SLOTS];
@@ -355,6 +364,7 @@ struct engine {
     uint32_t loop_edge_count;
     bool loops_suspended; /* some of them lead to their stubs */
     struct crossing_loop crossing_loops[CROSSING_LOOPS];
+    uint64_t crossing_pages[CROSSING_PAGE_WORDS]; /* a bit for several pages: some loop is or was there */
     struct crossing crossings[CROSSINGS_MAX];
     uint32_t crossing_count, crossing_loop_next;
     unsigned linked_window; /* the one whose user code ran last: all links across page ends hold for it */
@@ -428,10 +438,16 @@ struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at);
 struct fragment *build_known(struct vcpu *v);
 /* That one's code, entered with what else is known of its page; 0: not done so. */
 uint32_t build_enter_page(struct vcpu *v);
+/* Nobody knows a fragment for the current EIP, and one is made; NULL: the run loop has to look at something first. */
+struct fragment *build_at_once(struct vcpu *v);
 /* The same instruction alone, translated into the scratch area and registered nowhere. */
 struct fragment *build_one_shot(struct vcpu *v);
+
+/* hints.c */
 void build_hint(struct engine *e, gpa_t gpa, uint8_t hint);
 uint8_t build_get_hint(const struct engine *e, gpa_t gpa);
+/* May some instruction among these bytes of a page have one? */
+bool build_has_hints(const struct engine *e, gpa_t gpa, uint32_t len);
 
 /* clean_range.c. From `gva` on, which is at place `gpa`, the page may be written and is dirty; nobody watches it. */
 void clean_range_set(struct vcpu *v, gva_t gva, gpa_t gpa);

@@ -73,6 +73,7 @@ bool engine_view_summary(const struct arena *tables, struct engine_summary *summ
         const volatile struct cache_part *part = &e->parts[i];
         count += taken(&part->fragments, FRAGMENTS_MAX - count);
         used += part->opened ? taken(&part->code, size - used - cold) : 0;
+        used += part->opened ? taken(&(struct span){.start = part->lowest, .used = part->code.end}, size - used - cold) : 0;
         cold += part->opened ? taken(&part->cold, size - used - cold) : 0;
     }
     *summary = (struct engine_summary){.cache_size = size,

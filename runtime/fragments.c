@@ -2,8 +2,8 @@
  *
  * A link is an incoming-list entry of its target, so that a fragment that goes can send everybody who jumps
  * to it back to their stubs. One that is invalidated leaves its code where it is, until the part of the
- * cache that it lies in is evicted (cache_parts.c); there, fragments lie in the order of their code, so that a
- * host address is found by bisection. */
+ * cache that it lies in is evicted (cache_parts.c); there, each lies before the one made before it, so
+ * that a host address is found by bisection. */
 #include <assert.h>
 #include <string.h>
 
@@ -13,9 +13,6 @@
 #include "runtime/plugins.h"
 
 #define HASH_BYTES 8u /* of code that have a bucket together */
-#define BLOCK_CODE_ROOM 2048u
-#define PAD_ROOM 96u /* a pad, and the gap before it */
-#define LATE_ROOM 256u
 
 static uint32_t page_of(gpa_t gpa) { return (uint32_t)(gpa >> PAGE_SHIFT); }
 
@@ -55,7 +52,7 @@ void fragments_flush_all(struct vcpu *v) {
         const struct cache_part *part = &e->parts[i];
         empty_part(e, part);
         count += part->fragments.used - part->fragments.start;
-        bytes += part->opened ? part->code.used - part->code.start : 0;
+        bytes += part->opened ? cache_part_used(part) : 0;
     }
     TRACE(v->trace, empty_cache, count, bytes);
     e->loop_edge_count = e->crossing_count = 0;
@@ -105,46 +102,21 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
     return NULL;
 }
 
-/* Room for a block: translation ends it early where there is less than it may have. With probes there is not. */
-static uint32_t block_room(const struct vcpu *v) { return v->plugins ? TRANSLATION_CODE_MAX : BLOCK_CODE_ROOM; }
-
-static bool has_room(const struct span *span, uint32_t need) { return span->end - span->used >= need; }
-
-/* Behind a block there is room for a few pads and thunks. */
-struct fragment *fragment_new(struct vcpu *v) {
-    struct engine *e = v->engine;
-    const struct cache_part *part = e->part;
-    if (!has_room(&part->code, PAD_ROOM + block_room(v) + LATE_ROOM) || !has_room(&part->cold, COLD_CODE_MAX) ||
-        !has_room(&part->fragments, 1) || !has_room(&part->maps, TRANSLATION_INSNS_MAX) ||
-        !has_room(&part->exits, TRANSLATION_EXITS_MAX))
-        return NULL;
-    struct fragment *f = &e->fragments[part->fragments.used];
-    memset(f, 0, sizeof *f);
-    f->code = part->code.used;
-    f->map = part->maps.used;
-    f->exits = part->exits.used;
-    return f;
-}
-
-uint32_t fragment_room(const struct vcpu *v, uint32_t at) {
-    uint32_t room = v->engine->part->code.end - LATE_ROOM - at;
-    assert(room >= block_room(v) && room <= v->engine->cache_size);
-    return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
-}
-
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
     struct cache_part *part = e->part;
     assert(index == part->fragments.used);
+    f->code = (uint32_t)(t->code - e->cache_write);
     f->code_len = t->code_len;
     f->guest_len = t->guest_len;
     f->map_count = t->insn_count;
     f->undecoded = t->undecoded;
     f->live = t->live;
+    struct insn_map *map = &e->maps[f->map];
     for (uint32_t i = 0; i < t->insn_count; i++) /* REP takes longer to begin */
-        e->maps[f->map + i] = t->map[i];
-    insn_starts_note(e, f, t->map);
+        map[i] = t->map[i];
+    insn_starts_add(e, f->gpa, t);
     f->exit_count = (uint8_t)t->exit_count;
     for (unsigned i = 0; i < t->exit_count; i++) {
         struct fragment_exit *exit = &e->exits[f->exits + i];
@@ -158,7 +130,8 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     part->maps.used += t->insn_count;
     part->exits.used += t->exit_count;
     part->cold.used += (t->cold_len + 15u) & ~15u;
-    part->code.used = (f->code + t->code_len + 3u) & ~3u;
+    part->lowest = f->pad ? f->pad : f->code;
+    assert(part->lowest >= part->code.used && f->code + f->code_len <= part->code.end);
     uint32_t *bucket = &e->hash[hash_of(f->gpa, f->space.mode)];
     f->hash_next = *bucket;
     *bucket = index;
@@ -191,17 +164,17 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc) {
     const struct cache_part *part = cache_part_at(e, (uint32_t)offset);
     if (!part)
         return NULL;
-    uint32_t start = part->fragments.start, low = start, high = part->fragments.used;
-    while (low < high) { /* the last fragment that starts at or before `offset` */
+    uint32_t low = part->fragments.start, high = part->fragments.used;
+    while (low < high) { /* the first fragment that starts at or before `offset` */
         uint32_t middle = low + (high - low) / 2;
-        if (e->fragments[middle].code <= offset)
+        if (e->fragments[middle].code > offset)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low == start)
+    if (low == part->fragments.used)
         return NULL;
-    struct fragment *f = &e->fragments[low - 1];
+    struct fragment *f = &e->fragments[low];
     return offset < f->code + f->code_len ? f : NULL;
 }
 
@@ -342,6 +315,16 @@ static void bury(struct engine *e, struct fragment *f) {
     part->live--;
 }
 
+void fragment_forget_soon(const struct engine *e, const struct fragment *f) {
+    jump_caches_forget_soon(e, f);
+    prefetch(&e->hash[hash_of(f->gpa, f->space.mode)]);
+}
+
+void fragment_expect(const struct engine *e, gpa_t gpa, uint32_t mode) {
+    prefetch(&e->hash[hash_of(gpa, mode)]);
+    cache_expect(e, gpa, mode);
+}
+
 static void kill_fragment(struct vcpu *v, struct fragment *f) {
     struct engine *e = v->engine;
     unlink_incoming(v, f);
@@ -414,10 +397,12 @@ void fragments_invalidate_page(struct vcpu *v, gpa_t gpa, uint64_t *counter) {
     shadow_release_code(&e->shadow, gpa);
 }
 
-void fragment_overwritten(struct vcpu *v, struct fragment *f) {
+void fragment_overwritten(struct vcpu *v, struct fragment *f, bool clear) {
     struct engine *e = v->engine;
-    code_bytes_clear(e, f);
+    if (clear)
+        code_bytes_clear(e, f);
     kill_fragment(v, f);
+    e->part_overwritten++;
     /* A landing behind a call must not go on in what was there. */
     return_stacks_forget_code(v, (uintptr_t)e->cache_exec + f->code, f->code_len);
 }
@@ -439,7 +424,7 @@ static void kill_covering(struct vcpu *v, uint32_t *list, bool second, gpa_t gpa
         cleared->from = from < cleared->from ? from : cleared->from;
         cleared->to = to > cleared->to ? to : cleared->to;
         code_bytes_patched(v, f, gpa, len);
-        fragment_overwritten(v, f);
+        fragment_overwritten(v, f, true);
         ++*counter;
     }
 }

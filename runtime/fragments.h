@@ -7,9 +7,11 @@
 
 /* fragments.c */
 void fragments_flush_all(struct vcpu *v);
-struct fragment *fragment_new(struct vcpu *v); /* NULL: the open part is full */
+/* Is there room in the open part for any block? */
+bool fragment_has_room(const struct vcpu *v);
+struct fragment *fragment_new(struct vcpu *v); /* NULL: there is none */
 /* Room for the code of the new fragment, from cache offset `at` on. */
-uint32_t fragment_room(const struct vcpu *v, uint32_t at);
+uint32_t fragment_room(const struct vcpu *v);
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t);
 struct fragment *fragment_find(struct engine *e, gpa_t gpa, uint32_t eip,
                                const struct code_space *space);
@@ -21,6 +23,9 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc); /* host code -> fr
 const struct insn_map *fragment_insn(const struct engine *e, const struct fragment *f, uintptr_t pc);
 /* Where the instruction whose code starts `at` bytes behind its fragment's can be run again. */
 uint32_t fragment_body(const struct engine *e, const struct fragment *f, uint32_t at);
+/* What is far away of it will be wanted: a fragment that goes, and one that is made. */
+void fragment_forget_soon(const struct engine *e, const struct fragment *f);
+void fragment_expect(const struct engine *e, gpa_t gpa, uint32_t mode);
 /* A fragment goes; its code stays as long as its part. */
 void fragment_forget(struct vcpu *v, struct fragment *f);
 /* It goes with its part: what is outside forgets it. The jump caches have done so. */
@@ -53,8 +58,8 @@ static inline void cache_patch(struct engine *e, uint32_t site, uint32_t rel) {
     __atomic_store_n((uint32_t *)(void *)(e->cache_write + site), rel, __ATOMIC_RELAXED);
 }
 
-/* Its bytes are, or will be: it goes, and its bits, which others may hang on, too. */
-void fragment_overwritten(struct vcpu *v, struct fragment *f);
+/* Its bytes are, or will be: it goes, and if `clear` its bits, which others may hang on, too. */
+void fragment_overwritten(struct vcpu *v, struct fragment *f, bool clear);
 /* sweeps.c: a write has met code; code behind it on the page may go, too, but not if the fragment that writes is
  * there. True: it went. */
 bool sweeps_note(struct vcpu *v, const struct fragment *running, gpa_t gpa, uint64_t *counter);
@@ -85,6 +90,7 @@ void code_bytes_patched(struct vcpu *v, const struct fragment *f, gpa_t gpa, uin
 
 /* insn_starts.c. Made of a fragment when it is committed; a page's go when all its fragments do. */
 int insn_starts_init(struct vcpu *v);
+void insn_starts_add(struct engine *e, gpa_t gpa, const struct translation *t);
 void insn_starts_note(struct engine *e, const struct fragment *f, const struct insn_map *map);
 void insn_starts_forget_page(struct engine *e, gpa_t gpa);
 void insn_starts_forget_range(struct engine *e, gpa_t gpa, uint32_t len);
@@ -114,6 +120,7 @@ void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_
 uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target);
 /* The fragment that the target's fixed slot leads to in the current table; NULL: none. */
 struct fragment *jump_cache_fixed_target(struct vcpu *v, uint32_t target);
+void jump_caches_forget_soon(const struct engine *e, const struct fragment *f);
 void jump_caches_reset(struct engine *e);
 
 /* renewal.c: is it time, `now` being nanoseconds that the guest ran and `fragments` those made by then? */

@@ -34,6 +34,16 @@ void insn_starts_note(struct engine *e, const struct fragment *f, const struct i
     e->insn_starts[word] |= bits;
 }
 
+void insn_starts_add(struct engine *e, gpa_t gpa, const struct translation *t) {
+    unsigned at = gpa % 64;
+    uint64_t *words = &e->insn_starts[gpa / 64];
+    for (unsigned i = 0; i * 64 < t->guest_len; i++) {
+        words[i] |= t->starts[i] << at;
+        if (t->starts[i] >> (63 - at) >> 1)
+            words[i + 1] |= t->starts[i] >> (63 - at) >> 1;
+    }
+}
+
 void insn_starts_forget_page(struct engine *e, gpa_t gpa) {
     memset(e->insn_starts + (gpa & ~(gpa_t)PAGE_MASK) / 64, 0, PAGE_BITS_BYTES);
 }

@@ -142,6 +142,17 @@ static void clear(struct engine *e, struct jump_cache *jc) {
     set_empty(e, jc, true);
 }
 
+/* Most targets have none, and the index is large. */
+static bool may_be_fixed(const struct engine *e, uint32_t target) {
+    uint32_t at = jump_cache_hash(target) % FIXED_INDEX;
+    return e->fixed_filter[at / 64] >> at % 64 & 1;
+}
+
+static void note_fixed(struct engine *e, uint32_t target) {
+    uint32_t at = jump_cache_hash(target) % FIXED_INDEX;
+    e->fixed_filter[at / 64] |= 1ull << at % 64;
+}
+
 /* Where `target` stands in the index of fixed slots, or the free place for it; NULL: crowded. */
 static struct fixed_entry *fixed_place(struct engine *e, uint32_t target) {
     uint32_t at = jump_cache_hash(target);
@@ -160,6 +171,7 @@ uint32_t jump_cache_fixed_slot(struct engine *e, uint32_t target) {
     if (!entry->used) {
         *entry = (struct fixed_entry){.target = target, .slot = (uint16_t)e->fixed_count++,
                                       .used = true};
+        note_fixed(e, target);
         for (unsigned i = 0; i < e->jump_cache_count; i++)
             fill_slots(fixed_slots(e->jump_caches[i].slots) + entry->slot, 1);
     }
@@ -274,7 +286,7 @@ void jump_cache_set(struct vcpu *v, struct fragment *f) {
     jc->dropped = 0;
     note_table(f, (uint16_t)(table_of(e, slots) + 1));
     if (!f->listed || f->fixed == PAD_UNFIXED) {
-        const struct fixed_entry *entry = fixed_place(e, f->eip);
+        const struct fixed_entry *entry = may_be_fixed(e, f->eip) ? fixed_place(e, f->eip) : NULL;
         f->fixed = entry && entry->used ? entry->slot : PAD_UNFIXED;
     }
     uint64_t pad = fragment_pad(v, f);
@@ -353,12 +365,21 @@ static void forget_in(struct engine *e, uint64_t *slots, const struct fragment *
         victim_forget(e, victim_key(slots, f->eip));
 }
 
+static uint64_t *table_at(const struct engine *e, uint16_t table) {
+    return (uint64_t *)(void *)(e->jump_tables + (table - 1) * TABLE_BYTES);
+}
+
+void jump_caches_forget_soon(const struct engine *e, const struct fragment *f) {
+    if (f->table && f->table != TABLE_MANY)
+        prefetch(&table_at(e, f->table)[jump_cache_slot(f->eip)]);
+}
+
 void jump_caches_forget(struct engine *e, struct fragment *f) {
     if (!f->table)
         return;
     page_pads_remove(e, f);
     if (f->table != TABLE_MANY) {
-        forget_in(e, (uint64_t *)(void *)(e->jump_tables + (f->table - 1) * TABLE_BYTES), f);
+        forget_in(e, table_at(e, f->table), f);
         return;
     }
     for (unsigned i = 0; i < e->jump_cache_count; i++) {
@@ -449,6 +470,7 @@ void jump_caches_unmapped(struct engine *e, unsigned window, uint32_t page, gva_
 
 void jump_caches_reset(struct engine *e) {
     memset(e->fixed, 0, sizeof e->fixed);
+    memset(e->fixed_filter, 0, sizeof e->fixed_filter);
     e->fixed_count = 0;
     page_pads_reset(e);
     for (unsigned i = 0; i < e->jump_cache_count; i++)

@@ -9,7 +9,7 @@
 #include "runtime/engine_private.h"
 #include "translator/tripwire.h"
 
-static uint32_t room(const struct engine *e) { return e->part->code.end - e->part->code.used; }
+static uint32_t room(const struct engine *e) { return cache_part_room(e->part); }
 
 /* `late.at` has `len` bytes of code for something in `owner`. False: there is no room for it, and will be only when
  * the next part is open. */
@@ -22,8 +22,8 @@ static bool keep(struct engine *e, uint32_t len, struct late_code late, const st
         return false;
     }
     part->code.used += (len + 15u) & ~15u;
-    if (part->code.used > part->code.end)
-        part->code.used = part->code.end;
+    if (part->code.used > part->lowest)
+        part->code.used = part->lowest;
     late.opened = owner->opened;
     if (foreign)
         e->late[part->late.used++] = late;

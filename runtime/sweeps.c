@@ -20,12 +20,15 @@ static bool goes_on(const struct sweep *sweep, gpa_t gpa) {
 static uint32_t sweep_page(struct vcpu *v, gpa_t gpa) {
     struct engine *e = v->engine;
     uint32_t count = 0;
+    for (uint32_t i = e->page_fragments[gpa >> PAGE_SHIFT]; i; i = e->fragments[i].page_next)
+        if (e->fragments[i].gpa > gpa)
+            fragment_forget_soon(e, &e->fragments[i]);
     for (uint32_t i = e->page_fragments[gpa >> PAGE_SHIFT], next; i; i = next) {
         struct fragment *f = &e->fragments[i];
         next = f->page_next;
         if (f->gpa <= gpa)
             continue;
-        fragment_overwritten(v, f);
+        fragment_overwritten(v, f, f->gpa2 != 0); /* the bits of this page are made anew below */
         count++;
     }
     return count;

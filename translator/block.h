@@ -66,6 +66,10 @@ struct pending_join {
 #define BLOCK_JOINS_MAX 24u
 #define NO_JOIN UINT32_MAX
 
+static inline void translation_start(struct translation *t, uint32_t offset, int32_t esp) {
+    t->starts[offset / 64] |= (uint64_t)(esp == 0) << offset % 64;
+}
+
 struct block {
     struct emit e;
     struct emit *cold; /* where rarely executed code goes: `cold_part`, or `e` at the very end */

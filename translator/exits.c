@@ -317,10 +317,38 @@ static void slot_stub(struct emit *e, const struct pending_exit *exit) {
     emit_jump_mem(e, &slot);
 }
 
+/* To the block's place: so far nothing knows where it lies but pointers of ours. Words, from the end on; the last one
+ * may take more than there is. */
+static void move_to_place(struct block *b) {
+    const struct translation_place *place = &b->req->place;
+    uintptr_t len = (uintptr_t)(b->e.at - b->code), skew = (uintptr_t)(intptr_t)place->skew;
+    uintptr_t to = (((uintptr_t)place->end - len + skew) & ~(uintptr_t)(place->alignment - 1)) - skew;
+    ptrdiff_t by = (ptrdiff_t)(to - (uintptr_t)b->code);
+    assert(b->cold == &b->cold_part && place->alignment);
+    for (uint8_t *from = b->e.at; from > b->code - place->before;) {
+        uint64_t word;
+        from -= sizeof word;
+        memcpy(&word, from, sizeof word);
+        memcpy(from + by, &word, sizeof word);
+    }
+    b->code += by;
+    b->e.at += by;
+    for (unsigned i = 0; i < b->leave_count; i++)
+        b->leaves[i].site += by;
+    for (unsigned i = 0; i < b->check_count; i++) {
+        b->checks[i].site += by;
+        b->checks[i].back += by;
+    }
+    for (unsigned i = 0; i < b->exit_count; i++)
+        b->exits[i].site += by;
+}
+
 /* The cold code: what leaves for good, and a stub for each link not yet made. */
 void exits_finish(struct block *b) {
     struct emit *e = b->cold;
     joins_finish(b);
+    if (b->req->place.end && !b->e.overflow)
+        move_to_place(b);
     for (unsigned i = 0; i < b->leave_count && !b->e.overflow; i++) {
         const struct pending_leave *leave = &b->leaves[i];
         point_at(leave->site, e->at);

@@ -152,6 +152,7 @@ static inline void record(struct block *b, uint32_t offset) {
     uint16_t host = (uint16_t)(b->e.at - b->code);
     b->out->map[b->out->insn_count++] =
         (struct insn_map){.host = host, .body = host, .guest = (uint16_t)offset, .undo = UNDO_NONE, .esp = (int8_t)b->esp};
+    translation_start(b->out, offset, b->esp);
 }
 
 /* ModRM, SIB and displacement, as emit_insn writes them; r12 is encoded as ESP is, r14 as ESI. */
@@ -398,7 +399,8 @@ static bool has_room(const struct block *b, uint32_t offset, uint32_t limit) {
 }
 
 /* Those that are the same bytes on the host, from `offset` on; returns the offset behind them. An entry of the map is
- * one word, and from one to the next host, body and guest offset grow by as much. */
+ * one word, and from one to the next host, body and guest offset grow by as much. The next opcode comes from the word at
+ * hand: a load less to wait for between one length and the next. */
 static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
     const struct translate_request *req = b->req;
     const uint8_t *from = req->bytes + offset, *start = from, *last = from;
@@ -409,16 +411,22 @@ static uint32_t copy_run(struct block *b, uint32_t offset, uint32_t limit) {
     const uint8_t *const to_stop = b->e.end - 2 * INSN_CODE_MAX;
     uint16_t host = (uint16_t)(to - b->code);
     struct insn_map first = {.host = host, .body = host, .guest = (uint16_t)offset, .undo = UNDO_NONE, .esp = (int8_t)b->esp};
-    uint64_t entry;
+    uint64_t entry, word;
+    unsigned opcode = from[0];
     memcpy(&entry, &first, sizeof entry);
     if (block_lags_far(b))
         return offset;
-    while (at < full && from + PLAIN_LONGEST <= stop && to <= to_stop && from < joined && !(copies[from[0]].refused & names[from[1]])) {
+    while (at < full && from + PLAIN_LONGEST <= stop && to <= to_stop && from < joined) {
+        memcpy(&word, from, COPY_BYTES);
+        if (copies[opcode].refused & names[word >> 8 & 0xff])
+            break;
         if (req->hint && req->hint(req->opaque, req->eip + (uint32_t)(from - req->bytes)))
             break;
-        unsigned len = copies[from[0]].len;
-        memcpy(to, from, COPY_BYTES);
+        unsigned len = copies[opcode].len;
+        memcpy(to, &word, COPY_BYTES);
+        opcode = word >> 8 * len & 0xff;
         memcpy(at++, &entry, sizeof entry);
+        translation_start(b->out, (uint32_t)(from - req->bytes), b->esp);
         entry += len * 0x0000000100010001ull;
         last = from;
         from += len;

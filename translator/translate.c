@@ -12,6 +12,7 @@ static void record(struct block *b, uint32_t guest_offset) {
     entry->guest = (uint16_t)guest_offset;
     entry->undo = UNDO_NONE;
     entry->esp = (int8_t)b->esp;
+    translation_start(b->out, guest_offset, b->esp);
 }
 
 void block_settle_esp(struct block *b) {
@@ -145,6 +146,8 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     assert(req->len > 0 && req->page_bytes <= req->len);
     out->insn_count = out->exit_count = out->guest_len = out->loop_at = 0;
     out->undecoded = 0;
+    for (unsigned i = 0; i < TRANSLATION_START_WORDS; i++)
+        out->starts[i] = 0;
     out->live = out->crosses = false;
     exits_enter_loop(&b);
     while (!b.ended || is_joined(&b)) {
@@ -185,10 +188,11 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     out->cold_len = req->cold ? (uint32_t)(b.cold_part.at - req->cold) : 0;
     for (unsigned i = 0; i < b.exit_count; i++) {
         bool crosses = b.exits[i].fixed != NO_FIXED_SLOT;
-        out->exits[i] = (struct translation_exit){(uint32_t)(b.exits[i].site - code), b.exits[i].target, crosses};
+        out->exits[i] = (struct translation_exit){(uint32_t)(b.exits[i].site - b.code), b.exits[i].target, crosses};
         out->crosses |= crosses;
     }
     out->exit_count = b.exit_count;
-    out->code_len = (uint32_t)(b.e.at - code);
+    out->code = b.code;
+    out->code_len = (uint32_t)(b.e.at - b.code);
     return TRANSLATE_OK;
 }

@@ -18,6 +18,7 @@
 #define LOOP_ENTRY 8u /* bytes before the place where a loop's branches go back to */
 #define TRANSLATION_CODE_MAX 8192u
 #define INSN_BYTES_MAX 15u
+#define TRANSLATION_START_WORDS (TRANSLATION_INSNS_MAX * INSN_BYTES_MAX / 64 + 1)
 #define INSN_CODE_MAX 640u /* no single instruction emits more than this */
 #define JUMP_CACHE_SLOTS 65536u
 /* Behind the slots stands the table's name (runtime/jump_cache.c), and behind it slots that belong to one
@@ -52,6 +53,15 @@ struct insn_probe {
 };
 #define PROBE_CODE_MAX 96u
 
+/* Where a block is to lie when it is done: it ends at `end`, or a little before it, so that the byte `skew` bytes
+ * behind its first one is aligned; the `before` bytes in front of it go with it. */
+struct translation_place {
+    uint8_t *end; /* NULL: it stays where it was emitted */
+    uint32_t before, alignment;
+    int32_t skew;
+};
+#define PLACE_SLACK 8u /* so many bytes more in front may be read here, and written there */
+
 struct translate_request {
     const uint8_t *bytes; /* copied guest code, starting at eip */
     uint32_t len;
@@ -68,6 +78,7 @@ struct translate_request {
     /* Where rarely executed code goes, within reach of a rel32; NULL: behind the block. */
     uint8_t *cold;
     uint32_t cold_room;
+    struct translation_place place; /* with cold code of its own only */
     /* A page below 2 GiB that loses its read permission when attention is wanted: a load from it is
      * the cheapest test there is. Nothing is mapped behind it (tripwire.h). 0: none. */
     uint32_t poll_address;
@@ -128,12 +139,16 @@ struct translation_exit {
 };
 
 struct translation {
+    uint8_t *code; /* its first byte */
     uint32_t code_len, cold_len;
     uint32_t guest_len;
     uint32_t insn_count;
     uint8_t undecoded; /* bytes behind guest_len that it hangs on, too: no instruction was found in them */
     bool live;         /* some instruction has MAP_LIVE */
     bool crosses;      /* some exit does */
+    /* A bit for each guest byte from the first one on: an instruction starts there, and r12d does not lag. Some may be
+     * set without reason. */
+    uint64_t starts[TRANSLATION_START_WORDS];
     struct insn_map map[TRANSLATION_INSNS_MAX];
     struct translation_exit exits[TRANSLATION_EXITS_MAX];
     uint32_t exit_count;
@@ -146,7 +161,7 @@ enum translate_status {
     TRANSLATE_FULL, /* the buffer is too small for the block */
 };
 
-/* Emits into [code, code+room). */
+/* Emits into [code, code+room), and moves what it has emitted to its place. */
 enum translate_status translate_block(const struct translate_request *req, uint8_t *code,
                                       uint32_t room, struct translation *out);
 

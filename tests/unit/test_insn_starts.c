@@ -38,6 +38,21 @@ START_TEST(starts_are_known_where_esp_does_not_lag) {
 }
 END_TEST
 
+/* What a translation says in words is entered at any byte. */
+START_TEST(a_translations_bits_are_the_maps) {
+    static struct translation t;
+    const struct insn_map map[] = {{.guest = 0}, {.guest = 3}, {.guest = 63}, {.guest = 64}, {.guest = 130}};
+    t.guest_len = 135;
+    for (unsigned i = 0; i < 5; i++)
+        t.starts[map[i].guest / 64] |= 1ull << map[i].guest % 64;
+    for (gpa_t gpa = 0x1000; gpa < 0x1080; gpa++) {
+        insn_starts_add(engine, gpa, &t);
+        check_only((const gpa_t[]){gpa, gpa + 3, gpa + 63, gpa + 64, gpa + 130}, 5);
+        insn_starts_forget_page(engine, gpa);
+    }
+}
+END_TEST
+
 START_TEST(others_are_added_and_a_page_goes_alone) {
     const struct insn_map map[] = {{.guest = 0}, {.guest = 1}};
     const struct fragment list[] = {{.gpa = 0x1fff, .map_count = 1}, {.gpa = 0x2000, .map_count = 2},
@@ -64,6 +79,7 @@ int main(void) {
     TCase *tcase = tcase_create("bits");
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_add_test(tcase, starts_are_known_where_esp_does_not_lag);
+    tcase_add_test(tcase, a_translations_bits_are_the_maps);
     tcase_add_test(tcase, others_are_added_and_a_page_goes_alone);
     tcase_add_test(tcase, range_goes_and_its_neighbours_stay);
     suite_add_tcase(suite, tcase);

@@ -51,6 +51,33 @@ START_TEST(spent_parts_are_used_again) {
 }
 END_TEST
 
+/* The newest fragment of a part lies lowest, and each is found by any byte of it; late code is nobody's. Functions that
+ * will be overwritten start a line of the host's caches each, so that none is written in a line that has run. */
+START_TEST(new_fragments_lie_before_old_ones) {
+    PUT_GUEST(CODE, compiles);
+    run_guest();
+    struct engine *engine = V->engine;
+    const struct cache_part *part = engine->part;
+    uint32_t above = part->code.end, aligned = 0, made = part->fragments.used - part->fragments.start;
+    uintptr_t exec = (uintptr_t)engine->cache_exec;
+    ck_assert_uint_gt(made, 16);
+    for (uint32_t i = part->fragments.start; i < part->fragments.used; i++) {
+        const struct fragment *f = &engine->fragments[i];
+        ck_assert_uint_le(f->code + f->code_len, above);
+        ck_assert_ptr_eq(fragment_at(engine, exec + f->code), f);
+        ck_assert_ptr_eq(fragment_at(engine, exec + f->code + f->code_len - 1), f);
+        if (f->code + f->code_len < above)
+            ck_assert_ptr_null(fragment_at(engine, exec + f->code + f->code_len));
+        above = f->pad && f->pad < f->code ? f->pad : f->code;
+        aligned += above % 64 == 0;
+    }
+    ck_assert_uint_eq(part->lowest, above);
+    ck_assert_uint_gt(aligned, made / 2);
+    ck_assert_uint_ge(part->lowest, part->code.used);
+    ck_assert_ptr_null(fragment_at(engine, exec + part->code.start));
+}
+END_TEST
+
 /* Behind a sweep the rest of the page is written without a look; what becomes code there is looked for. */
 GUEST(writes_again,
       "mov $0x400000, %edi; mov $4096, %ecx; xor %edx, %edx\n"
@@ -188,6 +215,7 @@ int main(void) {
     tcase_add_loop_test(tcase, functions_over_old_ones_are_the_new_ones, 0, ENGINE_VARIANTS);
     tcase_add_test(tcase, sweeps_spare_callouts);
     tcase_add_test(tcase, spent_parts_are_used_again);
+    tcase_add_test(tcase, new_fragments_lie_before_old_ones);
     tcase_add_loop_test(tcase, code_in_the_clean_range_is_seen, 0, ENGINE_VARIANTS);
     tcase_add_loop_test(tcase, flush_ends_the_clean_range, 0, ENGINE_VARIANTS);
     tcase_add_loop_test(tcase, operands_on_two_pages_of_code_do_not_fault, 0, ENGINE_VARIANTS);

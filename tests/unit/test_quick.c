@@ -171,12 +171,73 @@ START_TEST(bytes_that_end_early_are_the_same_either_way) {
 }
 END_TEST
 
+#define BEFORE 14u
+
+/* The same block made elsewhere and moved: to the very place where it would have been written, and to one that is
+ * aligned. What stands in front of it goes with it, and what lies behind stays. */
+START_TEST(a_moved_block_is_the_one_written_in_place) {
+    static struct { uint8_t before[64]; struct side side; } draft;
+    static struct side there, moved;
+    static uint8_t place[TRANSLATION_CODE_MAX + 256];
+    for (unsigned i = 0; i < BLOCKS / 4; i++) {
+        fill(3);
+        struct translate_request req = request(i % 2 ? 3 : MODE_STACK16, 0x400000 + draw() % (4096 - CODE_BYTES));
+        uint32_t alignment = 1u << draw() % 7;
+        memset(place, 0xee, sizeof place);
+        req.cold = moved.cold;
+        there.status = translate_block(&req, place + 128, TRANSLATION_CODE_MAX, &there.out);
+        if (there.status != TRANSLATE_OK)
+            continue;
+        uint32_t len = there.out.code_len;
+        memcpy(there.code, place + 128, len);
+        memcpy(there.cold, moved.cold, there.out.cold_len);
+        memset(place, 0xee, sizeof place);
+        memset(draft.before, 0xdd, sizeof draft.before);
+        req.place = (struct translation_place){.end = place + 128 + len, .before = BEFORE, .alignment = 1};
+        moved.status = translate_block(&req, draft.side.code, TRANSLATION_CODE_MAX, &moved.out);
+        ck_assert_ptr_eq(moved.out.code, place + 128);
+        memcpy(moved.code, place + 128, len);
+        compare(&there, &moved, i);
+        for (unsigned k = 0; k < 64; k++) {
+            ck_assert_uint_eq(place[128 - BEFORE - PLACE_SLACK - 1], 0xee);
+            ck_assert_uint_eq(place[128 + len + k], 0xee);
+            ck_assert_uint_eq(place[127 - k % BEFORE], 0xdd);
+        }
+        req.place.end = place + sizeof place;
+        req.place.alignment = alignment;
+        req.place.skew = i % 3 ? -(int32_t)BEFORE : (int32_t)LOOP_ENTRY;
+        ck_assert_int_eq(translate_block(&req, draft.side.code, TRANSLATION_CODE_MAX, &moved.out), TRANSLATE_OK);
+        uintptr_t at = (uintptr_t)moved.out.code, end = (uintptr_t)place + sizeof place;
+        ck_assert_uint_eq((at + (uintptr_t)(intptr_t)req.place.skew) % alignment, 0);
+        ck_assert(at + len <= end && end - (at + len) < alignment);
+    }
+}
+END_TEST
+
+/* By bits what the map has, for those that r12d does not lag at. */
+START_TEST(starts_are_those_of_the_map) {
+    static struct side side;
+    for (unsigned i = 0; i < BLOCKS / 4; i++) {
+        fill(3);
+        run(request(3, 0x400000 + draw() % (4096 - CODE_BYTES)), i % 4 == 0, &side);
+        const struct translation *t = &side.out;
+        uint64_t starts[TRANSLATION_START_WORDS] = {0};
+        for (unsigned k = 0; k < t->insn_count && side.status == TRANSLATE_OK; k++)
+            starts[t->map[k].guest / 64] |= (uint64_t)(t->map[k].esp == 0) << t->map[k].guest % 64;
+        for (unsigned k = 0; k < TRANSLATION_START_WORDS && side.status == TRANSLATE_OK; k++)
+            ck_assert_uint_eq(starts[k] & ~t->starts[k], 0);
+    }
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("quick");
     TCase *tcase = tcase_create("quick");
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, the_quick_way_writes_the_same_code);
     tcase_add_test(tcase, bytes_that_end_early_are_the_same_either_way);
+    tcase_add_test(tcase, a_moved_block_is_the_one_written_in_place);
+    tcase_add_test(tcase, starts_are_those_of_the_map);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
