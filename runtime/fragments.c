@@ -93,7 +93,7 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
     for (uint32_t i = e->page_fragments[page_of(gpa)]; i; i = e->fragments[i].page_next) {
         struct fragment *f = &e->fragments[i];
         uint32_t guest = (uint32_t)(gpa - f->gpa); /* huge where the fragment starts behind it */
-        if (guest >= f->guest_len || f->gpa2 || f->probed || f->is_loop || f->eip + guest != eip ||
+        if (guest >= f->guest_len || f->gpa2 || f->probed || f->is_loop || f->copy || f->eip + guest != eip ||
             !code_space_equal(&f->space, space))
             continue;
         const struct insn_map *insn = insn_at(e, f, guest);
@@ -132,6 +132,12 @@ uint32_t fragment_room(const struct vcpu *v, uint32_t at) {
     return room < TRANSLATION_CODE_MAX ? room : TRANSLATION_CODE_MAX;
 }
 
+static void enter_hash(struct engine *e, struct fragment *f) {
+    uint32_t *bucket = &e->hash[hash_of(f->gpa, f->space.mode)];
+    f->hash_next = *bucket;
+    *bucket = fragment_index(e, f);
+}
+
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
     struct engine *e = v->engine;
     uint32_t index = fragment_index(e, f);
@@ -152,6 +158,7 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         exit->site = f->code + t->exits[i].site;
         exit->target = t->exits[i].target;
         memcpy(&exit->stub_rel, e->cache_write + exit->site, sizeof exit->stub_rel);
+        f->copied |= (uint16_t)(t->exits[i].copied << i);
     }
     part->fragments.used++;
     part->live++;
@@ -159,9 +166,8 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     part->exits.used += t->exit_count;
     part->cold.used += (t->cold_len + 15u) & ~15u;
     part->code.used = (f->code + t->code_len + 3u) & ~3u;
-    uint32_t *bucket = &e->hash[hash_of(f->gpa, f->space.mode)];
-    f->hash_next = *bucket;
-    *bucket = index;
+    if (!f->copy)
+        enter_hash(e, f);
     f->page_next = e->page_fragments[page_of(f->gpa)];
     if (f->page_next)
         e->fragments[f->page_next].page_previous = index;
@@ -267,6 +273,8 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t
         if (exit->site != offset || exit->to != NO_FRAGMENT || exit->target != v->cpu.eip)
             continue;
         assert(code_space_equal(&from->space, &to->space));
+        if ((from->copied >> i & 1) != (to->copy != 0))
+            return; /* nobody looks for attention on the way to a copy */
         /* User code: a straddling fragment's second page is the address space's own. */
         if (to->gpa2 && (to->space.mode & MODE_CPL) == 3) {
             fragment_link_thunk(e, exit);
@@ -327,8 +335,9 @@ static void leave_page(struct engine *e, const struct fragment *f) {
 
 static void leave_index(struct engine *e, const struct fragment *f) {
     uint32_t index = fragment_index(e, f);
-    remove_from(&e->hash[hash_of(f->gpa, f->space.mode)], e, index,
-                __builtin_offsetof(struct fragment, hash_next));
+    if (!f->copy)
+        remove_from(&e->hash[hash_of(f->gpa, f->space.mode)], e, index,
+                    __builtin_offsetof(struct fragment, hash_next));
     leave_page(e, f);
     if (f->gpa2)
         remove_from(&e->page2_fragments[page_of(f->gpa2)], e, index,

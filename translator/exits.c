@@ -38,7 +38,8 @@ static bool direct(const struct block *b, uint32_t target) {
 
 static void add_site(struct block *b, uint32_t target) {
     assert(b->exit_count < BLOCK_EXITS_MAX);
-    b->exits[b->exit_count++] = (struct pending_exit){b->e.at, target, crossing_slot(b, target)};
+    b->exits[b->exit_count++] =
+        (struct pending_exit){.site = b->e.at, .target = target, .fixed = crossing_slot(b, target)};
     emit32(&b->e, 0);
 }
 
@@ -47,8 +48,20 @@ static struct memref hashed_slot(uint32_t target) {
                            .disp = (int32_t)(jump_cache_slot(target) * 8u)};
 }
 
-static bool wants_check(const struct block *b, uint32_t target) {
-    return b->check_exits || (int32_t)(target - b->pc) <= 0;
+/* Does the exit not lead further on? Where nobody looks, a copy has brought the guest back, but no further than from
+ * the branch that it was made for; so each way round has a look on it. */
+bool block_goes_back(const struct block *b, uint32_t target) {
+    bool before_origin = b->req->copy && (int32_t)(target - b->req->origin) <= 0;
+    return (int32_t)(target - b->pc) <= 0 || before_origin;
+}
+
+static bool wants_check(const struct block *b, uint32_t target) { return b->check_exits || block_goes_back(b, target); }
+
+/* Is the branch to have a copy of its target, so that nobody need look? */
+static bool is_copied(const struct block *b, uint32_t target) {
+    const struct translate_request *req = b->req;
+    return req->copies && req->copy < COPIES_MAX && req->poll_address && !b->check_exits && !b->loop && direct(b, target) && same_page(b, target) &&
+           crossing_slot(b, target) == NO_FIXED_SLOT && req->copies(req->opaque, target);
 }
 
 /* Goes on when ecx is zero; otherwise leaves by cold code. ecx's own value waits in `ecx_in`, and
@@ -137,6 +150,11 @@ static void jump_cached(struct block *b, uint32_t target, enum look how) {
     emit_jump_mem(&b->e, &slot);
 }
 
+static void add_copied_site(struct block *b, uint32_t target) {
+    add_site(b, target);
+    b->exits[b->exit_count - 1].copied = true;
+}
+
 /* E9 or E8 with a link behind it. */
 static void linked(struct block *b, uint8_t opcode, uint32_t target, enum look how) {
     look(b, target, how);
@@ -156,8 +174,18 @@ static void leave_to(struct block *b, uint32_t target, enum look how) {
 }
 
 void exit_to(struct block *b, uint32_t target) {
-    leave_to(b, target, LOOK_AGAIN);
     b->ended = true;
+    if (!is_copied(b, target)) {
+        leave_to(b, target, LOOK_AGAIN);
+        return;
+    }
+    emit8(&b->e, 0xe9);
+    add_copied_site(b, target);
+}
+
+void exit_onward(struct block *b, uint32_t target) {
+    b->ended = true;
+    leave_to(b, target, LOOK_ONCE);
 }
 
 /* jump_cache_slot of r11d without touching flags. Windows are aligned to 4 GiB, so r14b is zero. */
@@ -239,7 +267,11 @@ void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fa
     bool polls = b->req->poll_address && !b->check_exits;
     if (join_conditional(b, cc, target))
         return;
-    if (direct(b, target) && (polls || !wants_check(b, target))) {
+    if (is_copied(b, target)) {
+        emit8(&b->e, 0x0f);
+        emit8(&b->e, 0x80u | cc);
+        add_copied_site(b, target);
+    } else if (direct(b, target) && (polls || !wants_check(b, target))) {
         look(b, target, LOOK_AGAIN); /* also where it is not taken: one load, but one jump less */
         emit8(&b->e, 0x0f);
         emit8(&b->e, 0x80u | cc);

@@ -106,7 +106,7 @@ static int one_insn(struct block *b, uint32_t offset) {
 static void stop_before(struct block *b, uint32_t eip, bool shadow) {
     block_settle_esp(b);
     if (!shadow) {
-        exit_to(b, eip);
+        exit_onward(b, eip);
         return;
     }
     struct memref field = CPU_FIELD(interrupt_shadow);
@@ -185,7 +185,10 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     out->cold_len = req->cold ? (uint32_t)(b.cold_part.at - req->cold) : 0;
     for (unsigned i = 0; i < b.exit_count; i++) {
         bool crosses = b.exits[i].fixed != NO_FIXED_SLOT;
-        out->exits[i] = (struct translation_exit){(uint32_t)(b.exits[i].site - code), b.exits[i].target, crosses};
+        out->exits[i] = (struct translation_exit){.site = (uint32_t)(b.exits[i].site - code),
+                                                    .target = b.exits[i].target,
+                                                    .copied = b.exits[i].copied,
+                                                    .crosses = crosses};
         out->crosses |= crosses;
     }
     out->exit_count = b.exit_count;

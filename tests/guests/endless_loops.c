@@ -22,6 +22,7 @@ SNIPPET(jump_ecx, "1: jecxz 1b");
 SNIPPET(jump_cx, "mov $0x10000, %ecx; 1: jcxz 1b");
 SNIPPET(call_return, "1: call 2f; jmp 1b; 2: ret");
 SNIPPET(call_drop, "1: call 2f; 2: pop %eax; jmp 1b");
+SNIPPET(call_back, "push %eax; 1: pop %eax; call 1b");
 SNIPPET(push_return, "lea 1f - push_return(%ebp), %ecx; 1: push %ecx; ret");
 SNIPPET(call_indirect, "lea 1f - call_indirect(%ebp), %ecx; push %eax; 1: pop %eax; call *%ecx");
 SNIPPET(far_return, "lea 1f - far_return(%ebp), %ecx; 1: push %cs; push %ecx; lret");
@@ -53,7 +54,7 @@ static const struct kind {
     KIND(condition),      KIND(condition_near), KIND(two_blocks),       KIND(loop_ecx),
     KIND(loop_alone),     KIND(loop_cx),        KIND(loope_ecx),        KIND(loope_cx),
     KIND(loopne_ecx),     KIND(loopne_cx),      KIND(jump_ecx),         KIND(jump_cx),
-    KIND(call_return),    KIND(call_drop),      KIND(push_return),      KIND(call_indirect),
+    KIND(call_return),    KIND(call_back),      KIND(call_drop),      KIND(push_return),      KIND(call_indirect),
     KIND(far_return),     KIND(far_jump),       KIND(interrupt_return), KIND(callouts),
     KIND(string),         KIND(long_block),     KIND_16(jump_16),       KIND_16(loop_cx_16),
     KIND_16(loop_ecx_16), KIND_16(loopne_16),   KIND_16(jump_cx_16),    KIND_16(call_return_16)};
