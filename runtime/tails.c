@@ -41,12 +41,12 @@ enum step { STEP_ON, STEP_JUMP, STEP_ARRIVED, STEP_LOST };
 /* Where the way goes on behind an instruction. Another branch back is another loop, which is none of ours. */
 static enum step follow(const uint8_t *code, uint32_t len, uint32_t *eip) {
     uint32_t at = *eip;
-    int32_t wide = 0;
+    int32_t by = 0;
     if (code[0] == 0x3e) { /* NOTRACK */
         at++, code++, len--;
     }
     if (len == 5)
-        __builtin_memcpy(&wide, code + 1, sizeof wide);
+        __builtin_memcpy(&by, code + 1, sizeof by);
     *eip = at + len;
     if (code[0] == 0xff && (code[1] & 0x38) == 0x20)
         return STEP_ARRIVED;
@@ -58,7 +58,9 @@ static enum step follow(const uint8_t *code, uint32_t len, uint32_t *eip) {
         return STEP_LOST;
     if (code[0] != 0xeb && code[0] != 0xe9)
         return STEP_ON;
-    *eip += (uint32_t)(code[0] == 0xeb ? (int32_t)(int8_t)code[1] : wide);
+    if (code[0] == 0xeb)
+        by = (int8_t)code[1];
+    *eip += (uint32_t)by;
     return STEP_JUMP;
 }
 
