@@ -347,6 +347,7 @@ struct engine {
     uint32_t crossing_count, crossing_loop_next;
     gpa_t tails[TAILS_MAX]; /* tails.c; 0: none */
     uint64_t tail_pages;    /* a bit for several pages: some tail is or was there */
+    uint64_t copied_targets; /* a bit for several addresses: some exit that wants a copy leads or led there */
     uint32_t tail_next;
     unsigned linked_window; /* the one whose user code ran last: all links across page ends hold for it */
     bool crossings_linked;  /* there are some */
@@ -496,6 +497,7 @@ bool tails_learn(struct vcpu *v, const struct fragment *f, uint32_t target);
 /* May some branch on the page lead to such a place; does one to this address? */
 bool tails_near(const struct engine *e, gpa_t gpa);
 bool tails_at(const struct engine *e, gpa_t gpa);
+static inline uint64_t tail_bit(uint32_t target) { return 1ull << (target * 0x9e3779b1u >> 26); }
 /* The branch of which an exit's link is wanted, if that must be a copy; NULL: anything will do. */
 const struct fragment *tails_origin(struct engine *e, uintptr_t site, uint32_t target, uint32_t *origin);
 /* The copy for a branch at `origin`; NULL: there is none yet. */

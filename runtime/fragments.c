@@ -158,7 +158,10 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         exit->site = f->code + t->exits[i].site;
         exit->target = t->exits[i].target;
         memcpy(&exit->stub_rel, e->cache_write + exit->site, sizeof exit->stub_rel);
-        f->copied |= (uint16_t)(t->exits[i].copied << i);
+        if (t->exits[i].copied) {
+            f->copied |= (uint16_t)(1u << i);
+            e->copied_targets |= tail_bit(exit->target);
+        }
     }
     part->fragments.used++;
     part->live++;

@@ -40,21 +40,22 @@ enum step { STEP_ON, STEP_JUMP, STEP_ARRIVED, STEP_LOST };
 
 /* Where the way goes on behind an instruction. Another branch back is another loop, which is none of ours. */
 static enum step follow(const uint8_t *code, uint32_t len, uint32_t *eip) {
-    uint32_t at = *eip;
     int32_t by = 0;
-    if (code[0] == 0x3e) { /* NOTRACK */
-        at++, code++, len--;
-    }
+    *eip += len;
+    if (len > 2 && code[0] == 0x3e) /* NOTRACK */
+        code++, len--;
+    if (len < 2)
+        return code[0] == 0xc3 ? STEP_LOST : STEP_ON;
     if (len == 5)
         __builtin_memcpy(&by, code + 1, sizeof by);
-    *eip = at + len;
     if (code[0] == 0xff && (code[1] & 0x38) == 0x20)
         return STEP_ARRIVED;
     if ((code[0] & 0xf0) == 0x70)
         return code[1] & 0x80 ? STEP_LOST : STEP_ON;
     if (code[0] == 0x0f && (code[1] & 0xf0) == 0x80)
         return code[len - 1] & 0x80 ? STEP_LOST : STEP_ON;
-    if (code[0] == 0xe8 || (code[0] & 0xfc) == 0xe0 || code[0] == 0xc3 || code[0] == 0xff)
+    if (code[0] == 0xe8 || (code[0] & 0xfc) == 0xe0 || code[0] == 0xc3 ||
+        (code[0] == 0xff && (code[1] & 0x38) >= 0x10 && (code[1] & 0x38) < 0x30))
         return STEP_LOST;
     if (code[0] != 0xeb && code[0] != 0xe9)
         return STEP_ON;
@@ -67,25 +68,24 @@ static enum step follow(const uint8_t *code, uint32_t len, uint32_t *eip) {
 /* The places on the way from `eip` that are branched to, itself first; 0: no indirect jump is near. */
 static unsigned find_way(const struct vcpu *v, const struct fragment *from, uint32_t eip, uint32_t *heads) {
     const struct engine *e = v->engine;
-    unsigned count = 1;
+    const struct fragment *f = NULL;
+    unsigned count = 1, at = 0;
     heads[0] = eip;
     for (unsigned i = 0; i < WAY_MAX; i++) {
-        unsigned at;
-        const struct fragment *f = holder(e, from->gpa, eip, &from->space, &at);
+        if (!f || ++at >= f->map_count || f->eip + e->maps[f->map + at].guest != eip)
+            f = holder(e, from->gpa, eip, &from->space, &at);
         if (!f)
             return 0;
         uint32_t start = e->maps[f->map + at].guest;
         uint32_t end = at + 1 < f->map_count ? e->maps[f->map + at + 1].guest : f->guest_len;
         const uint8_t *code = ram_ptr(v->ram, f->gpa + start, end - start);
-        enum step step = code && end - start >= 2 ? follow(code, end - start, &eip) : STEP_ON;
-        if (!code || step == STEP_LOST || (step == STEP_JUMP && count > JUMPS_MAX))
+        enum step step = code ? follow(code, end - start, &eip) : STEP_LOST;
+        if (step == STEP_LOST || (step == STEP_JUMP && count > JUMPS_MAX))
             return 0;
         if (step == STEP_ARRIVED)
             return count;
         if (step == STEP_JUMP)
             heads[count++] = eip;
-        else
-            eip = f->eip + end;
     }
     return 0;
 }
@@ -120,6 +120,8 @@ bool tails_learn(struct vcpu *v, const struct fragment *f, uint32_t target) {
     gpa_t gpa = f->gpa;
     if (f->probed || v->plugins || f->space.mode & (MODE_GENERAL_CS | MODE_CODE16))
         return false;
+    if (tails_at(v->engine, gpa + (gpa_t)(int64_t)(int32_t)(target - eip)))
+        return true;
     unsigned count = find_way(v, f, target, heads);
     for (unsigned i = 0; i < count; i++)
         add_tail(v, gpa + (gpa_t)(int64_t)(int32_t)(heads[i] - eip), heads[i]);
@@ -127,7 +129,7 @@ bool tails_learn(struct vcpu *v, const struct fragment *f, uint32_t target) {
 }
 
 const struct fragment *tails_origin(struct engine *e, uintptr_t site, uint32_t target, uint32_t *origin) {
-    const struct fragment *f = e->tail_pages ? fragment_at(e, site) : NULL;
+    const struct fragment *f = e->copied_targets & tail_bit(target) ? fragment_at(e, site) : NULL;
     uint32_t offset = (uint32_t)(site - (uintptr_t)e->cache_exec);
     for (unsigned i = 0; f && f->copied && i < f->exit_count; i++) {
         const struct fragment_exit *exit = &e->exits[f->exits + i];
