@@ -25,6 +25,7 @@
     X(jump_cache_misses, "indirect transfers that missed the jump cache")                          \
     X(slots_contended, "jump cache slots found to be wanted by several targets")                   \
     X(loops, "loops that were found running, and got fragments of their own")                        \
+    X(copies, "code that leads to indirect jumps, copied for branches that lead there")                \
     X(crossings, "loops that were found running across the end of a page")                           \
     X(landings_wary, "landings that a return to elsewhere has reached")                            \
     X(retranslations, "sites retranslated for another way of reaching memory")                     \

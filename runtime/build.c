@@ -75,6 +75,11 @@ static uint32_t fixed_slot_of(void *opaque, uint32_t target) {
     return jump_cache_fixed_slot(((const struct hint_context *)opaque)->engine, target);
 }
 
+static bool copies(void *opaque, uint32_t target) {
+    const struct hint_context *context = opaque;
+    return tails_at(context->engine, context->gpa + (gpa_t)(int64_t)(int32_t)(target - context->eip));
+}
+
 static bool crosses(void *opaque, uint32_t eip, uint32_t target) {
     const struct vcpu *v = ((const struct hint_context *)opaque)->v;
     uint32_t base = v->cpu.seg[SEG_CS].base;
@@ -194,12 +199,23 @@ static bool copy_second(struct vcpu *v, struct fetched *code, gva_t linear, bool
     return true;
 }
 
+/* For which branch a block is made (tails.c); `number` 0: for all. */
+struct copy_of {
+    uint8_t number;
+    uint32_t origin;
+};
+
+/* Instrumented code and plain code are never mixed up. */
+static bool can_copy(const struct vcpu *v, bool one_shot) {
+    return !one_shot && !v->plugins && !v->engine->options.no_loops && !(v->cpu.mode & (MODE_GENERAL_CS | MODE_CODE16));
+}
+
 static struct translate_request request_for(struct vcpu *v, const struct fetched *code,
-                                            struct hint_context *context, bool one_shot) {
+                                            struct hint_context *context, bool one_shot, struct copy_of copy) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     bool injects = inject_covers(v);
-    bool loop = !one_shot && build_get_hint(e, code->gpa) & HINT_LOOP;
+    bool loop = !one_shot && !copy.number && build_get_hint(e, code->gpa) & HINT_LOOP;
     bool live = !one_shot && code->gpa != RAM_NOWHERE && !plugins_want(v->plugins, RING3_EVENT_TRANSLATE); /* they look at bytes */
     bool alone = one_shot || cpu->interrupt_shadow || injects || cpu->mode & MODE_STEPWISE;
     *context = (struct hint_context){.v = v, .engine = e, .plugins = v->plugins, .gpa = code->gpa,
@@ -215,6 +231,8 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .rows = e->options.rows,
         .max_branches = loop ? LOOP_BRANCHES_MAX : BRANCHES_MAX,
         .loop = loop,
+        .copy = copy.number, .origin = copy.origin,
+        .copies = can_copy(v, one_shot) && tails_near(e, code->gpa) ? copies : NULL,
         .poll_address = poll_address(e),
         .cold = one_shot ? NULL : e->cache_write + e->part->cold.used, .cold_room = COLD_CODE_MAX,
         .no_links = alone || e->options.no_chain,
@@ -264,12 +282,12 @@ static void instrument(struct vcpu *v, struct translate_request *req, const stru
 }
 
 /* Translates to a place in the cache; NULL: a one-shot. False: a fetch fault in v->fault. */
-static bool translate_to(struct vcpu *v, struct fetched *code, const struct translation_place *place,
+static bool translate_to(struct vcpu *v, struct fetched *code, const struct translation_place *place, struct copy_of copy,
                          struct translation *t) {
     bool one_shot = !place;
     struct engine *e = v->engine;
     struct hint_context context;
-    struct translate_request req = request_for(v, code, &context, one_shot);
+    struct translate_request req = request_for(v, code, &context, one_shot, copy);
     if (place)
         req.place = *place;
     bool asks = plugins_want(v->plugins, RING3_EVENT_TRANSLATE) && !e->finishing;
@@ -336,7 +354,7 @@ static struct translation_place next_place(const struct engine *e, bool loop, gv
     return place;
 }
 
-static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad) {
+static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool with_pad, struct copy_of copy) {
     struct engine *e = v->engine;
     struct cpu *cpu = &v->cpu;
     struct translation t;
@@ -350,11 +368,14 @@ static struct fragment *translate_new(struct vcpu *v, struct fetched *code, bool
     fragment_expect(e, code->gpa, cpu->mode);
     take_first(v, code, linear, true);
     PLUGIN_EVENT(v, FETCH, linear, code->gpa, code->len);
-    bool loop = build_get_hint(e, code->gpa) & HINT_LOOP;
+    f->copy = copy.number;
+    f->origin = copy.origin;
+    v->counters->copies += copy.number > 0;
+    bool loop = !copy.number && build_get_hint(e, code->gpa) & HINT_LOOP;
     struct translation_place place = next_place(e, loop, linear, with_pad);
     if (with_pad) /* reached indirectly: its pad stands right before it */
         translate_pad(e->draft + DRAFT_BEFORE - TRIPWIRE_LEN, TRIPWIRE_LEN, NULL, cpu->eip, NULL, poll_address(e));
-    if (!translate_to(v, code, &place, &t))
+    if (!translate_to(v, code, &place, copy, &t))
         return NULL;
     f->pad = with_pad ? (uint32_t)(t.code - e->cache_write) - TRIPWIRE_LEN : 0;
     f->gpa = code->gpa;
@@ -380,7 +401,7 @@ struct fragment *build_one_shot(struct vcpu *v) {
         return NULL;
     fpu_forget_code(v, (uintptr_t)e->cache_exec, SCRATCH_CODE);
     take_first(v, &code, linear, false);
-    if (!translate_to(v, &code, NULL, &t))
+    if (!translate_to(v, &code, NULL, (struct copy_of){0}, &t))
         return NULL;
     e->scratch = (struct fragment){.gpa = code.gpa, .eip = v->cpu.eip,
                                    .space = code_space_of(&v->cpu), .code_len = t.code_len,
@@ -428,9 +449,19 @@ struct fragment *build_at_once(struct vcpu *v) {
     code.beyond = bytes_to_limit(cpu);
     if (!fetch_page(v, linear, &code.gpa) || code.gpa == RAM_NOWHERE || !fragment_has_room(v))
         return NULL;
-    struct fragment *f = translate_new(v, &code, true);
+    struct fragment *f = translate_new(v, &code, true, (struct copy_of){0});
     v->counters->lookup_misses += f != NULL;
     return f;
+}
+
+struct fragment *build_copy(struct vcpu *v, uint8_t copy, uint32_t origin) {
+    struct engine *e = v->engine;
+    struct fetched code = {.beyond = bytes_to_limit(&v->cpu)};
+    struct code_space space = code_space_of(&v->cpu);
+    if (v->cpu.interrupt_shadow || !fetch_page(v, space.base + v->cpu.eip, &code.gpa) || code.gpa == RAM_NOWHERE)
+        return NULL;
+    struct fragment *f = tails_find(e, code.gpa, v->cpu.eip, &space, copy, origin);
+    return f ? f : translate_new(v, &code, false, (struct copy_of){copy, origin});
 }
 
 struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at) {
@@ -470,5 +501,5 @@ struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at) {
         return f;
     }
     v->counters->lookup_misses++;
-    return translate_new(v, &code, indirect);
+    return translate_new(v, &code, indirect, (struct copy_of){0});
 }

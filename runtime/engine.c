@@ -260,6 +260,13 @@ static void prepare(struct vcpu *v) {
     v->engine->delivered = v->engine->step_dropped = v->traps_dropped = false;
 }
 
+/* What the exit that led here is to be linked to, if that must be a copy. */
+static struct fragment *find_copy(struct vcpu *v) {
+    uint32_t origin;
+    const struct fragment *from = tails_origin(v->engine, (uintptr_t)v->cpu.chain_site, v->cpu.eip, &origin);
+    return from && !inject_covers(v) ? build_copy(v, (uint8_t)(from->copy + 1), origin) : NULL;
+}
+
 /* Finds, links and enters; returns the reason for coming back. */
 static int step(struct vcpu *v, int last) {
     struct engine *e = v->engine;
@@ -271,7 +278,11 @@ static int step(struct vcpu *v, int last) {
     if (mode & MODE_DEBUG && debug_before_instruction(v))
         return LEAVE_STOP;
     uint32_t at;
-    struct fragment *f = build_find(v, last == LEAVE_LOOKUP_ && !e->options.no_jump_cache, &at);
+    struct fragment *f = last == LEAVE_CHAIN_ ? find_copy(v) : NULL;
+    if (f)
+        at = 0;
+    else
+        f = build_find(v, last == LEAVE_LOOKUP_ && !e->options.no_jump_cache, &at);
     if (!f)
         return LEAVE_FAULT;
     bool chainable = !e->options.no_chain && !inject_covers(v) && f != &e->scratch;

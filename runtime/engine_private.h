@@ -99,6 +99,9 @@ struct fragment {
     uint8_t undecoded; /* bytes behind guest_len that it hangs on, too */
     bool live;         /* some of its instructions read their immediates as they run: MAP_LIVE */
     bool probed; /* a plugin's instrumentation is in it: it is entered at its start only */
+    uint8_t copy;         /* tails.c: it is in no index, for one branch only; how many of those have led here; 0: none */
+    uint16_t copied;      /* a bit for each exit that is linked to such a copy only */
+    uint32_t origin;      /* of a copy: the branch's EIP */
 };
 
 #define CACHE_DEFAULT (48u << 20)
@@ -152,6 +155,7 @@ struct crossing_loop {
     gva_t head, branch; /* its first instruction and its last, the branch back */
     gva_t straddler;    /* an instruction on both pages, 0: none */
 };
+#define TAILS_MAX 64u
 #define CROSSING_LOOPS 32u
 
 /* An exit of such a loop, linked while it leads where its fixed slot does. */
@@ -367,6 +371,10 @@ struct engine {
     uint64_t crossing_pages[CROSSING_PAGE_WORDS]; /* a bit for several pages: some loop is or was there */
     struct crossing crossings[CROSSINGS_MAX];
     uint32_t crossing_count, crossing_loop_next;
+    gpa_t tails[TAILS_MAX]; /* tails.c; 0: none */
+    uint64_t tail_pages;    /* a bit for several pages: some tail is or was there */
+    uint64_t copied_targets; /* a bit for several addresses: some exit that wants a copy leads or led there */
+    uint32_t tail_next;
     unsigned linked_window; /* the one whose user code ran last: all links across page ends hold for it */
     bool crossings_linked;  /* there are some */
     bool crossings_wait;    /* some may be missing */
@@ -434,6 +442,9 @@ uint64_t return_stack_keep_top(uint64_t base, uint64_t rsp);
  * v->fault set: an instruction fetch fault. `indirect`: it was reached through the jump cache, and needs a
  * landing pad; otherwise it may be one that is to be entered `*at` bytes behind its start. */
 struct fragment *build_find(struct vcpu *v, bool indirect, uint32_t *at);
+/* A copy of that for the branch at `origin` (tails.c), itself the `copy`th in turn; may be something else, which is not
+ * to be linked. */
+struct fragment *build_copy(struct vcpu *v, uint8_t copy, uint32_t origin);
 /* The same if it is there already, reached through the jump cache and without an event in between; else NULL. */
 struct fragment *build_known(struct vcpu *v);
 /* That one's code, entered with what else is known of its page; 0: not done so. */
@@ -510,6 +521,20 @@ void loops_add(struct vcpu *v, struct fragment *f, uint32_t loop_at);
 void loops_forget(struct engine *e, const struct fragment *f);
 /* Attention was noticed by a branch back: what it goes back to is a loop. */
 void loops_learn(struct vcpu *v);
+
+/* tails.c */
+/* A branch of the fragment back to `target`, on its page, has noticed attention. True: it leads to an indirect jump, so
+ * branches to it get copies. */
+bool tails_learn(struct vcpu *v, const struct fragment *f, uint32_t target);
+/* May some branch on the page lead to such a place; does one to this address? */
+bool tails_near(const struct engine *e, gpa_t gpa);
+bool tails_at(const struct engine *e, gpa_t gpa);
+static inline uint64_t tail_bit(uint32_t target) { return 1ull << (target * 0x9e3779b1u >> 26); }
+/* The branch of which an exit's link is wanted, if that must be a copy; NULL: anything will do. */
+const struct fragment *tails_origin(struct engine *e, uintptr_t site, uint32_t target, uint32_t *origin);
+/* The copy for a branch at `origin`; NULL: there is none yet. */
+struct fragment *tails_find(struct engine *e, gpa_t gpa, uint32_t eip, const struct code_space *space, uint8_t copy,
+                            uint32_t origin);
 
 /* crossings.c */
 /* An instruction whose look for attention failed: is it the branch back of a loop across a page end? */

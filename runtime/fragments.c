@@ -90,7 +90,7 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
     for (uint32_t i = e->page_fragments[page_of(gpa)]; i; i = e->fragments[i].page_next) {
         struct fragment *f = &e->fragments[i];
         uint32_t guest = (uint32_t)(gpa - f->gpa); /* huge where the fragment starts behind it */
-        if (guest >= f->guest_len || f->gpa2 || f->probed || f->is_loop || f->eip + guest != eip ||
+        if (guest >= f->guest_len || f->gpa2 || f->probed || f->is_loop || f->copy || f->eip + guest != eip ||
             !code_space_equal(&f->space, space))
             continue;
         const struct insn_map *insn = insn_at(e, f, guest);
@@ -100,6 +100,12 @@ struct fragment *fragment_inside(struct engine *e, gpa_t gpa, uint32_t eip,
         return f;
     }
     return NULL;
+}
+
+static void enter_hash(struct engine *e, struct fragment *f) {
+    uint32_t *bucket = &e->hash[hash_of(f->gpa, f->space.mode)];
+    f->hash_next = *bucket;
+    *bucket = fragment_index(e, f);
 }
 
 void fragment_commit(struct vcpu *v, struct fragment *f, const struct translation *t) {
@@ -124,6 +130,10 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
         exit->site = f->code + t->exits[i].site;
         exit->target = t->exits[i].target;
         memcpy(&exit->stub_rel, e->cache_write + exit->site, sizeof exit->stub_rel);
+        if (t->exits[i].copied) {
+            f->copied |= (uint16_t)(1u << i);
+            e->copied_targets |= tail_bit(exit->target);
+        }
     }
     part->fragments.used++;
     part->live++;
@@ -132,9 +142,8 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     part->cold.used += (t->cold_len + 15u) & ~15u;
     part->lowest = f->pad ? f->pad : f->code;
     assert(part->lowest >= part->code.used && f->code + f->code_len <= part->code.end);
-    uint32_t *bucket = &e->hash[hash_of(f->gpa, f->space.mode)];
-    f->hash_next = *bucket;
-    *bucket = index;
+    if (!f->copy)
+        enter_hash(e, f);
     f->page_next = e->page_fragments[page_of(f->gpa)];
     if (f->page_next)
         e->fragments[f->page_next].page_previous = index;
@@ -240,6 +249,8 @@ void fragment_link(struct vcpu *v, uintptr_t site, struct fragment *to, uint32_t
         if (exit->site != offset || exit->to != NO_FRAGMENT || exit->target != v->cpu.eip)
             continue;
         assert(code_space_equal(&from->space, &to->space));
+        if ((from->copied >> i & 1) != (to->copy != 0))
+            return; /* nobody looks for attention on the way to a copy */
         /* User code: a straddling fragment's second page is the address space's own. */
         if (to->gpa2 && (to->space.mode & MODE_CPL) == 3) {
             fragment_link_thunk(e, exit);
@@ -300,8 +311,9 @@ static void leave_page(struct engine *e, const struct fragment *f) {
 
 static void leave_index(struct engine *e, const struct fragment *f) {
     uint32_t index = fragment_index(e, f);
-    remove_from(&e->hash[hash_of(f->gpa, f->space.mode)], e, index,
-                __builtin_offsetof(struct fragment, hash_next));
+    if (!f->copy)
+        remove_from(&e->hash[hash_of(f->gpa, f->space.mode)], e, index,
+                    __builtin_offsetof(struct fragment, hash_next));
     leave_page(e, f);
     if (f->gpa2)
         remove_from(&e->page2_fragments[page_of(f->gpa2)], e, index,

@@ -130,10 +130,11 @@ void loops_learn(struct vcpu *v) {
         return;
     const struct insn_map *insn = fragment_insn(e, f, pc);
     crossings_learn(v, f, insn);
-    if (f->dead || f->gpa2 || e->loop_edge_count > LOOP_EDGES_MAX / 2)
+    if (f->dead || f->gpa2)
         return;
     const struct fragment_exit *exit = exit_back(e, f, insn);
-    if (!exit || calls(v, f, exit->target, f->eip + insn->guest))
+    if (!exit || tails_learn(v, f, exit->target) || e->loop_edge_count > LOOP_EDGES_MAX / 2 ||
+        calls(v, f, exit->target, f->eip + insn->guest))
         return;
     gpa_t branch = f->gpa + insn->guest, head = f->gpa + (gpa_t)(int64_t)(int32_t)(exit->target - f->eip);
     uint8_t hint = build_get_hint(e, head);

@@ -223,6 +223,34 @@ static int instruction_fault(const struct fragment *f, greg_t *regs, uintptr_t p
     return RESUME;
 }
 
+/* Where the guest's call at `pc` leads, be it E8 or through the jump cache at r13; callouts go through r15. */
+static bool call_target(const struct fragment *f, const greg_t *regs, uintptr_t pc, uint32_t *target) {
+    const struct engine *e = handled->engine;
+    const uint8_t *code = (const uint8_t *)pc;
+    uint32_t site = (uint32_t)(pc + 1 - (uintptr_t)e->cache_exec);
+    *target = (uint32_t)regs[REG_R11];
+    if (code[0] != 0xe8)
+        return (code[0] & 0xf9) == 0x41 && code[1] == 0xff && (code[(code[2] & 7) == 4 ? 3 : 2] & 7) == 5;
+    for (unsigned i = 0; f != &e->scratch && i < f->exit_count; i++)
+        if (e->exits[f->exits + i].site == site) {
+            *target = e->exits[f->exits + i].target;
+            return true;
+        }
+    return false;
+}
+
+/* The return stack is full: it is emptied. Calls that never return look for attention nowhere else. */
+static int answer_overflow(const struct fragment *f, greg_t *regs, uintptr_t pc, uint64_t emptied) {
+    uint32_t target;
+    regs[REG_RSP] = (greg_t)(f ? emptied : return_stack_keep_top(emptied, (uint64_t)regs[REG_RSP]));
+    if (!f || !handled->engine->poll_closed || !call_target(f, regs, pc, &target))
+        return RESUME;
+    save_guest(&handled->cpu, regs);
+    handled->cpu.eip = target;
+    settle_returns(regs);
+    return LEAVE_ATTENTION_;
+}
+
 static int answer_fault(int signal, greg_t *regs) {
     struct vcpu *v = handled;
     struct engine *e = v->engine;
@@ -236,11 +264,8 @@ static int answer_fault(int signal, greg_t *regs) {
         return answer;
     struct fragment *f = fragment_at(e, pc);
     uint64_t emptied = address ? return_stack_overflow(v, address) : 0;
-    if (emptied) {
-        regs[REG_RSP] =
-            (greg_t)(f ? emptied : return_stack_keep_top(emptied, (uint64_t)regs[REG_RSP]));
-        return RESUME;
-    }
+    if (emptied)
+        return answer_overflow(f, regs, pc, emptied);
     if (!f || signal == SIGBUS)
         host_bug(signal == SIGBUS ? "guest memory is gone (is the host out of memory?)"
                                   : "a fault in the monitor's own code",

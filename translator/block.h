@@ -32,6 +32,7 @@ struct insn {
 struct pending_exit {
     uint8_t *site; /* the rel32 field */
     uint32_t target;
+    bool copied;
     uint32_t fixed; /* of an exit across a page end: the slot that its stub goes through; else NO_FIXED_SLOT */
 };
 
@@ -83,6 +84,9 @@ struct block {
     bool check_exits; /* an STI stands before: every exit tests for attention */
     uint8_t undo;     /* of the instruction being emitted */
     bool loop;        /* exits to the block's start need no look for attention */
+    /* Offsets: what lies behind the last branch; from where to where all ways come to an indirect transfer, at whose
+     * pad attention is looked for. */
+    uint32_t straight_from, looks_from, looks_to;
     unsigned branches; /* that did not end the block */
     /* Pushes and pops only count here; ESP itself is brought up to date before anything else
      * looks at it (block_settle_esp). */
@@ -179,6 +183,9 @@ static inline void block_add_esp(struct block *b, int32_t delta) {
 /* exits.c: how control leaves a block. Each ends it, but that the block may go on behind a
  * conditional branch or a call. */
 void exit_to(struct block *b, uint32_t target);       /* a known eip */
+/* Would a way round be without a look for attention, if there were none at an exit to `target`? */
+bool block_goes_back(const struct block *b, uint32_t target);
+void exit_onward(struct block *b, uint32_t target);   /* the same, behind an instruction that is no branch */
 void exit_indirect(struct block *b);                  /* r11d */
 void exit_call(struct block *b, uint32_t target, uint32_t return_eip);
 void exit_call_indirect(struct block *b, uint32_t return_eip); /* r11d */

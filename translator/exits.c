@@ -37,8 +37,10 @@ static bool direct(const struct block *b, uint32_t target) {
 }
 
 static void add_site(struct block *b, uint32_t target) {
+    b->straight_from = b->out->guest_len;
     assert(b->exit_count < BLOCK_EXITS_MAX);
-    b->exits[b->exit_count++] = (struct pending_exit){b->e.at, target, crossing_slot(b, target)};
+    b->exits[b->exit_count++] =
+        (struct pending_exit){.site = b->e.at, .target = target, .fixed = crossing_slot(b, target)};
     emit32(&b->e, 0);
 }
 
@@ -47,8 +49,20 @@ static struct memref hashed_slot(uint32_t target) {
                            .disp = (int32_t)(jump_cache_slot(target) * 8u)};
 }
 
-static bool wants_check(const struct block *b, uint32_t target) {
-    return b->check_exits || (int32_t)(target - b->pc) <= 0;
+/* Does the exit not lead further on? Where nobody looks, a copy has brought the guest back, but no further than from
+ * the branch that it was made for; so each way round has a look on it. */
+bool block_goes_back(const struct block *b, uint32_t target) {
+    bool before_origin = b->req->copy && (int32_t)(target - b->req->origin) <= 0;
+    return (int32_t)(target - b->pc) <= 0 || before_origin;
+}
+
+static bool wants_check(const struct block *b, uint32_t target) { return b->check_exits || block_goes_back(b, target); }
+
+/* Is the branch to have a copy of its target, so that nobody need look? */
+static bool is_copied(const struct block *b, uint32_t target) {
+    const struct translate_request *req = b->req;
+    return req->copies && req->copy < COPIES_MAX && req->poll_address && !b->check_exits && !b->loop && direct(b, target) && same_page(b, target) &&
+           crossing_slot(b, target) == NO_FIXED_SLOT && req->copies(req->opaque, target);
 }
 
 /* Goes on when ecx is zero; otherwise leaves by cold code. ecx's own value waits in `ecx_in`, and
@@ -91,9 +105,25 @@ enum look {
     LOOK_ONCE,  /* if it goes back; the instruction has done something already */
 };
 
+/* Is it an instruction of the block from which all ways lead to an indirect transfer? Pads look, and so does what stands
+ * for one. */
+static bool looks_later(const struct block *b, uint32_t target) {
+    uint32_t offset = target - b->req->eip, low = 0, high = b->out->insn_count;
+    if (offset - b->looks_from >= b->looks_to - b->looks_from || !b->req->poll_address || b->check_exits)
+        return false;
+    while (high - low > 1) {
+        uint32_t middle = (low + high) / 2;
+        if (b->out->map[middle].guest <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return b->out->map[low].guest == offset;
+}
+
 static void look(struct block *b, uint32_t target, enum look how) {
     bool again = b->loop && target == b->req->eip && !b->check_exits;
-    if (how == LOOK_NOT || again || !wants_check(b, target))
+    if (how == LOOK_NOT || again || !wants_check(b, target) || looks_later(b, target))
         return;
     if (how == LOOK_AGAIN)
         attention_poll(b, target);
@@ -132,9 +162,15 @@ static struct memref slot_of(struct block *b, uint32_t target, enum look how) {
 }
 
 static void jump_cached(struct block *b, uint32_t target, enum look how) {
+    b->straight_from = b->out->guest_len;
     struct memref slot = slot_of(b, target, how);
     emit_mov_reg_imm(&b->e, REG_TARGET, target);
     emit_jump_mem(&b->e, &slot);
+}
+
+static void add_copied_site(struct block *b, uint32_t target) {
+    add_site(b, target);
+    b->exits[b->exit_count - 1].copied = true;
 }
 
 /* E9 or E8 with a link behind it. */
@@ -156,8 +192,18 @@ static void leave_to(struct block *b, uint32_t target, enum look how) {
 }
 
 void exit_to(struct block *b, uint32_t target) {
-    leave_to(b, target, LOOK_AGAIN);
     b->ended = true;
+    if (!is_copied(b, target)) {
+        leave_to(b, target, LOOK_AGAIN);
+        return;
+    }
+    emit8(&b->e, 0xe9);
+    add_copied_site(b, target);
+}
+
+void exit_onward(struct block *b, uint32_t target) {
+    b->ended = true;
+    leave_to(b, target, LOOK_ONCE);
 }
 
 /* jump_cache_slot of r11d without touching flags. Windows are aligned to 4 GiB, so r14b is zero. */
@@ -171,6 +217,12 @@ static struct memref slot_of_register(struct block *b) {
     return (struct memref){.base = REG_JUMP_CACHE, .index = R10, .scale = 3};
 }
 
+/* The instruction is an indirect transfer. */
+static void comes_indirect(struct block *b) {
+    b->looks_from = b->straight_from;
+    b->straight_from = b->looks_to = b->out->guest_len;
+}
+
 void exit_indirect(struct block *b) {
     b->ended = true;
     if (b->req->no_links) {
@@ -178,12 +230,14 @@ void exit_indirect(struct block *b) {
         return;
     }
     struct memref slot = slot_of_register(b);
+    comes_indirect(b);
     emit_jump_mem(&b->e, &slot);
 }
 
 /* Where the host's RET arrives: only when the guest really returns here does the block behind the
  * call follow; any other address takes the jump cache. */
 static void landing(struct block *b, uint32_t return_eip) {
+    b->straight_from = b->out->guest_len;
     if (b->req->poll_address) {
         emit_tripwire(&b->e, TRIPWIRE_LANDING, return_eip, b->req->poll_address);
     } else {
@@ -222,6 +276,7 @@ void exit_call_indirect(struct block *b, uint32_t return_eip) {
     }
     b->ended = true;
     struct memref slot = slot_of_register(b);
+    comes_indirect(b);
     emit_call_mem(&b->e, &slot);
     landing(b, return_eip);
 }
@@ -239,7 +294,11 @@ void exit_conditional(struct block *b, unsigned cc, uint32_t target, uint32_t fa
     bool polls = b->req->poll_address && !b->check_exits;
     if (join_conditional(b, cc, target))
         return;
-    if (direct(b, target) && (polls || !wants_check(b, target))) {
+    if (is_copied(b, target)) {
+        emit8(&b->e, 0x0f);
+        emit8(&b->e, 0x80u | cc);
+        add_copied_site(b, target);
+    } else if (direct(b, target) && (polls || !wants_check(b, target))) {
         look(b, target, LOOK_AGAIN); /* also where it is not taken: one load, but one jump less */
         emit8(&b->e, 0x0f);
         emit8(&b->e, 0x80u | cc);

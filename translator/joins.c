@@ -16,10 +16,10 @@
 #define JCC_SHORT 0x70u
 #define JCC_NEAR 0x80u /* behind 0f */
 
-/* Offset of a target that the block may come to, or NO_JOIN. */
+/* Offset of a target that the block may come to, or NO_JOIN: where somebody has to look for attention as well. */
 static uint32_t offset_ahead(const struct block *b, uint32_t target) {
     uint32_t offset = target - b->req->eip, here = b->out->guest_len;
-    bool ahead = offset >= here && offset < b->req->page_bytes;
+    bool ahead = offset >= here && offset < b->req->page_bytes && !block_goes_back(b, target);
     bool room = b->join_count < BLOCK_JOINS_MAX && b->exit_count + b->waiting + 4 <= BLOCK_EXITS_MAX;
     return ahead && room && !b->req->no_links && !b->check_exits ? offset : NO_JOIN;
 }
@@ -27,6 +27,7 @@ static uint32_t offset_ahead(const struct block *b, uint32_t target) {
 static void add_join(struct block *b, uint32_t offset, bool near) {
     b->joins[b->join_count++] = (struct pending_join){.site = b->e.at, .target = offset, .near = near};
     b->waiting++;
+    b->straight_from = b->out->guest_len;
     if (offset < b->next_join)
         b->next_join = offset;
     if (near)

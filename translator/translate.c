@@ -26,6 +26,12 @@ void block_settle_esp(struct block *b) {
     b->esp = 0;
 }
 
+/* Its target is loaded before anything is pushed. */
+static bool is_plain_call_rm(const struct insn *in) {
+    bool of_esp = in->z.raw.modrm.mod == 3 && in->z.raw.modrm.rm == ESP;
+    return in->row->emit == e_call_rm && !of_esp && HINT_SECOND(in->hint) == WINDOW_SUPER;
+}
+
 /* Can the instruction be emitted while r12d lags behind ESP? Pushes and pops of registers, and
  * whatever uses ESP for nothing but an address. */
 bool block_bears_lag(const struct block *b, const struct insn *in) {
@@ -36,7 +42,7 @@ bool block_bears_lag(const struct block *b, const struct insn *in) {
     emitter_fn emit = in->row->emit;
     uint32_t arg;
     bool stack = emit == e_push_reg || emit == e_push_imm || emit == e_ret ||
-                 emit == e_call_rel || (emit == e_pop_reg && (z->opcode & 7u) != ESP);
+                 emit == e_call_rel || is_plain_call_rm(in) || (emit == e_pop_reg && (z->opcode & 7u) != ESP);
     if (b->req->mode & checked || block_lags_far(b) || in->row->vex || in->hint & HINT_DIVIDES ||
         (in->row->unit != UNIT_INT && b->req->mode & units_off) ||
         block_segment_class(b, in->segment) >= SEGMENT_GENERAL || operand_can_reach(b, in, &arg) ||
@@ -107,7 +113,7 @@ static int one_insn(struct block *b, uint32_t offset) {
 static void stop_before(struct block *b, uint32_t eip, bool shadow) {
     block_settle_esp(b);
     if (!shadow) {
-        exit_to(b, eip);
+        exit_onward(b, eip);
         return;
     }
     struct memref field = CPU_FIELD(interrupt_shadow);
@@ -188,7 +194,10 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     out->cold_len = req->cold ? (uint32_t)(b.cold_part.at - req->cold) : 0;
     for (unsigned i = 0; i < b.exit_count; i++) {
         bool crosses = b.exits[i].fixed != NO_FIXED_SLOT;
-        out->exits[i] = (struct translation_exit){(uint32_t)(b.exits[i].site - b.code), b.exits[i].target, crosses};
+        out->exits[i] = (struct translation_exit){.site = (uint32_t)(b.exits[i].site - b.code),
+                                                    .target = b.exits[i].target,
+                                                    .copied = b.exits[i].copied,
+                                                    .crosses = crosses};
         out->crosses |= crosses;
     }
     out->exit_count = b.exit_count;

@@ -15,6 +15,7 @@
 
 #define TRANSLATION_INSNS_MAX 64u
 #define TRANSLATION_EXITS_MAX 16u
+#define COPIES_MAX 2u /* one after the other */
 #define LOOP_ENTRY 8u /* bytes before the place where a loop's branches go back to */
 #define TRANSLATION_CODE_MAX 8192u
 #define INSN_BYTES_MAX 15u
@@ -86,6 +87,10 @@ struct translate_request {
     /* The block is a loop that was found running: it looks for attention once, at its start, and its branches
      * back to the start do not. The caller stops them when attention is wanted. */
     bool loop;
+    /* The block is a copy for one branch (`origin`, an eip), which leads here without a look for attention: what goes
+     * on to the branch or before it looks. `copy`: how many such branches, one after the other, have led here; 0: it is none. */
+    uint8_t copy;
+    uint32_t origin;
     uint32_t max_branches; /* branches and calls that do not end the block */
     /* Hint for the instruction at an eip; and the watch index, or -1. May be NULL. */
     uint8_t (*hint)(void *opaque, uint32_t eip);
@@ -101,6 +106,8 @@ struct translate_request {
     /* Is an exit of the instruction at an eip to `target`, across a page end, to be a link all the same? It leads
      * through the fixed slot while the caller makes none. NULL: none is. */
     bool (*crosses)(void *opaque, uint32_t eip, uint32_t target);
+    /* Is a branch to `target`, on the block's page, to have a copy of what is there? NULL: none is. */
+    bool (*copies)(void *opaque, uint32_t target);
     /* Called before each use of code that may change vector registers (Zydis). NULL: that is no matter. */
     void (*foreign)(void *opaque);
     bool thorough; /* Zydis decodes everything */
@@ -135,6 +142,7 @@ struct insn_map {
 struct translation_exit {
     uint32_t site;   /* offset of the rel32 to patch */
     uint32_t target; /* eip */
+    bool copied;     /* linked to nothing but a copy made for it */
     bool crosses;    /* its stub goes through the target's fixed slot; see `crosses` above */
 };
 

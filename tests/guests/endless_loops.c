@@ -22,8 +22,13 @@ SNIPPET(jump_ecx, "1: jecxz 1b");
 SNIPPET(jump_cx, "mov $0x10000, %ecx; 1: jcxz 1b");
 SNIPPET(call_return, "1: call 2f; jmp 1b; 2: ret");
 SNIPPET(call_drop, "1: call 2f; 2: pop %eax; jmp 1b");
+SNIPPET(call_back, "push %eax; 1: pop %eax; call 1b");
 SNIPPET(push_return, "lea 1f - push_return(%ebp), %ecx; 1: push %ecx; ret");
 SNIPPET(call_indirect, "lea 1f - call_indirect(%ebp), %ecx; push %eax; 1: pop %eax; call *%ecx");
+SNIPPET(call_straight, "lea 2f - call_straight(%ebp), %ecx; 1: inc %eax; call *%ecx; jmp 1b; 2: ret");
+SNIPPET(call_around, "xor %eax, %eax; 1: test %eax, %eax; jz 2f; call *%ecx; 2: jmp 1b");
+/* The second time round it goes back into the middle of an instruction, and on around the call. */
+SNIPPET(call_overlaid, "lea 4f - call_overlaid(%ebp), %ecx; .byte 0x3d; 2: .byte 0xeb, 4, 0x90, 0x90; call *%ecx; jmp 2b; 4: ret");
 SNIPPET(far_return, "lea 1f - far_return(%ebp), %ecx; 1: push %cs; push %ecx; lret");
 SNIPPET(far_jump,
         "lea 1f - far_jump(%ebp), %ecx; mov %ecx, (%ebx); mov %cs, 4(%ebx); 1: ljmp *(%ebx)");
@@ -53,7 +58,8 @@ static const struct kind {
     KIND(condition),      KIND(condition_near), KIND(two_blocks),       KIND(loop_ecx),
     KIND(loop_alone),     KIND(loop_cx),        KIND(loope_ecx),        KIND(loope_cx),
     KIND(loopne_ecx),     KIND(loopne_cx),      KIND(jump_ecx),         KIND(jump_cx),
-    KIND(call_return),    KIND(call_drop),      KIND(push_return),      KIND(call_indirect),
+    KIND(call_return),    KIND(call_back),      KIND(call_drop),        KIND(push_return),
+    KIND(call_indirect),  KIND(call_straight),  KIND(call_around),      KIND(call_overlaid),
     KIND(far_return),     KIND(far_jump),       KIND(interrupt_return), KIND(callouts),
     KIND(string),         KIND(long_block),     KIND_16(jump_16),       KIND_16(loop_cx_16),
     KIND_16(loop_ecx_16), KIND_16(loopne_16),   KIND_16(jump_cx_16),    KIND_16(call_return_16)};

@@ -89,6 +89,30 @@ static void missing_targets(void) {
     check("ret-to-nowhere.esp", STACK_TOP - 4, m.esp);
 }
 
+/* What was pushed before an indirect call counts, whether its operand, its stack or nothing is missing. */
+SNIPPET(pushed_call, "push %eax; push %ecx; call *(%ebx)" DONE);
+static struct machine call_pushed(uint32_t ebx, uint32_t esp) {
+    struct machine m = STAGE(3, pushed_call);
+    m.ebx = ebx, m.esp = esp, m.eax = 0x1234, m.ecx = 0x5678;
+    guest_run(&m);
+    check("pushed-call.first", 0x1234, *word_at(esp - 4));
+    check("pushed-call.second", 0x5678, *word_at(esp - 8));
+    return m;
+}
+static void pushed_calls(void) {
+    *word_at(DATA) = CODE + 4;
+    struct machine m = call_pushed(HOLE, STACK_TOP);
+    check_trap("pushed-call-no-source", &m, VECTOR_PF, READ, CODE + 2);
+    check("pushed-call-no-source.esp", STACK_TOP - 8, m.esp);
+    m = call_pushed(DATA, STACK + 8);
+    check_trap("pushed-call-no-stack", &m, VECTOR_PF, WRITE, CODE + 2);
+    check("pushed-call-no-stack.esp", STACK, m.esp);
+    m = call_pushed(DATA, STACK_TOP);
+    check("pushed-call.vector", VECTOR_DONE, m.vector);
+    check("pushed-call.esp", STACK_TOP - 12, m.esp);
+    check("pushed-call.return", CODE + 4, *word_at(STACK_TOP - 12));
+}
+
 SNIPPET(push_esp, "push %esp; pop %eax" DONE);
 SNIPPET(pop_esp, "push $0x40020800; pop %esp; mov %esp, %eax" DONE);
 SNIPPET(pop_esp_memory, "push $1; push $2; popl (%esp); pop %eax" DONE);
@@ -139,6 +163,7 @@ void guest_main(void) {
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++)
         try_case(cases + i);
     missing_targets();
+    pushed_calls();
     for (unsigned i = 0; i < sizeof values / sizeof *values; i++)
         try_value(values + i);
     check_finish("stack_faults");
