@@ -251,11 +251,13 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
 
 _Static_assert(DRAFT_BEFORE >= TRIPWIRE_LEN + PLACE_SLACK, "a block's pad, and what is read before it");
 
+static bool has_place(const struct translate_request *req) { return req->place.end || req->place.start; }
+
 /* The decoder is not ours: it may use vector registers. */
 static enum translate_status translate_once(struct engine *e, const struct translate_request *req,
                                             struct translation *t) {
     const struct vcpu *v = ((const struct hint_context *)req->opaque)->v;
-    bool one_shot = !req->place.end;
+    bool one_shot = !has_place(req);
     uint8_t *code = one_shot ? e->cache_write : e->draft + DRAFT_BEFORE;
     uint32_t room = one_shot ? TRANSLATION_CODE_MAX : fragment_room(v);
     enum translate_status status = translate_block(req, code, room, t);
@@ -267,7 +269,7 @@ static enum translate_status translate_once(struct engine *e, const struct trans
 static void instrument(struct vcpu *v, struct translate_request *req, const struct fetched *code,
                        struct translation *t) {
     struct engine *e = v->engine;
-    bool one_shot = !req->place.end;
+    bool one_shot = !has_place(req);
     while (!instrument_fits(t)) {
         req->max_insns = t->insn_count / 2;
         enum translate_status status = translate_once(e, req, t);
@@ -332,23 +334,22 @@ static void trace_translation(struct vcpu *v, const struct fragment *f, gva_t li
           (uintptr_t)e->cache_exec + start, t->cold_len, (uintptr_t)e->cache_exec + cold);
 }
 
-static bool is_overwritten(const struct engine *e) {
-    return e->part_overwritten * 2 > e->part->fragments.used - e->part->fragments.start;
-}
-
-/* Fragments of a part lie one before the other, the newest one lowest. When it runs for the first time, the host
- * fetches beyond its end what nobody has told it not to; if it then were to be written there, each line of it would cost
- * a clearing of the pipeline, as for code that modifies itself.
+/* Fragments lie in the order in which they were made, as they will run in it again. But where most of them will be
+ * overwritten soon, the newest one lies lowest: when one runs for the first time, the host fetches beyond its end what
+ * nobody has told it not to, and if the next one were written there, each line of it would cost a clearing of the pipeline,
+ * as for code that modifies itself.
  * The place that a loop's branches go back to starts a block of the host's fetches. A function that its compiler has
  * put at the start of a cache line starts one here, too: it is meant to touch no more lines than it fills. So does each one
  * while most of what is made will be overwritten: then the next one's end is not in a line that has run. */
 static struct translation_place next_place(const struct engine *e, bool loop, gva_t linear, bool with_pad) {
-    struct translation_place place = {.end = e->cache_write + e->part->lowest, .before = with_pad ? TRIPWIRE_LEN : 0,
+    const struct cache_part *part = e->part;
+    struct translation_place place = {.before = with_pad ? TRIPWIRE_LEN : 0,
                                       .alignment = CODE_ALIGNMENT, .skew = with_pad ? -(int32_t)TRIPWIRE_LEN : 0};
+    *(part->goes_down ? &place.end : &place.start) = e->cache_write + (part->goes_down ? part->lowest : part->code.used);
     if (loop) {
         place.alignment = LOOP_ALIGNMENT;
         place.skew = LOOP_ENTRY;
-    } else if (with_pad && (linear % LINE_BYTES == 0 || is_overwritten(e))) {
+    } else if (with_pad && (linear % LINE_BYTES == 0 || cache_is_overwritten(e))) {
         place.alignment = LINE_BYTES;
     }
     return place;

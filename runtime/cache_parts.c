@@ -132,8 +132,13 @@ static uint32_t cold_bytes(const struct engine *e, const struct cache_part *full
     return bytes < least ? least : bytes > most ? most : bytes;
 }
 
+bool cache_is_overwritten(const struct engine *e) {
+    return e->part_overwritten * 2 > e->part->fragments.used - e->part->fragments.start;
+}
+
 static void open_part(struct engine *e, struct cache_part *part) {
     uint32_t end = part->code.start + e->part_bytes;
+    part->goes_down = e->part && cache_is_overwritten(e);
     part->code.end = part->cold.start = (end - e->part_cold) & ~15u;
     part->lowest = part->code.end;
     part->cold.end = end;

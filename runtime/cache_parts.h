@@ -19,7 +19,10 @@ struct span {
 
 struct cache_part {
     struct span code, cold;                   /* offsets in the cache; cold: stubs that are seldom executed */
-    uint32_t lowest; /* fragments lie in [lowest, code.end), the last one at `lowest`; [code.start, code.used) is late code */
+    /* [code.start, code.used) and [lowest, code.end) are taken: fragments and late code by turns in the first, or, where
+     * the part goes down, late code in the first and fragments in the second, the newest one lowest. */
+    uint32_t lowest;
+    bool goes_down;
     struct span fragments, maps, exits, late; /* indexes in the pools */
     uint64_t opened; /* no two openings of parts have the same; 0: nothing is in it */
     uint32_t live;   /* fragments that have not been invalidated */
@@ -53,6 +56,8 @@ void cache_empty(struct engine *e);
 void cache_open_part(struct vcpu *v);
 /* A fragment is about to be made. */
 void cache_expect(const struct engine *e, uint64_t gpa, uint32_t mode);
+/* Has the guest overwritten most of what was made since the open part was opened? */
+bool cache_is_overwritten(const struct engine *e);
 /* A fragment has been made: had it been there before? */
 void cache_note_made(struct engine *e, const struct fragment *f);
 /* The part that has a cache offset among its code, a fragment, an exit. NULL: no part's code. */

@@ -140,7 +140,10 @@ void fragment_commit(struct vcpu *v, struct fragment *f, const struct translatio
     part->maps.used += t->insn_count;
     part->exits.used += t->exit_count;
     part->cold.used += (t->cold_len + 15u) & ~15u;
-    part->lowest = f->pad ? f->pad : f->code;
+    if (part->goes_down)
+        part->lowest = f->pad ? f->pad : f->code;
+    else
+        part->code.used = (f->code + f->code_len + 3u) & ~3u;
     assert(part->lowest >= part->code.used && f->code + f->code_len <= part->code.end);
     if (!f->copy)
         enter_hash(e, f);
@@ -173,17 +176,17 @@ struct fragment *fragment_at(struct engine *e, uintptr_t pc) {
     const struct cache_part *part = cache_part_at(e, (uint32_t)offset);
     if (!part)
         return NULL;
-    uint32_t low = part->fragments.start, high = part->fragments.used;
-    while (low < high) { /* the first fragment that starts at or before `offset` */
+    uint32_t start = part->fragments.start, end = part->fragments.used, low = start, high = end;
+    while (low < high) { /* going up, the first fragment behind `offset`; going down, the first not behind it */
         uint32_t middle = low + (high - low) / 2;
-        if (e->fragments[middle].code > offset)
+        if ((e->fragments[middle].code > offset) == part->goes_down)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low == part->fragments.used)
+    if (low == (part->goes_down ? end : start))
         return NULL;
-    struct fragment *f = &e->fragments[low];
+    struct fragment *f = &e->fragments[part->goes_down ? low : low - 1];
     return offset < f->code + f->code_len ? f : NULL;
 }
 

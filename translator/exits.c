@@ -376,20 +376,32 @@ static void slot_stub(struct emit *e, const struct pending_exit *exit) {
     emit_jump_mem(e, &slot);
 }
 
-/* To the block's place: so far nothing knows where it lies but pointers of ours. Words, from the end on; the last one
- * may take more than there is. */
-static void move_to_place(struct block *b) {
-    const struct translation_place *place = &b->req->place;
-    uintptr_t len = (uintptr_t)(b->e.at - b->code), skew = (uintptr_t)(intptr_t)place->skew;
-    uintptr_t to = (((uintptr_t)place->end - len + skew) & ~(uintptr_t)(place->alignment - 1)) - skew;
-    ptrdiff_t by = (ptrdiff_t)(to - (uintptr_t)b->code);
-    assert(b->cold == &b->cold_part && place->alignment);
-    for (uint8_t *from = b->e.at; from > b->code - place->before;) {
-        uint64_t word;
-        from -= sizeof word;
+/* By words, towards where nothing lies yet: the last one may take more than there is. */
+static void copy_down(uint8_t *from, uint8_t *end, ptrdiff_t by) {
+    uint64_t word;
+    while (end > from) {
+        end -= sizeof word;
+        memcpy(&word, end, sizeof word);
+        memcpy(end + by, &word, sizeof word);
+    }
+}
+
+static void copy_up(uint8_t *from, uint8_t *end, ptrdiff_t by) {
+    uint64_t word;
+    for (; from < end; from += sizeof word) {
         memcpy(&word, from, sizeof word);
         memcpy(from + by, &word, sizeof word);
     }
+}
+
+/* To the block's place: so far nothing knows where it lies but pointers of ours. */
+static void move_to_place(struct block *b) {
+    const struct translation_place *place = &b->req->place;
+    uintptr_t len = (uintptr_t)(b->e.at - b->code), skew = (uintptr_t)(intptr_t)place->skew, mask = place->alignment - 1;
+    uintptr_t first = place->end ? (uintptr_t)place->end - len + skew : (uintptr_t)place->start + place->before + skew + mask;
+    ptrdiff_t by = (ptrdiff_t)((first & ~mask) - skew - (uintptr_t)b->code);
+    assert(b->cold == &b->cold_part && place->alignment);
+    (place->end ? copy_down : copy_up)(b->code - place->before, b->e.at, by);
     b->code += by;
     b->e.at += by;
     for (unsigned i = 0; i < b->leave_count; i++)
@@ -406,7 +418,7 @@ static void move_to_place(struct block *b) {
 void exits_finish(struct block *b) {
     struct emit *e = b->cold;
     joins_finish(b);
-    if (b->req->place.end && !b->e.overflow)
+    if ((b->req->place.end || b->req->place.start) && !b->e.overflow)
         move_to_place(b);
     for (unsigned i = 0; i < b->leave_count && !b->e.overflow; i++) {
         const struct pending_leave *leave = &b->leaves[i];

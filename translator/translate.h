@@ -54,14 +54,14 @@ struct insn_probe {
 };
 #define PROBE_CODE_MAX 96u
 
-/* Where a block is to lie when it is done: it ends at `end`, or a little before it, so that the byte `skew` bytes
- * behind its first one is aligned; the `before` bytes in front of it go with it. */
+/* Where a block is to lie when it is done: it ends at `end`, or a little before it, or begins at `start`, or a little
+ * behind it, so that the byte `skew` bytes behind its first one is aligned; the `before` bytes in front of it go with it. */
 struct translation_place {
-    uint8_t *end; /* NULL: it stays where it was emitted */
+    uint8_t *end, *start; /* both NULL: it stays where it was emitted */
     uint32_t before, alignment;
     int32_t skew;
 };
-#define PLACE_SLACK 8u /* so many bytes more in front may be read here, and written there */
+#define PLACE_SLACK 8u /* so many bytes more in front, or behind its end, may be read here, and written there */
 
 struct translate_request {
     const uint8_t *bytes; /* copied guest code, starting at eip */

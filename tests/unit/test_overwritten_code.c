@@ -51,7 +51,7 @@ START_TEST(spent_parts_are_used_again) {
 }
 END_TEST
 
-/* The newest fragment of a part lies lowest, and each is found by any byte of it; late code is nobody's. Functions that
+/* The newest fragment of such a part lies lowest, and each is found by any byte of it; late code is nobody's. Functions that
  * will be overwritten start a line of the host's caches each, so that none is written in a line that has run. */
 START_TEST(new_fragments_lie_before_old_ones) {
     PUT_GUEST(CODE, compiles);
@@ -61,6 +61,7 @@ START_TEST(new_fragments_lie_before_old_ones) {
     uint32_t above = part->code.end, aligned = 0, made = part->fragments.used - part->fragments.start;
     uintptr_t exec = (uintptr_t)engine->cache_exec;
     ck_assert_uint_gt(made, 16);
+    ck_assert(part->goes_down);
     for (uint32_t i = part->fragments.start; i < part->fragments.used; i++) {
         const struct fragment *f = &engine->fragments[i];
         ck_assert_uint_le(f->code + f->code_len, above);
