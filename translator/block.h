@@ -84,9 +84,6 @@ struct block {
     bool check_exits; /* an STI stands before: every exit tests for attention */
     uint8_t undo;     /* of the instruction being emitted */
     bool loop;        /* exits to the block's start need no look for attention */
-    /* Offsets: what lies behind the last branch; from where to where all ways come to an indirect transfer, at whose
-     * pad attention is looked for. */
-    uint32_t straight_from, looks_from, looks_to;
     unsigned branches; /* that did not end the block */
     /* Pushes and pops only count here; ESP itself is brought up to date before anything else
      * looks at it (block_settle_esp). */

@@ -37,7 +37,6 @@ static bool direct(const struct block *b, uint32_t target) {
 }
 
 static void add_site(struct block *b, uint32_t target) {
-    b->straight_from = b->out->guest_len;
     assert(b->exit_count < BLOCK_EXITS_MAX);
     b->exits[b->exit_count++] =
         (struct pending_exit){.site = b->e.at, .target = target, .fixed = crossing_slot(b, target)};
@@ -105,25 +104,9 @@ enum look {
     LOOK_ONCE,  /* if it goes back; the instruction has done something already */
 };
 
-/* Is it an instruction of the block from which all ways lead to an indirect transfer? Pads look, and so does what stands
- * for one. */
-static bool looks_later(const struct block *b, uint32_t target) {
-    uint32_t offset = target - b->req->eip, low = 0, high = b->out->insn_count;
-    if (offset - b->looks_from >= b->looks_to - b->looks_from || !b->req->poll_address || b->check_exits)
-        return false;
-    while (high - low > 1) {
-        uint32_t middle = (low + high) / 2;
-        if (b->out->map[middle].guest <= offset)
-            low = middle;
-        else
-            high = middle;
-    }
-    return b->out->map[low].guest == offset;
-}
-
 static void look(struct block *b, uint32_t target, enum look how) {
     bool again = b->loop && target == b->req->eip && !b->check_exits;
-    if (how == LOOK_NOT || again || !wants_check(b, target) || looks_later(b, target))
+    if (how == LOOK_NOT || again || !wants_check(b, target))
         return;
     if (how == LOOK_AGAIN)
         attention_poll(b, target);
@@ -162,7 +145,6 @@ static struct memref slot_of(struct block *b, uint32_t target, enum look how) {
 }
 
 static void jump_cached(struct block *b, uint32_t target, enum look how) {
-    b->straight_from = b->out->guest_len;
     struct memref slot = slot_of(b, target, how);
     emit_mov_reg_imm(&b->e, REG_TARGET, target);
     emit_jump_mem(&b->e, &slot);
@@ -217,12 +199,6 @@ static struct memref slot_of_register(struct block *b) {
     return (struct memref){.base = REG_JUMP_CACHE, .index = R10, .scale = 3};
 }
 
-/* The instruction is an indirect transfer. */
-static void comes_indirect(struct block *b) {
-    b->looks_from = b->straight_from;
-    b->straight_from = b->looks_to = b->out->guest_len;
-}
-
 void exit_indirect(struct block *b) {
     b->ended = true;
     if (b->req->no_links) {
@@ -230,14 +206,12 @@ void exit_indirect(struct block *b) {
         return;
     }
     struct memref slot = slot_of_register(b);
-    comes_indirect(b);
     emit_jump_mem(&b->e, &slot);
 }
 
 /* Where the host's RET arrives: only when the guest really returns here does the block behind the
  * call follow; any other address takes the jump cache. */
 static void landing(struct block *b, uint32_t return_eip) {
-    b->straight_from = b->out->guest_len;
     if (b->req->poll_address) {
         emit_tripwire(&b->e, TRIPWIRE_LANDING, return_eip, b->req->poll_address);
     } else {
@@ -276,7 +250,6 @@ void exit_call_indirect(struct block *b, uint32_t return_eip) {
     }
     b->ended = true;
     struct memref slot = slot_of_register(b);
-    comes_indirect(b);
     emit_call_mem(&b->e, &slot);
     landing(b, return_eip);
 }

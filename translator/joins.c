@@ -27,7 +27,6 @@ static uint32_t offset_ahead(const struct block *b, uint32_t target) {
 static void add_join(struct block *b, uint32_t offset, bool near) {
     b->joins[b->join_count++] = (struct pending_join){.site = b->e.at, .target = offset, .near = near};
     b->waiting++;
-    b->straight_from = b->out->guest_len;
     if (offset < b->next_join)
         b->next_join = offset;
     if (near)
