@@ -8,7 +8,7 @@
 #include "runtime/engine_private.h"
 
 #define PERIOD_NS 200000000u
-#define QUIET 200u       /* fragments made in a period, at most: 1 % of the time */
+#define QUIET 1000u      /* fragments made in a period, at most: some 4 % of the time */
 #define LEAST 8192u      /* made since the last renewal, and so many times what that one made necessary */
 #define TIMES 2u
 
