@@ -298,6 +298,7 @@ static int step(struct vcpu *v, int last) {
     TRACE(v->trace, enter, f == &e->scratch ? NO_FRAGMENT : fragment_index(e, f),
           (uintptr_t)e->cache_exec + f->code + at);
     PLUGIN_EVENT(v, ENTER, cpu->seg[SEG_CS].base + cpu->eip);
+    e->stepping = mode & MODE_STEPWISE; /* even where the instruction clears TF */
     int reason = engine_enter(cpu, e->cache_exec + f->code + at);
     PLUGIN_EVENT(v, EXIT, (unsigned)reason, cpu->seg[SEG_CS].base + cpu->eip);
     engine_activity(v, SAMPLE_dispatch);

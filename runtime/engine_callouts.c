@@ -12,7 +12,7 @@
 static bool may_jump(const struct vcpu *v) {
     const struct cpu *cpu = &v->cpu;
     return !cpu->halted && !cpu->interrupt_shadow && !v->exit && !(cpu->mode & MODE_STEPWISE) &&
-           !v->engine->flush_cache && !v->engine->options.no_chain && !v->engine->runs_alone;
+           !v->engine->flush_cache && !v->engine->options.no_chain && !v->engine->runs_alone && !v->engine->stepping;
 }
 
 static unsigned jump(struct vcpu *v) {

@@ -330,6 +330,7 @@ struct engine {
     uint64_t uses;          /* of fragments by the run loop, under no_reuse */
     bool injected;          /* the next instruction has had its injected interrupt */
     int last_leave;         /* why translated code came back last (enum leave) */
+    bool stepping;          /* what was entered last may owe a trap when it is done */
     bool runs_alone;        /* a one-shot that stands for an instruction of another fragment */
     bool calls_out;         /* a callout's handler is at work, */
     bool wrote_self;        /* and has written to what the fragment that called it is made from */

@@ -1,5 +1,5 @@
 /* Where a pending interrupt is taken: after the instruction behind STI, at once after POPF and
- * IRET; and the single-step trap that MOV SS and POP SS put off by one instruction. */
+ * IRET; the single-step trap that MOV SS and POP SS put off by one instruction, and the one behind a POPF that clears TF. */
 #include "tests/guests/stage.h"
 
 SNIPPET(sti_nops, "sti; inc %eax; inc %eax; inc %eax" DONE);
@@ -15,6 +15,7 @@ SNIPPET(endless, "1: inc %eax; jmp 1b");
 SNIPPET(calls, "1: call 2f; jmp 1b; 2: inc %eax; ret");
 SNIPPET(indirect, "call 2f; 2: pop %ecx; add $4, %ecx; 1: inc %eax; jmp *%ecx");
 SNIPPET(load_ss, "mov %ss, %ecx; mov %ecx, %ss; inc %eax; inc %eax" DONE);
+SNIPPET(popf_clears, "push $2; popf; inc %eax" DONE);
 SNIPPET(pop_ss, "push %ss; pop %ss; inc %eax; inc %eax" DONE);
 
 enum { READ_IRR = 0x0a, MASTER = 0x20 };
@@ -106,11 +107,33 @@ static void step_over_stack_load(void) {
     check_trap("step.pop-ss-shadow", &m, VECTOR_DB, 0, CODE + 3);
 }
 
+/* The POPF that clears TF is itself followed by the trap, whatever was executed behind it before. */
+static void step_over_popf(unsigned ring) {
+    check_variant(ring_name(ring));
+    for (unsigned i = 0; i < 3; i++) {
+        struct machine m = STAGE(ring, popf_clears);
+        guest_run(&m);
+        check("step.popf.plain", 1, m.eax);
+        m = STAGE(ring, popf_clears);
+        m.eflags |= FLAG_TF;
+        guest_run(&m);
+        check_trap("step.popf.before", &m, VECTOR_DB, 0, CODE + 2);
+        guest_run(&m);
+        check_trap("step.popf.clears", &m, VECTOR_DB, 0, CODE + 3);
+        check("step.popf.eax", 0, m.eax);
+        guest_run(&m);
+        check("step.popf.behind", 1, m.eax);
+    }
+    check_variant(NULL);
+}
+
 void guest_main(void) {
     stage_start();
     pending_interrupts();
     loops_are_left(0);
     loops_are_left(3);
     step_over_stack_load();
+    step_over_popf(0);
+    step_over_popf(3);
     check_finish("interrupt_shadows");
 }
