@@ -246,7 +246,7 @@ struct page_pair {
 struct renewal {
     uint64_t period_end;  /* nanoseconds of the guest's that were not spent in HLT */
     uint64_t period_from; /* fragments made before it began, */
-    uint64_t renewed_at;  /* and before the last renewal, */
+    uint64_t renewed_at;  /* and before the last renewal, but for those overwritten, */
     uint64_t renewed_ns, interval; /* which was then, and how long after it another one may be; */
     uint64_t working_set; /* so many were necessary again; */
     bool settling;        /* they are still being made */

@@ -123,8 +123,9 @@ struct fragment *jump_cache_fixed_target(struct vcpu *v, uint32_t target);
 void jump_caches_forget_soon(const struct engine *e, const struct fragment *f);
 void jump_caches_reset(struct engine *e);
 
-/* renewal.c: is it time, `now` being nanoseconds that the guest ran and `fragments` those made by then? */
-bool renewal_is_due(struct renewal *renewal, uint64_t now, uint64_t fragments);
+/* renewal.c: is it time, `now` being nanoseconds that the guest ran, `fragments` those made by then, and `gone` those of
+ * them that were overwritten? */
+bool renewal_is_due(struct renewal *renewal, uint64_t now, uint64_t fragments, uint64_t gone);
 /* Has the cache thrown away where that is so. */
 void renewal_consider(struct vcpu *v);
 

@@ -5,8 +5,9 @@
  * hardly anything is translated any more, a phase is over: everything is thrown away then, and what is in use is
  * made anew, in the order of its use and close together. That is paid for by the translations made since the last time,
  * which were several times as many. Meanwhile more is learned of what runs, and sites are translated again, away from
- * the rest: so there are further renewals, each after twice the time of the one before. Time in HLT does not count, as
- * nothing is translated in it either. */
+ * the rest: so there are further renewals, each after twice the time of the one before. What the guest has overwritten
+ * does not count, as a compiler at run time goes round in a few parts. Neither does time in HLT, as nothing is
+ * translated in it. */
 #include "runtime/engine_private.h"
 
 #define PERIOD_NS 200000000u
@@ -21,14 +22,15 @@ static bool is_phase(const struct renewal *r, uint64_t since) {
 }
 
 static bool has_scattered(const struct renewal *r, uint64_t now, uint64_t since) {
-    return r->working_set && now - r->renewed_ns >= r->interval &&
+    return r->working_set && now - r->renewed_ns >= r->interval && since > r->working_set &&
            since - r->working_set >= r->working_set / BESIDES && since - r->working_set >= LEAST / BESIDES;
 }
 
-bool renewal_is_due(struct renewal *r, uint64_t now, uint64_t fragments) {
+bool renewal_is_due(struct renewal *r, uint64_t now, uint64_t fragments, uint64_t gone) {
     if (now < r->period_end)
         return false;
-    uint64_t made = fragments - r->period_from, since = fragments - r->renewed_at;
+    uint64_t made = fragments - r->period_from, kept = fragments - gone;
+    uint64_t since = kept > r->renewed_at ? kept - r->renewed_at : 0;
     r->period_end = now + PERIOD_NS;
     r->period_from = fragments;
     if (made > QUIET)
@@ -40,7 +42,7 @@ bool renewal_is_due(struct renewal *r, uint64_t now, uint64_t fragments) {
     if (!phase && !has_scattered(r, now, since))
         return false;
     r->interval = phase ? FIRST_NS : 2 * r->interval;
-    r->renewed_at = fragments;
+    r->renewed_at = kept;
     r->renewed_ns = now;
     r->settling = true;
     return true;
@@ -50,8 +52,10 @@ void renewal_consider(struct vcpu *v) {
     struct engine *e = v->engine;
     if (e->options.no_renewal || e->options.perf_map || v->cpu.halted)
         return;
-    if (renewal_is_due(&e->renewal, clock_now(v->clock) - v->counters->halt_ns, v->counters->fragments)) {
-        v->counters->renewals++;
+    struct counters *counters = v->counters;
+    uint64_t gone = counters->invalidate_write + counters->invalidate_device;
+    if (renewal_is_due(&e->renewal, clock_now(v->clock) - counters->halt_ns, counters->fragments, gone)) {
+        counters->renewals++;
         e->flush_cache = true;
     }
 }

@@ -4,18 +4,18 @@
 #define MS 1000000ull
 
 static struct renewal r;
-static uint64_t now, fragments;
+static uint64_t now, fragments, gone;
 
 static void begin(void) {
     r = (struct renewal){0};
-    now = fragments = 0;
+    now = fragments = gone = 0;
 }
 
 /* A quarter of a second in which so many are made. */
 static bool after(uint64_t made) {
     now += 250 * MS;
     fragments += made;
-    return renewal_is_due(&r, now, fragments);
+    return renewal_is_due(&r, now, fragments, gone);
 }
 
 START_TEST(what_a_boot_made_goes_when_it_is_over) {
@@ -82,14 +82,29 @@ START_TEST(what_was_learned_meanwhile_is_made_anew_ever_later) {
 }
 END_TEST
 
+START_TEST(what_was_overwritten_does_not_count) {
+    ck_assert(!after(20000));
+    ck_assert(after(0));
+    ck_assert(!after(5000));
+    ck_assert(!after(0));
+    for (unsigned i = 0; i < 10; i++) {
+        gone += 9900;
+        ck_assert(!after(10000));
+        ck_assert(!after(0)); /* 100 stay each time */
+    }
+    gone += 10000; /* of those made before, too */
+    ck_assert(!after(0));
+}
+END_TEST
+
 START_TEST(looks_are_periods_apart) {
     ck_assert(!after(20000));
     now += 10 * MS;
-    ck_assert(!renewal_is_due(&r, now, fragments));
+    ck_assert(!renewal_is_due(&r, now, fragments, gone));
     now += 10 * MS;
-    ck_assert(!renewal_is_due(&r, now, fragments));
+    ck_assert(!renewal_is_due(&r, now, fragments, gone));
     now += 190 * MS;
-    ck_assert(renewal_is_due(&r, now, fragments));
+    ck_assert(renewal_is_due(&r, now, fragments, gone));
 }
 END_TEST
 
@@ -139,6 +154,7 @@ int main(void) {
     tcase_add_test(policy, what_becomes_many_slowly_goes_too);
     tcase_add_test(policy, a_large_working_set_wants_many_translations);
     tcase_add_test(policy, what_was_learned_meanwhile_is_made_anew_ever_later);
+    tcase_add_test(policy, what_was_overwritten_does_not_count);
     tcase_add_test(policy, looks_are_periods_apart);
     tcase_add_checked_fixture(guests, machine_set_up, NULL);
     tcase_add_loop_test(guests, the_guest_does_not_notice, 0, ENGINE_VARIANTS);
