@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#define LARGE_PAGE ((size_t)2 << 20)
 #define LARGE_TABLE (2 * LARGE_PAGE)
 
 int arena_create(struct arena *arena, size_t size) {

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define LARGE_PAGE ((size_t)2 << 20) /* of the host */
+
 struct arena {
     uint8_t *base;
     size_t size;

@@ -61,7 +61,7 @@ static const char usage[] =
     "  --help-callouts        print the table of callouts, in markdown\n"
     "  --help-instructions    print the names of the instruction table's rows\n"
     "  --debug SWITCH,...     no-chain one-insn no-jump-cache no-loops no-sparse no-reuse flush-always evict-always\n"
-    "                         no-prefault past-windows live-immediates no-bmi2 no-renewal\n"
+    "                         no-prefault past-windows live-immediates far-stubs no-bmi2 no-renewal\n"
     "                         cache=BYTES\n"
     "                         inject=START-END inject-nmi=START-END progress rows=FILE\n"
     "                         no-sandbox\n"

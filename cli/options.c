@@ -257,6 +257,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
         {"no-prefault", &engine->no_prefault, true},
         {"past-windows", &engine->past_windows, true},
         {"live-immediates", &engine->live_immediates, true},
+        {"far-stubs", &engine->far_stubs, true},
         {"no-bmi2", &engine->no_bmi2, true},
         {"no-renewal", &engine->no_renewal, true},
         {"progress", &engine->progress, true},
@@ -278,7 +279,7 @@ static int parse_debug_word(struct options *options, const char *text, size_t le
     return error_set(
         error,
         "--debug: unknown switch '%.64s' (no-chain one-insn no-jump-cache no-loops no-sparse no-reuse "
-        "flush-always evict-always no-prefault past-windows live-immediates no-bmi2 no-renewal cache=BYTES "
+        "flush-always evict-always no-prefault past-windows live-immediates far-stubs no-bmi2 no-renewal cache=BYTES "
         "inject=START-END inject-nmi=START-END progress rows=FILE no-sandbox)",
         word);
 }
@@ -454,7 +455,7 @@ static int check_accel(const struct options *options, struct error *error) {
     if (options->plugin_count)
         return error_set(error, "--plugin '%s': only with --accel bt", options->plugins[0]);
     if (engine->no_chain || engine->one_insn || engine->no_jump_cache || engine->no_loops || engine->no_sparse ||
-        engine->no_bmi2 || engine->no_renewal || engine->flush_always ||
+        engine->far_stubs || engine->no_bmi2 || engine->no_renewal || engine->flush_always ||
         engine->no_prefault || engine->evict_always || engine->cache_bytes || engine->progress || options->inject)
         return error_set(error, "--debug: with --accel kvm there is only no-sandbox");
     return 0;

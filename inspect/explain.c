@@ -44,6 +44,8 @@ static struct translate_request request_for(struct work *work) {
     bool user = (code->mode & MODE_CPL) == 3;
     if (page_bytes > code->len)
         page_bytes = code->len;
+    for (unsigned i = 0; i < STUB_COUNT; i++)
+        work->stubs[i] = (uintptr_t)work->host + STUB_PLACE + i * STUB_BYTES;
     return (struct translate_request){.bytes = code->bytes,
                                       .len = page_bytes,
                                       .page_bytes = page_bytes,
@@ -55,6 +57,7 @@ static struct translate_request request_for(struct work *work) {
                                       .tsc_is_host = true,
                                       .cold = work->host + COLD_PLACE,
                                       .cold_room = COLD_ROOM,
+                                      .stubs = work->stubs,
                                       .poll_address = POLL_PAGE,
                                       .max_branches = EXPLAIN_BRANCHES_MAX,
                                       .peek = peek_at,

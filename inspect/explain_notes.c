@@ -258,6 +258,10 @@ static void note_branch(struct noting *n, struct explained_host *host) {
     const struct translation *t = &n->work->t;
     uint32_t to = explain_branch_target(host);
     char target[96];
+    if (to >= STUB_PLACE && to < STUB_PLACE + STUB_COUNT * STUB_BYTES) {
+        note_stub(n, host, (to - STUB_PLACE) / STUB_BYTES);
+        return;
+    }
     for (unsigned i = 0; !host->cold && i < t->exit_count; i++)
         if (t->exits[i].site >= host->offset && t->exits[i].site < host->offset + host->len) {
             explain_name_target(n->work->code, t->exits[i].target, target, sizeof target);

@@ -5,16 +5,21 @@
 
 #include "inspect/explain.h"
 #include "translator/callouts.h"
+#include "translator/cpu.h"
 
 /* Host code is made in one buffer; its addresses in texts are offsets in it. */
 #define COLD_PLACE TRANSLATION_CODE_MAX
 #define COLD_ROOM 8192u
+/* Behind it, as if it lay there: the run loop's stubs. */
+#define STUB_PLACE (COLD_PLACE + COLD_ROOM)
+#define STUB_BYTES 16u
 #define FIXED_TARGETS_MAX 64u
 
 struct work {
     const struct explain_code *code;
     struct translation t;
-    uint8_t host[COLD_PLACE + COLD_ROOM];
+    uint8_t host[STUB_PLACE];
+    uintptr_t stubs[STUB_COUNT];
     uint32_t fixed[FIXED_TARGETS_MAX]; /* targets by fixed jump cache slot */
     unsigned fixed_count;
     bool truncated; /* a fixed slot was wanted beyond the last one */

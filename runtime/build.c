@@ -235,6 +235,7 @@ static struct translate_request request_for(struct vcpu *v, const struct fetched
         .copies = can_copy(v, one_shot) && tails_near(e, code->gpa) ? copies : NULL,
         .poll_address = poll_address(e),
         .cold = one_shot ? NULL : e->cache_write + e->part->cold.used, .cold_room = COLD_CODE_MAX,
+        .stubs = e->stubs_near ? e->stubs_seen : NULL,
         .no_links = alone || e->options.no_chain,
         .direct_cross_page = cpu_cpl(cpu) != 3,
         .tsc_is_host = cpu->tsc_offset == 0 && !(cpu->paging.cr4 & CR4_TSD),

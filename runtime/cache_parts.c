@@ -1,6 +1,6 @@
-/* The translation cache's memory, and its parts.
+/* The translation cache's parts.
  *
- * The cache is one memfd mapped twice, writable here and executable there. It is divided in parts, and so are the
+ * The cache (cache_memory.c) is divided in parts, and so are the
  * pools of fragments, instruction maps and exits, so that what is made together goes together. A part has late code
  * from its start on, fragments against it from above, and behind them the stubs that are seldom executed, in the
  * proportion that the part before had. One part is open and filled; when it is full, the next one is opened. When all have been, that
@@ -11,8 +11,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "runtime/engine_private.h"
 #include "runtime/fpu_state.h"
@@ -30,36 +28,6 @@
 #define BLOCK_CODE_ROOM 2048u
 #define PAD_ROOM 96u /* a pad, and the gap behind the block */
 #define LATE_ROOM 256u
-
-static int map_cache(struct engine *e) {
-    int fd = memfd_create("ring3-cache", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, e->cache_size))
-        return -errno;
-    void *exec = mmap(NULL, e->cache_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    void *write = mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    close(fd);
-    if (exec == MAP_FAILED || write == MAP_FAILED)
-        return -errno;
-    e->cache_exec = exec;
-    e->cache_write = write;
-    return 0;
-}
-
-/* In anonymous shared memory, of `tables` if there are some: mremap of no bytes makes a second mapping of it
- * and leaves the old one. */
-static int map_anonymous_cache(struct engine *e, struct arena *tables) {
-    void *write = tables ? arena_reserve(tables, e->cache_size)
-                         : mmap(NULL, e->cache_size, PROT_READ | PROT_WRITE,
-                                MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (write == MAP_FAILED)
-        return -errno;
-    void *exec = mremap(write, 0, e->cache_size, MREMAP_MAYMOVE);
-    if (exec == MAP_FAILED || mprotect(exec, e->cache_size, PROT_READ | PROT_EXEC))
-        return -errno;
-    e->cache_exec = exec;
-    e->cache_write = write;
-    return 0;
-}
 
 /* Parts of the same size each; entry 0 of a pool is never used. */
 static struct span span_of(uint32_t from, uint32_t each, unsigned number) {
@@ -98,9 +66,7 @@ int cache_init(struct vcpu *v, uint64_t cache_bytes) {
     if (cache_bytes < CACHE_MINIMUM)
         cache_bytes = CACHE_MINIMUM;
     e->cache_size = (uint32_t)((cache_bytes + PAGE_MASK) & ~(uint64_t)PAGE_MASK);
-    /* The host's perf asks its map of names about anonymous memory only. */
-    bool anonymous = tables || e->options.perf_map;
-    int status = anonymous ? map_anonymous_cache(e, tables) : map_cache(e);
+    int status = cache_map(v);
     if (status)
         return status;
     divide(e, v->plugins != NULL);
@@ -138,6 +104,7 @@ bool cache_is_overwritten(const struct engine *e) {
 
 static void open_part(struct engine *e, struct cache_part *part) {
     uint32_t end = part->code.start + e->part_bytes;
+    cache_take_large_pages(e, end);
     part->goes_down = e->part && cache_is_overwritten(e);
     part->code.end = part->cold.start = (end - e->part_cold) & ~15u;
     part->lowest = part->code.end;

@@ -50,6 +50,10 @@ struct evicted {
 
 /* Maps a cache of so many bytes (0: the default) and reserves the pools. */
 int cache_init(struct vcpu *v, uint64_t cache_bytes);
+/* cache_memory.c. Maps e->cache_size bytes twice. 0 or -errno. */
+int cache_map(struct vcpu *v);
+/* What lies before `end` is about to be used: it asks for large pages. */
+void cache_take_large_pages(struct engine *e, uint32_t end);
 /* Nothing is in any part, and the first is open. Whoever calls has seen to it that nothing leads there. */
 void cache_empty(struct engine *e);
 /* The open part is full: another one is opened, and what was in it is evicted. Only between fragments. */

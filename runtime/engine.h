@@ -33,6 +33,7 @@ struct engine_options {
     bool no_loops;              /* each branch back looks for attention */
     bool flush_always;          /* every shadow entry is dropped at every flush */
     bool no_renewal;            /* the translation cache is never emptied to be made anew closer together */
+    bool far_stubs;             /* as where there is no room near the program: stubs are reached through r15 */
     bool no_bmi2;               /* as on a host without: look-ups keep the flags by LAHF */
     bool no_sparse;             /* user windows are filled from the start */
     bool past_windows;          /* every operand that can be looked up is */

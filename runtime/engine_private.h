@@ -258,6 +258,9 @@ struct engine {
     struct window *user; /* of the current address space */
 
     uint8_t *cache_exec, *cache_write; /* two mappings of one memfd: never both in one */
+    uint32_t cache_large;              /* bytes of it that large pages were asked for */
+    bool stubs_near;                   /* all of it is near the stubs, */
+    uintptr_t stubs_seen[STUB_COUNT];  /* which lie there as the mapping to write sees them */
     uint32_t cache_size;
     uint8_t draft[DRAFT_BEFORE + TRANSLATION_CODE_MAX]; /* a block while it is being made */
     struct cache_part parts[CACHE_PARTS_MAX], *part; /* and the one that is open */

@@ -71,6 +71,16 @@ static inline void translation_start(struct translation *t, uint32_t offset, int
     t->starts[offset / 64] |= (uint64_t)(esp == 0) << offset % 64;
 }
 
+/* Direct calls of stubs and jumps to them: they are pointed there when the block lies where it stays. */
+#define STUB_SITES_MAX 128u /* those beyond go through r15 */
+struct stub_sites {
+    unsigned count;
+    struct stub_site {
+        uint8_t *site; /* the rel32 field */
+        uint8_t stub;
+    } list[STUB_SITES_MAX];
+};
+
 struct block {
     struct emit e;
     struct emit *cold; /* where rarely executed code goes: `cold_part`, or `e` at the very end */
@@ -96,6 +106,7 @@ struct block {
     struct pending_leave leaves[BLOCK_LEAVES_MAX];
     struct pending_check checks[BLOCK_CHECKS_MAX];
     struct pending_join joins[BLOCK_JOINS_MAX];
+    struct stub_sites stub_sites;
 };
 
 /* decode.c. 0 and *in filled; or a vector (>= 1) to raise; or DECODE_MORE: bytes missing. */

@@ -7,45 +7,66 @@
 #define VECTOR_NM 7
 #define VECTOR_GP 13
 
-void emit_jump_stub(struct emit *e, enum stub stub) {
-    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
-    emit_jump_mem(e, &entry);
+#define CALL_NEAR 0xe8u
+#define JUMP_NEAR 0xe9u
+
+static bool reaches_directly(struct emit *e, uint8_t opcode, enum stub stub) {
+    struct stub_sites *sites = e->stub_sites;
+    if (!sites || sites->count == STUB_SITES_MAX)
+        return false;
+    emit8(e, opcode);
+    sites->list[sites->count++] = (struct stub_site){e->at, (uint8_t)stub};
+    emit32(e, 0);
+    return true;
 }
 
-static void call_stub(struct emit *e, uint32_t eip, uint32_t next_eip, unsigned id, uint32_t arg) {
+static struct memref entry_of(enum stub stub) {
+    return mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
+}
+
+void emit_jump_stub(struct emit *e, enum stub stub) {
+    struct memref entry = entry_of(stub);
+    if (!reaches_directly(e, JUMP_NEAR, stub))
+        emit_jump_mem(e, &entry);
+}
+
+static void emit_call_stub(struct emit *e, enum stub stub) {
+    struct memref entry = entry_of(stub);
+    if (!reaches_directly(e, CALL_NEAR, stub))
+        emit_call_mem(e, &entry);
+}
+
+static void call_out(struct emit *e, uint32_t eip, uint32_t next_eip, unsigned id, uint32_t arg) {
     struct memref eip_field = CPU_FIELD(eip), next = CPU_FIELD(next_eip);
-    struct memref entry =
-        mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_CALLOUT * 8u);
     assert(id < CALLOUT_COUNT);
     emit_store_imm(e, &eip_field, eip);
     emit_store_imm(e, &next, next_eip);
     emit_mov_reg_imm(e, R9, id);
     emit_mov_reg_imm(e, R10, arg);
-    emit_call_mem(e, &entry);
+    emit_call_stub(e, STUB_CALLOUT);
 }
 
 void block_callout(struct block *b, const struct insn *in, unsigned id, uint32_t arg) {
-    call_stub(&b->e, in->eip, in->next_eip, id, arg);
+    call_out(&b->e, in->eip, in->next_eip, id, arg);
 }
 
 void block_raise(struct block *b, uint32_t eip, uint32_t next_eip, uint32_t vector) {
-    call_stub(&b->e, eip, next_eip, CALLOUT_raise, vector);
+    call_out(&b->e, eip, next_eip, CALLOUT_raise, vector);
     b->ended = true;
 }
 
 void block_check_access(struct emit *e, const struct pending_check *check) {
     struct memref result = CPU_FIELD(result2);
-    call_stub(e, check->eip, check->next_eip, CALLOUT_check, check->arg);
+    call_out(e, check->eip, check->next_eip, CALLOUT_check, check->arg);
     emit_load(e, R11, &result);
 }
 
 void block_reach(struct block *b, const struct insn *in, uint32_t arg) {
     struct memref eip = CPU_FIELD(eip);
     enum stub stub = CHECK_KIND(arg) == ACCESS_WRITE ? STUB_REACH : STUB_REACH_READ;
-    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + stub * 8u);
     emit_store_imm(&b->e, &eip, in->eip);
     emit_mov_reg_imm(&b->e, R10, arg | (uint32_t)in->len << REACH_LENGTH_SHIFT);
-    emit_call_mem(&b->e, &entry);
+    emit_call_stub(&b->e, stub);
 }
 
 static uint32_t size_arg(const struct insn *in) { return in->opsize16 ? CALLOUT_ARG16 : 0; }
@@ -242,9 +263,8 @@ static uint8_t *jump_if_zero(struct block *b, const struct memref *minus, unsign
 /* Kernels load their own FS or GS when they are entered, and the user's or null when they return. */
 static uint8_t *load_kernels(struct block *b, unsigned segment) {
     uint32_t at = (uint32_t)__builtin_offsetof(struct cpu, kernels);
-    struct memref entry = mem_cpu((uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_LOAD_SEGMENT * 8u);
     emit_mov_reg_imm(&b->e, R9, at + (segment == SEG_GS ? (uint32_t)sizeof(struct kernel_load) * KERNEL_LOADS : 0));
-    emit_call_mem(&b->e, &entry);
+    emit_call_stub(&b->e, STUB_LOAD_SEGMENT);
     uint8_t *loaded = emit_short_jump(&b->e, 0xe3); /* jrcxz */
     emit_mov_reg_reg(&b->e, RCX, R8);
     return loaded;

@@ -18,9 +18,12 @@ enum host_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R
 #define REG_CPU R15
 #define REG_TARGET R11 /* operand of callouts, target of indirect transfers, scratch */
 
+struct stub_sites; /* block.h */
+
 struct emit {
     uint8_t *at, *end;
     bool overflow;
+    struct stub_sites *stub_sites; /* NULL: stubs are reached through r15 */
 };
 
 /* A memory operand of the host. */

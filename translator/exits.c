@@ -331,15 +331,14 @@ static void point_at(uint8_t *site, const uint8_t *at) {
         site[k] = (uint8_t)(distance >> (8 * k));
 }
 
-/* Every block has some, so it is written at once: lea r10, [rip + site]; mov r11d, target; jmp [r15 + entry]. */
+/* Every block has some, so it is written at once: lea r10, [rip + site]; mov r11d, target. */
 static void chain_stub(struct emit *e, const struct pending_exit *exit) {
-    const uint32_t entry = (uint32_t)__builtin_offsetof(struct cpu, stubs) + STUB_CHAIN * 8u;
     const int32_t site = (int32_t)(exit->site - (e->at + 7));
-    uint8_t stub[20] = {0x4c, 0x8d, 0x15, 0, 0, 0, 0, 0x41, 0xbb, 0, 0, 0, 0, 0x41, 0xff, 0xa7};
+    uint8_t stub[13] = {0x4c, 0x8d, 0x15, 0, 0, 0, 0, 0x41, 0xbb};
     memcpy(stub + 3, &site, sizeof site);
     memcpy(stub + 9, &exit->target, sizeof exit->target);
-    memcpy(stub + 16, &entry, sizeof entry);
     emit_bytes(e, stub, sizeof stub);
+    emit_jump_stub(e, STUB_CHAIN);
 }
 
 /* Of an exit across a page end: on through the slot. */
@@ -385,6 +384,15 @@ static void move_to_place(struct block *b) {
     }
     for (unsigned i = 0; i < b->exit_count; i++)
         b->exits[i].site += by;
+    for (unsigned i = 0; i < b->stub_sites.count; i++)
+        b->stub_sites.list[i].site += by;
+}
+
+static void point_at_stubs(const struct block *b) {
+    for (unsigned i = 0; i < b->stub_sites.count; i++) {
+        const struct stub_site *to = &b->stub_sites.list[i];
+        point_at(to->site, (const uint8_t *)b->req->stubs[to->stub]);
+    }
 }
 
 /* The cold code: what leaves for good, and a stub for each link not yet made. */
@@ -417,6 +425,8 @@ void exits_finish(struct block *b) {
         else
             slot_stub(e, &b->exits[i]);
     }
+    if (!b->e.overflow && !e->overflow)
+        point_at_stubs(b);
 }
 
 uint32_t translate_thunk(uint8_t *code, uint32_t room, uint32_t target) {

@@ -92,6 +92,8 @@ static void move_rest(struct block *b, const uint8_t *site, unsigned by) {
         if (b->checks[i].back > site)
             b->checks[i].back += by;
     }
+    for (unsigned i = 0; i < b->stub_sites.count; i++)
+        move(&b->stub_sites.list[i].site, site, by);
     for (unsigned i = 0; i < b->join_count; i++) {
         move(&b->joins[i].site, site, by);
         move(&b->joins[i].to, site, by);

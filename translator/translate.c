@@ -134,7 +134,9 @@ enum translate_status translate_block(const struct translate_request *req, uint8
                                       uint32_t room, struct translation *out) {
     struct block b;
     __builtin_memset(&b, 0, __builtin_offsetof(struct block, exits));
-    b.e = (struct emit){.at = code, .end = code + room};
+    b.stub_sites.count = 0;
+    struct stub_sites *sites = req->stubs ? &b.stub_sites : NULL;
+    b.e = (struct emit){.at = code, .end = code + room, .stub_sites = sites};
     b.req = req;
     b.out = out;
     b.code = code;
@@ -142,7 +144,7 @@ enum translate_status translate_block(const struct translate_request *req, uint8
     b.next_join = NO_JOIN;
     b.cold = &b.e;
     if (req->cold) {
-        b.cold_part = (struct emit){.at = req->cold, .end = req->cold + req->cold_room};
+        b.cold_part = (struct emit){.at = req->cold, .end = req->cold + req->cold_room, .stub_sites = sites};
         b.cold = &b.cold_part;
     }
     uint32_t offset = 0;

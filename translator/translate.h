@@ -83,6 +83,9 @@ struct translate_request {
     /* A page below 2 GiB that loses its read permission when attention is wanted: a load from it is
      * the cheapest test there is. Nothing is mapped behind it (tripwire.h). 0: none. */
     uint32_t poll_address;
+    /* Where stubs lie, seen from where the code is written, and within reach of a rel32; NULL: they are reached through r15. A
+     * direct call of cold code costs the host half of what an indirect one does, as it is known when it is decoded. */
+    const uintptr_t *stubs;
     uint8_t *rows; /* a bit for each row of the instruction table: those translated are set; or NULL */
     /* The block is a loop that was found running: it looks for attention once, at its start, and its branches
      * back to the start do not. The caller stops them when attention is wanted. */

@@ -66,7 +66,7 @@ for value in "${hostile[@]}" 1 3 4095K 3585 3585M 4G 5G 1T 64MB 64m8 +64 " 64" "
     refuse run --kernel "$good" --memory "$value"
 done
 for value in "${hostile[@]}" KVM tcg BT "bt," ",bt"; do refuse run --kernel "$good" --accel "$value"; done
-for switch in no-chain one-insn no-jump-cache no-loops no-sparse no-reuse flush-always evict-always no-prefault no-bmi2 no-renewal cache=1M \
+for switch in no-chain one-insn no-jump-cache no-loops no-sparse no-reuse flush-always evict-always no-prefault far-stubs no-bmi2 no-renewal cache=1M \
     inject=0-1 "rows=$work/rows"; do
     refuse run --kernel "$good" --accel kvm --debug "$switch"
 done

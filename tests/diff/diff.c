@@ -276,7 +276,7 @@ static void summary(double seconds, uint64_t made) {
 static const char usage[] =
     "usage: diff [--seed N] [--from N] [--count N] [--rows PATTERN] [--coverage FILE]\n"
     "            [--debug no-chain,one-insn,no-jump-cache,no-loops,no-sparse,no-reuse,flush-always,evict-always,\n"
-    "                     no-prefault,past-windows,live-immediates,no-bmi2,cache=64K]\n"
+    "                     no-prefault,past-windows,live-immediates,far-stubs,no-bmi2,cache=64K]\n"
     "            [--nightly] [--cases] [--max-failures N] [--whole] [--plugin FILE.so]\n";
 
 static bool parse_switch(const char *word, struct engine_options *engine) {
@@ -288,6 +288,7 @@ static bool parse_switch(const char *word, struct engine_options *engine) {
         {"no-jump-cache", &engine->no_jump_cache}, {"no-loops", &engine->no_loops}, {"no-sparse", &engine->no_sparse}, {"flush-always", &engine->flush_always},
         {"evict-always", &engine->evict_always},   {"no-prefault", &engine->no_prefault},
         {"past-windows", &engine->past_windows},   {"live-immediates", &engine->live_immediates},
+        {"far-stubs", &engine->far_stubs},
         {"no-bmi2", &engine->no_bmi2},
     };
     for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++) {

@@ -262,6 +262,56 @@ START_TEST(links_lead_to_their_stubs_and_can_be_patched) {
 }
 END_TEST
 
+#define DRAFT 0x800u
+#define STUBS_AT 0x100000u /* from the emitted code on; nothing is called */
+
+/* The calls and jumps in [code, code + len) that lead to each stub. None goes through r15. */
+static void count_direct(const uint8_t *code, uint32_t len, const uintptr_t *stubs, unsigned counts[STUB_COUNT]) {
+    ZydisDecodedInstruction z;
+    ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
+    for (uint32_t at = 0; at < len; at += z.length) {
+        decode64(code + at, len - at < 15 ? len - at : 15, &z, o);
+        bool call = z.mnemonic == ZYDIS_MNEMONIC_CALL, jump = z.mnemonic == ZYDIS_MNEMONIC_JMP;
+        if (!call && !jump)
+            continue;
+        ck_assert(o[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE || o[0].mem.base != ZYDIS_REGISTER_R15);
+        for (unsigned i = 0; i < STUB_COUNT; i++)
+            counts[i] += (uintptr_t)code + at + z.length + (uintptr_t)o[0].imm.value.s == stubs[i];
+    }
+}
+
+/* In a block that moves when it is done, behind a branch that grows, and in cold code. */
+START_TEST(near_stubs_are_reached_directly_wherever_the_block_comes_to_lie) {
+    uint8_t code[2 + 2 * 32 + 2] = {0x74, 2 * 32}; /* JZ over 32 CPUIDs, to a JMP */
+    uintptr_t stubs[STUB_COUNT];
+    for (unsigned i = 0; i < 32; i++)
+        memcpy(code + 2 + 2 * i, (const uint8_t[]){0x0f, 0xa2}, 2);
+    memcpy(code + 2 + 2 * 32, (const uint8_t[]){0xeb, 0x10}, 2);
+    for (unsigned i = 0; i < STUB_COUNT; i++)
+        stubs[i] = (uintptr_t)dual.emitted + STUBS_AT + 16 * i;
+    for (unsigned up = 0; up < 3; up++) {
+        unsigned hot[STUB_COUNT] = {0}, cold[STUB_COUNT] = {0};
+        struct translate_request req = request(code, sizeof code, 0);
+        req.max_branches = 8;
+        req.stubs = stubs;
+        req.cold = dual.emitted + COLD_AT;
+        req.cold_room = EMITTED_BYTES - COLD_AT;
+        req.place = (struct translation_place){.alignment = 16};
+        if (up)
+            *(up == 1 ? &req.place.start : &req.place.end) = dual.emitted + (up == 1 ? 0x100 : COLD_AT - 0x40);
+        ck_assert_int_eq(translate_block(&req, dual.emitted + DRAFT, COLD_AT - DRAFT - 0x40, &dual.out), TRANSLATE_OK);
+        ck_assert_int_eq(dual.out.code == dual.emitted + DRAFT, !up);
+        ck_assert_uint_eq(dual.out.insn_count, 34);
+        ck_assert_uint_eq(dual.out.code[0], 0x0f); /* JZ rel32 */
+        count_direct(dual.out.code, dual.out.code_len, stubs, hot);
+        count_direct(req.cold, dual.out.cold_len, stubs, cold);
+        ck_assert_uint_eq(hot[STUB_CALLOUT], 32);
+        ck_assert_uint_eq(cold[STUB_CHAIN], dual.out.exit_count);
+        ck_assert_uint_ge(dual.out.exit_count, 1);
+    }
+}
+END_TEST
+
 START_TEST(back_edge_tests_for_attention) {
     struct outcome out;
     static const uint8_t back[] = {0xeb, 0xe0}, forth[] = {0xeb, 0x20};
@@ -458,6 +508,7 @@ int main(void) {
     tcase_add_test(tcase, wary_landing_goes_back_or_returns_elsewhere);
     tcase_add_test(tcase, thunk_goes_through_the_slot_of_its_target);
     tcase_add_test(tcase, links_lead_to_their_stubs_and_can_be_patched);
+    tcase_add_test(tcase, near_stubs_are_reached_directly_wherever_the_block_comes_to_lie);
     tcase_add_test(tcase, back_edge_tests_for_attention);
     tcase_add_test(tcase, back_edge_polls_a_page_before_it_does_anything);
     tcase_add_test(tcase, sti_is_followed_by_one_instruction_and_a_look);

@@ -179,11 +179,15 @@ START_TEST(a_moved_block_is_the_one_written_in_place) {
     static struct { uint8_t before[64]; struct side side; } draft;
     static struct side there, moved;
     static uint8_t place[TRANSLATION_CODE_MAX + 256];
+    uintptr_t stubs[STUB_COUNT];
     for (unsigned i = 0; i < BLOCKS / 4; i++) {
         fill(3);
         struct translate_request req = request(i % 2 ? 3 : MODE_STACK16, 0x400000 + draw() % (4096 - CODE_BYTES));
         uint32_t alignment = 1u << draw() % 7;
         memset(place, 0xee, sizeof place);
+        for (unsigned k = 0; k < STUB_COUNT; k++)
+            stubs[k] = (uintptr_t)place + (1u << 20) + 16 * k;
+        req.stubs = i % 2 ? stubs : NULL;
         req.cold = moved.cold;
         there.status = translate_block(&req, place + 128, TRANSLATION_CODE_MAX, &there.out);
         if (there.status != TRANSLATE_OK)
